@@ -1,0 +1,189 @@
+"""The settings: one table of names, defaults and meanings, read from POSTBACK_* variables when the server starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from postback.errors import StartupError
+
+__all__ = ["CLIENT_VARIABLES", "SETTINGS", "Setting", "Settings", "load_settings"]
+
+CLIENT_VARIABLES = frozenset({"POSTBACK_KEY", "POSTBACK_URL"})
+"""Variables of those who send events; a server started from the same shell ignores them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: Its name in Settings, as ``max_body_bytes``.
+        default: Its text when nobody sets it; None means unset.
+        expects: What a value must be; finishes the sentence "must be ...".
+        parse: Text to value; raises ValueError.
+        help: What it does, with its unit.
+        secret: Whether the value is kept out of every message.
+    """
+
+    name: str
+    default: str | None
+    expects: str
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, as ``POSTBACK_MAX_BODY_BYTES``."""
+        return f"POSTBACK_{self.name.upper()}"
+
+    def read(self, text: str | None) -> Any:
+        """The value of ``text``, or of the default when it is None or empty."""
+        text = text or self.default
+        if text is None:
+            return None
+        try:
+            return self.parse(text)
+        except ValueError:
+            was = "" if self.secret else f" is {text[:80]!r}, but"
+            instead = f"leave it unset for {self.default}" if self.default else "leave it unset"
+            raise StartupError(f"{self.variable}{was} must be {self.expects}; correct it or {instead}.") from None
+
+
+def _setting(kind: tuple[str, Callable[[str], Any]], default: str | None, help: str, *, secret: bool = False) -> Any:
+    """A field of Settings that carries its row of the table."""
+    expects, parse = kind
+    row = {"default": default, "expects": expects, "parse": parse, "help": help, "secret": secret}
+    return dataclasses.field(repr=not secret, metadata=row)
+
+
+def _whole(least: int, most: int) -> tuple[str, Callable[[str], int]]:
+    def parse(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise ValueError
+        return number
+
+    return f"a whole number from {least:,} to {most:,}", parse
+
+
+def _one_of(*words: str) -> tuple[str, Callable[[str], str]]:
+    def parse(text: str) -> str:
+        return words[words.index(text.strip().lower())]
+
+    return f"one of {', '.join(words)}", parse
+
+
+def _parse_switch(text: str) -> bool:
+    word = text.strip().lower()
+    if word not in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
+        raise ValueError
+    return word in {"true", "1", "yes", "on"}
+
+
+def _parse_path(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _parse_host(text: str) -> str:
+    if not text.isascii() or any(character in "/ \t\r\n" for character in text):
+        raise ValueError
+    return text
+
+
+def _parse_url(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment or url.username:
+        raise ValueError
+    return text.rstrip("/")
+
+
+def _parse_key(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError
+    return text
+
+
+_SWITCH = ("true or false", _parse_switch)
+_PATH = ("a path", _parse_path)
+_HOST = ("a host name or an IP address", _parse_host)
+_URL = ("a URL that starts with http:// or https:// and has no query", _parse_url)
+_KEY = ("at least 16 ASCII characters without spaces", _parse_key)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the operator chose. Made by load_settings, so that every value has been checked."""
+
+    data: Path = _setting(
+        _PATH, "postback-data", "Folder of everything that Postback stores. Created at the first start."
+    )
+    host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
+    port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
+    sandbox: bool = _setting(_SWITCH, "false", "Whether the account that the first start creates is a sandbox.")
+    public_url: str = _setting(
+        _URL, None, "URL under which callers reach the server; set-up snippets name it. Unset: http://HOST:PORT."
+    )
+    bootstrap_key: str | None = _setting(
+        _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
+    )
+    seller_config: Path | None = _setting(_PATH, None, "TOML file that declares the seller-managed event sources.")
+    rate_limit: int = _setting(
+        _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
+    )
+    rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
+    max_event_age_days: int = _setting(
+        _whole(1, 36500), "90", "Days after which an event is too old to be logged, unless its source says otherwise."
+    )
+    require_user_match: bool = _setting(_SWITCH, "false", "Whether an event without user_match fails.")
+    max_body_bytes: int = _setting(
+        _whole(1024, 2**31 - 1), "67108864", "Bytes of a request body, after decompression, beyond which it is refused."
+    )
+    queue_events: int = _setting(
+        _whole(10_000, 10**8), "200000", "Events that may wait for the event store; more are refused with 503."
+    )
+    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Least severe lines to log.")
+
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(name=field.name, **field.metadata) for field in dataclasses.fields(Settings)
+)
+
+
+def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
+    """The settings from POSTBACK_* variables; an override that is not None wins over its variable.
+
+    Raises StartupError with a sentence that names the variable, what was wrong and what to do.
+    """
+    _refuse_unknown(environ)
+    values = {
+        setting.name: setting.read(
+            str(given) if (given := overrides.pop(setting.name, None)) is not None else environ.get(setting.variable)
+        )
+        for setting in SETTINGS
+    }
+    if overrides:
+        raise TypeError(f"no such settings: {', '.join(overrides)}")
+    values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
+    return Settings(**values)
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = {setting.variable for setting in SETTINGS}
+    for variable in sorted(environ):
+        if variable.startswith("POSTBACK_") and variable not in known | CLIENT_VARIABLES:
+            closest = difflib.get_close_matches(variable, sorted(known), n=1, cutoff=0.0)
+            raise StartupError(
+                f"{variable} is not a setting of Postback; the closest is {closest[0]}. Unset or rename it."
+            )
+
+
+def _url_of(host: str, port: int) -> str:
+    reachable = "localhost" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - recognised, not listened on
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"

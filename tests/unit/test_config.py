@@ -1,0 +1,104 @@
+"""An operator sets POSTBACK_* variables and starts the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from postback.config import SETTINGS, load_settings
+from postback.errors import StartupError
+
+
+def test_nothing_set_gives_a_local_server() -> None:
+    settings = load_settings({"PATH": "/usr/bin"})
+
+    assert settings.data == Path("postback-data").absolute()
+    assert (settings.host, settings.port, settings.public_url) == ("127.0.0.1", 8787, "http://127.0.0.1:8787")
+    assert (settings.sandbox, settings.require_user_match) == (False, False)
+    assert (settings.rate_limit, settings.rate_limit_events) == (6000, 3_000_000)
+    assert (settings.max_event_age_days, settings.max_body_bytes, settings.queue_events) == (90, 67_108_864, 200_000)
+    assert (settings.bootstrap_key, settings.seller_config, settings.log_level) == (None, None, "info")
+
+
+def test_every_setting_has_its_variable() -> None:
+    given = {
+        "POSTBACK_DATA": "/srv/postback",
+        "POSTBACK_HOST": "0.0.0.0",
+        "POSTBACK_PORT": "9000",
+        "POSTBACK_SANDBOX": "Yes",
+        "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
+        "POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more",
+        "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
+        "POSTBACK_RATE_LIMIT": "0",
+        "POSTBACK_RATE_LIMIT_EVENTS": "50000",
+        "POSTBACK_MAX_EVENT_AGE_DAYS": "9000",
+        "POSTBACK_REQUIRE_USER_MATCH": "on",
+        "POSTBACK_MAX_BODY_BYTES": "1000000",
+        "POSTBACK_QUEUE_EVENTS": "50000",
+        "POSTBACK_LOG_LEVEL": "WARNING",
+    }
+    assert given.keys() == {setting.variable for setting in SETTINGS}
+
+    settings = load_settings(given)
+
+    assert settings.data == Path("/srv/postback")
+    assert (settings.host, settings.port) == ("0.0.0.0", 9000)
+    assert settings.public_url == "https://events.seller.example"
+    assert settings.bootstrap_key == "a-key-of-16-or-more"
+    assert settings.seller_config == Path("/etc/postback.toml")
+    assert (settings.sandbox, settings.require_user_match, settings.log_level) == (True, True, "warning")
+    assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
+    assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
+
+
+def test_an_option_of_the_command_wins_over_its_variable() -> None:
+    settings = load_settings({"POSTBACK_PORT": "9000", "POSTBACK_HOST": "::1"}, port=9001, host=None)
+
+    assert settings.public_url == "http://[::1]:9001"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert load_settings({"POSTBACK_SELLER_CONFIG": "", "POSTBACK_PORT": ""}).port == 8787
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("POSTBACK_PORT", "http", "a whole number from 1 to 65,535"),
+        ("POSTBACK_PORT", "65536", "a whole number from 1 to 65,535"),
+        ("POSTBACK_RATE_LIMIT", "-1", "a whole number from 0"),
+        ("POSTBACK_SANDBOX", "maybe", "true or false"),
+        ("POSTBACK_PUBLIC_URL", "events.seller.example", "starts with http://"),
+        ("POSTBACK_PUBLIC_URL", "https://[broken", "starts with http://"),
+        ("POSTBACK_HOST", "http://127.0.0.1", "a host name or an IP address"),
+        ("POSTBACK_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_it_must_be(variable: str, value: str, expected: str) -> None:
+    with pytest.raises(StartupError) as error:
+        load_settings({variable: value})
+
+    assert f"{variable} is '{value}'" in str(error.value)
+    assert expected in str(error.value)
+
+
+def test_a_misspelt_variable_is_answered_with_the_closest_setting() -> None:
+    with pytest.raises(StartupError, match=r"POSTBACK_MAX_EVENT_AGE is not .* closest is POSTBACK_MAX_EVENT_AGE_DAYS"):
+        load_settings({"POSTBACK_MAX_EVENT_AGE": "30"})
+
+
+def test_the_key_of_a_sender_in_the_same_shell_is_no_mistake() -> None:
+    load_settings({"POSTBACK_KEY": "pb_someone", "POSTBACK_URL": "http://127.0.0.1:8787"})
+
+
+def test_a_refused_key_is_not_shown() -> None:
+    with pytest.raises(StartupError) as error:
+        load_settings({"POSTBACK_BOOTSTRAP_KEY": "hunter2"})
+
+    assert "POSTBACK_BOOTSTRAP_KEY must be at least 16" in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_an_accepted_key_does_not_show_in_the_settings_text() -> None:
+    assert "a-key-of-16" not in repr(load_settings({"POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more"}))
