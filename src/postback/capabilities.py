@@ -1,0 +1,42 @@
+"""get_adcp_capabilities: what this server does, and nothing more (protocol/get-adcp-capabilities-response.json)."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from postback.idempotency import KEPT_SECONDS
+from postback.protocol.enums import ACTION_SOURCES, released_event_types, released_uid_types
+from postback.protocol.releases import RELEASES
+
+if TYPE_CHECKING:
+    from postback.tasks import TaskCall
+
+__all__ = ["get_adcp_capabilities"]
+
+
+async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
+    """The capabilities, in the words of the release that is spoken."""
+    return {
+        "adcp": {
+            "major_versions": sorted({int(release.split(".")[0]) for release in RELEASES}),
+            "supported_versions": list(RELEASES),
+            "build_version": version("postback"),
+            "idempotency": {"supported": True, "replay_ttl_seconds": KEPT_SECONDS},
+        },
+        "supported_protocols": ["media_buy"],
+        "account": {
+            "require_operator_auth": False,
+            "supported_billing": ["operator"],
+            "sandbox": any(account.sandbox for account in call.principal.accounts),
+        },
+        "media_buy": {
+            "features": {"conversion_tracking": True},
+            "conversion_tracking": {
+                "supported_event_types": list(released_event_types(call.release)),
+                "supported_uid_types": list(released_uid_types(call.release)),
+                "supported_hashed_identifiers": ["hashed_email", "hashed_phone"],
+                "supported_action_sources": list(ACTION_SOURCES),
+            },
+        },
+    }

@@ -1,0 +1,225 @@
+"""Every error that Postback tells a caller about.
+
+PostbackError
+├── RequestError                 the caller can correct it
+│   ├── InvalidRequest           a field violates its schema
+│   ├── BatchTooLarge            more than 10,000 events
+│   ├── UnsupportedVersion       a release of AdCP that is not served
+│   ├── UnsupportedTask          a task that is not offered
+│   ├── EventSourceNotFound      no such event source, or somebody else's
+│   ├── AccountNotFound          no such account, or somebody else's
+│   ├── AccountRequired          several accounts fit; the call names none
+│   ├── AccountAmbiguous         several accounts hold the same source
+│   ├── IdempotencyConflict      the key was used for something else
+│   ├── BodyTooLarge             more bytes than are read
+│   ├── NotFound                 no such route or record (REST)
+│   └── MethodNotAllowed         the route exists, the method does not (REST)
+├── AuthError
+│   ├── AuthMissing              no API key
+│   └── AuthInvalid              an API key that is unknown or revoked
+└── TransientError               the same call may succeed later
+    ├── RateLimitExceeded
+    ├── StoreUnavailable         the event or control store refuses to write
+    ├── Overloaded               the queue to the event store is full
+    └── InternalError            a defect of Postback; details are in the log only
+
+StartupError                     the server can't start; a sentence for the operator, never on the wire
+
+A class fixes what a program needs: ``reason`` (the stable word, the seed page's vocabulary), the HTTP
+status of the REST surface and ``recovery`` (core/error.json). An instance adds the sentence and the field.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Recovery = Literal["transient", "correctable", "terminal"]
+
+__all__ = [
+    "AccountAmbiguous",
+    "AccountNotFound",
+    "AccountRequired",
+    "AuthError",
+    "AuthInvalid",
+    "AuthMissing",
+    "BatchTooLarge",
+    "BodyTooLarge",
+    "EventSourceNotFound",
+    "IdempotencyConflict",
+    "InternalError",
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "NotFound",
+    "Overloaded",
+    "PostbackError",
+    "RateLimitExceeded",
+    "Recovery",
+    "RequestError",
+    "StartupError",
+    "StoreUnavailable",
+    "TransientError",
+    "UnsupportedTask",
+    "UnsupportedVersion",
+]
+
+
+class StartupError(Exception):
+    """The server can't start or a command can't run; the message is one sentence that says what to do."""
+
+
+class PostbackError(Exception):
+    """Something that a caller is told.
+
+    Attributes:
+        message: A sentence that names what was wrong. Never holds an identifier, a secret or a stack trace.
+        field: JSONPath-lite of the offending member, as ``events[17].event_time``, or None.
+        suggestion: What to do about it.
+        retry_after: Whole seconds to wait before the same call, for transient errors.
+        details: Further members for a program, or None.
+    """
+
+    reason: ClassVar[str]
+    status: ClassVar[int]
+    recovery: ClassVar[Recovery]
+    default_suggestion: ClassVar[str]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        suggestion: str | None = None,
+        retry_after: int | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.suggestion = suggestion or self.default_suggestion
+        self.retry_after = retry_after
+        self.details = details
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call, unchanged, may succeed later."""
+        return self.recovery == "transient"
+
+
+class RequestError(PostbackError):
+    recovery = "correctable"
+
+
+class InvalidRequest(RequestError):
+    reason = "INVALID_REQUEST"
+    status = 400
+    default_suggestion = "Correct the named field and send the call again."
+
+
+class BatchTooLarge(RequestError):
+    reason = "BATCH_TOO_LARGE"
+    status = 400
+    default_suggestion = "Split the events into batches of at most 10,000."
+
+
+class UnsupportedVersion(RequestError):
+    reason = "VERSION_UNSUPPORTED"
+    status = 400
+    default_suggestion = "Pin one of the releases that get_adcp_capabilities lists in adcp.supported_versions."
+
+
+class UnsupportedTask(RequestError):
+    reason = "UNSUPPORTED_FEATURE"
+    status = 404
+    default_suggestion = "Call one of the tasks listed in details.supported_tasks."
+
+
+class EventSourceNotFound(RequestError):
+    reason = "EVENT_SOURCE_NOT_FOUND"
+    status = 404
+    default_suggestion = "Run sync_event_sources first, and use one of the event_source_id values that it returns."
+
+
+class AccountNotFound(RequestError):
+    reason = "ACCOUNT_NOT_FOUND"
+    status = 200
+    default_suggestion = "Use an account that your API key acts for."
+
+
+class AccountRequired(RequestError):
+    reason = "ACCOUNT_REQUIRED"
+    status = 200
+    default_suggestion = 'Name the account: "account": {"account_id": "..."}.'
+
+
+class AccountAmbiguous(RequestError):
+    reason = "ACCOUNT_AMBIGUOUS"
+    status = 200
+    default_suggestion = 'Add "account": {"account_id": "..."}, or use the seller_id that sync_event_sources returned.'
+
+
+class IdempotencyConflict(RequestError):
+    reason = "IDEMPOTENCY_CONFLICT"
+    status = 409
+    default_suggestion = "Use a fresh idempotency_key for a new call; repeat the original call unchanged to retry it."
+
+
+class BodyTooLarge(RequestError):
+    reason = "REQUEST_TOO_LARGE"
+    status = 413
+    default_suggestion = "Split the events into smaller batches."
+
+
+class NotFound(RequestError):
+    reason = "NOT_FOUND"
+    status = 404
+    default_suggestion = "See /openapi.json for the routes."
+
+
+class MethodNotAllowed(RequestError):
+    reason = "METHOD_NOT_ALLOWED"
+    status = 405
+    default_suggestion = "See /openapi.json for the routes and their methods."
+
+
+class AuthError(PostbackError):
+    status = 401
+
+
+class AuthMissing(AuthError):
+    reason = "AUTH_MISSING"
+    recovery = "correctable"
+    default_suggestion = "Send your API key as 'Authorization: Bearer KEY' or 'x-adcp-auth: KEY'."
+
+
+class AuthInvalid(AuthError):
+    reason = "AUTH_INVALID"
+    recovery = "terminal"
+    default_suggestion = "Ask the seller for a valid API key."
+
+
+class TransientError(PostbackError):
+    recovery = "transient"
+
+
+class RateLimitExceeded(TransientError):
+    reason = "RATE_LIMIT_EXCEEDED"
+    status = 429
+    default_suggestion = "Wait for retry_after seconds, then retry with exponential backoff."
+
+
+class StoreUnavailable(TransientError):
+    reason = "SERVICE_UNAVAILABLE"
+    status = 503
+    default_suggestion = "Nothing was acknowledged. Retry with the same idempotency_key."
+
+
+class Overloaded(TransientError):
+    reason = "SERVICE_UNAVAILABLE"
+    status = 503
+    default_suggestion = "Nothing was taken. Retry with the same idempotency_key after retry_after seconds."
+
+
+class InternalError(TransientError):
+    reason = "INTERNAL_ERROR"
+    status = 500
+    default_suggestion = "Retry with the same idempotency_key; if it persists, give the seller the request_id."

@@ -1,0 +1,263 @@
+"""From the bytes of ``events`` to typed events, each judged alone.
+
+Most events are exactly what the schemas say, and C code decodes them. One that is refused there (an unknown member, a
+null, a wrong type, a number too large) is read again with care: what can be kept is kept, what can't is named. A JSON
+object that gives the same name twice is ambiguous and refused; the strict decoder wouldn't notice, so the names in a
+batch are counted before and after.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+import msgspec
+import numpy as np
+
+from postback.ingest.clear_text import looks_personal
+from postback.ingest.event import CustomData, Event, StrictCustomData, UserMatch
+from postback.ingest.rejection import Rejection
+
+__all__ = ["MAX_DEPTH", "Decoded", "decode_events", "names_in", "split_events"]
+
+MAX_DEPTH = 32
+"""How deep an event's JSON may nest."""
+
+Json = Any
+
+_EVENT_FIELDS = frozenset(Event.__struct_fields__)
+_USER_MATCH_FIELDS = UserMatch.__struct_fields__
+_CUSTOM_DATA_FIELDS = frozenset(CustomData.__struct_fields__)
+_MISPLACED = ("value", "currency", "content_ids")
+
+_decode_event = msgspec.json.Decoder(Event).decode
+_decode_any = msgspec.json.Decoder(float_hook=lambda text: _finite(text)).decode
+_decode_custom_data = msgspec.json.Decoder(StrictCustomData).decode
+_encode = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+class Decoded(msgspec.Struct, gc=False):
+    """One decoded event.
+
+    Attributes:
+        event: Its members; ``event.custom_data`` is canonical JSON, or empty. custom_data: The members of custom_data
+            that the schemas know. extra: The members that they don't know, with ``ext`` and ``surface``, as a JSON
+            object; None when there are none. notes: Codes of warnings. canonical: The whole event in a form that
+            doesn't depend on how the caller wrote it down; for idempotency only.
+    """
+
+    event: Event
+    custom_data: CustomData | None
+    extra: dict[str, Json] | None
+    notes: list[str]
+    canonical: bytes
+
+
+def split_events(events: msgspec.Raw) -> list[msgspec.Raw]:
+    """Split a JSON array into the bytes of its members.
+
+    Raises:
+        msgspec.ValidationError: It isn't an array.
+    """
+    return msgspec.json.decode(events, type=list[msgspec.Raw])
+
+
+def decode_events(raws: list[msgspec.Raw]) -> list[Decoded | Rejection]:
+    """Decode each event alone; an event that can't be used comes back as its rejection. Same order and length."""
+    decoded: list[Decoded | Rejection] = []
+    strict: list[int] = []
+    for index, raw in enumerate(raws):
+        try:
+            decoded.append(_strictly(raw))
+            strict.append(index)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            decoded.append(_carefully(raw))
+    if _names_were_lost(raws, decoded, strict):
+        for index in strict:
+            decoded[index] = _carefully(raws[index])
+    return decoded
+
+
+def names_in(text: bytes) -> int:
+    """Count where a string ends before a colon: the member names of compact JSON, and those of json.dumps."""
+    codes = np.frombuffer(text, np.uint8)
+    pairs = 0
+    for start in (0, 1):
+        aligned = codes[start : start + (len(codes) - start) // 2 * 2].view(np.uint16)
+        pairs += int(np.count_nonzero(aligned == 0x3A22))
+    return pairs
+
+
+def _strictly(raw: msgspec.Raw) -> Decoded:
+    event = _decode_event(raw)
+    custom_data = None
+    if event.custom_data:
+        custom_data = _decode_custom_data(event.custom_data)
+        event.custom_data = msgspec.Raw(_encode(custom_data))
+    return Decoded(event, custom_data, None, [], _encode(event))
+
+
+def _names_were_lost(raws: list[msgspec.Raw], decoded: list[Decoded | Rejection], strict: list[int]) -> bool:
+    sent = names_in(b"\n".join([bytes(raws[index]) for index in strict]))
+    kept = names_in(b"\n".join([d.canonical for index in strict if isinstance(d := decoded[index], Decoded)]))
+    return sent != kept
+
+
+def _carefully(raw: msgspec.Raw) -> Decoded | Rejection:
+    try:
+        return _repaired(*_parse(bytes(raw)))
+    except Rejection as rejection:
+        return rejection
+
+
+def _repaired(tree: Json, canonical: bytes) -> Decoded:
+    if not isinstance(tree, dict):
+        raise Rejection("INVALID_REQUEST", f"The event must be a JSON object, not {_json_type(tree)}.")
+    members = {name: value for name, value in tree.items() if value is not None}
+    notes: list[str] = []
+    raw_custom_data = _custom_data(members, notes)
+    extra = {name: members[name] for name in members if name not in _EVENT_FIELDS}
+    user_match = members.get("user_match")
+    if isinstance(user_match, dict):
+        members["user_match"] = _user_match(user_match, notes)
+    event = _convert({name: members[name] for name in members if name in _EVENT_FIELDS - {"custom_data"}}, Event, "")
+    custom_data = None
+    if raw_custom_data is not None:
+        known = {name: value for name, value in raw_custom_data.items() if name in _CUSTOM_DATA_FIELDS}
+        custom_data = _convert(known, CustomData, "custom_data")
+        event.custom_data = msgspec.Raw(_encode_sorted(raw_custom_data))
+    return Decoded(event, custom_data, extra or None, notes, canonical)
+
+
+def _custom_data(members: dict[str, Json], notes: list[str]) -> dict[str, Json] | None:
+    """Take custom_data out of the event, with what belongs there but was sent beside it."""
+    custom_data = members.get("custom_data", {})
+    if not isinstance(custom_data, dict):
+        raise Rejection(
+            "INVALID_REQUEST", f"custom_data must be an object, not {_json_type(custom_data)}.", "custom_data"
+        )
+    custom_data = {name: value for name, value in custom_data.items() if value is not None}
+    for name in _MISPLACED:
+        if name in members:
+            custom_data.setdefault(name, members.pop(name))
+            notes.append("MISPLACED_FIELD")
+    return custom_data or None
+
+
+def _user_match(user_match: dict[str, Json], notes: list[str]) -> dict[str, Json]:
+    """Keep the identifiers that the schema names. Others can't be matched and are never stored."""
+    for name, value in user_match.items():
+        if name in _USER_MATCH_FIELDS or name == "ext":
+            continue
+        if isinstance(value, str) and looks_personal(value):
+            raise Rejection(
+                "INVALID_REQUEST",
+                "user_match holds an e-mail address or phone number in the clear. Hash it with SHA-256 and send it as "
+                "hashed_email or hashed_phone; the value was not kept.",
+                "user_match",
+            )
+        notes.append("UNKNOWN_IDENTIFIER")
+    kept = {name: user_match[name] for name in _USER_MATCH_FIELDS if user_match.get(name) is not None}
+    if isinstance(kept.get("uids"), list):
+        kept["uids"] = [
+            {name: uid[name] for name in ("type", "value") if name in uid} if isinstance(uid, dict) else uid
+            for uid in kept["uids"]
+        ]
+    return kept
+
+
+def _convert(members: dict[str, Json], shape: type, at: str) -> Any:
+    try:
+        return msgspec.convert(members, shape)
+    except msgspec.ValidationError as error:
+        _refuse(str(error), at)
+
+
+_CLEARER = {
+    "event_time": (
+        "INVALID_EVENT_TIME",
+        "must be an RFC 3339 date and time with a UTC offset, as 2026-01-15T10:30:00Z; "
+        "numbers, dates that don't exist and times without an offset are not taken",
+    ),
+    "event_id": ("INVALID_REQUEST", "must be a string of 1 to 256 characters"),
+    "event_type": ("INVALID_EVENT_TYPE", "must be a string, one of AdCP's event types"),
+}
+
+
+def _refuse(problem: str, at: str) -> NoReturn:
+    """Turn msgspec's sentence, which holds no value, into a rejection with a path."""
+    sentence, _, path = problem.partition(" - at `$")
+    path = path.rstrip("`").lstrip(".")
+    if sentence.startswith("Object missing required field"):
+        path = ".".join(part for part in (path, sentence.split("`")[1]) if part)
+        sentence = "is required"
+    field = ".".join(part for part in (at, path) if part)
+    reason, clearer = _CLEARER.get(field, ("INVALID_REQUEST", ""))
+    if sentence != "is required":
+        sentence = clearer or sentence[0].lower() + sentence[1:].replace("`", "").replace(" | null", "")
+    raise Rejection(reason, f"{field} {'' if sentence.startswith(('is', 'must')) else 'is wrong: '}{sentence}.", field)
+
+
+def _parse(raw: bytes) -> tuple[Json, bytes]:
+    """Parse any JSON, whatever its shape; returns it with its canonical bytes."""
+    try:
+        tree = _decode_any(raw)
+    except (msgspec.DecodeError, RecursionError):
+        _diagnose(raw)
+    canonical = _encode_sorted(tree)
+    if raw.count(b'":') != canonical.count(b'":'):
+        _diagnose(raw)
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(tree, MAX_DEPTH)
+    return tree, canonical
+
+
+def _diagnose(raw: bytes) -> None:
+    """Find what msgspec refuses or passes over, with a parser that is slower but tells more."""
+    try:
+        tree = json.loads(raw, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_int=_finite)
+        json.dumps(tree, ensure_ascii=False).encode()
+    except RecursionError:
+        raise _too_deep() from None
+    except UnicodeError:
+        raise Rejection(
+            "INVALID_REQUEST", "A string holds half of a surrogate pair, which is not a character; send valid UTF-8."
+        ) from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    seen: set[str] = set()
+    twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+    known = twice if twice in _EVENT_FIELDS | _CUSTOM_DATA_FIELDS else "a member"
+    raise Rejection("INVALID_REQUEST", f"The same name is given twice in one object: {known}. Send each name once.")
+
+
+def _finite(text: str) -> float | int:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise Rejection("INVALID_REQUEST", "A number is too large for IEEE 754 double precision.")
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _check_depth(tree: Json, left: int) -> None:
+    if left == 0:
+        raise _too_deep()
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list):
+        for member in tree:
+            if isinstance(member, dict | list):
+                _check_depth(member, left - 1)
+
+
+def _too_deep() -> Rejection:
+    return Rejection("INVALID_REQUEST", f"The event nests deeper than {MAX_DEPTH} levels.")
+
+
+def _json_type(value: Json) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

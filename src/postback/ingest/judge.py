@@ -1,0 +1,153 @@
+"""Judging a batch: every event becomes a row to store or a failure to report, never neither and never both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from postback.ingest.checks import CHECKS, Rules
+from postback.ingest.clear_text import looks_personal, redact
+from postback.ingest.decode import Decoded, decode_events
+from postback.ingest.event import CustomData
+from postback.ingest.identifiers import KEY_BYTES, KINDS, UNMATCHABLE, IdentifierHasher, Matchable
+from postback.ingest.rejection import Rejection
+
+__all__ = ["AcceptedEvent", "FailedEvent", "Verdicts", "judge"]
+
+_encode = msgspec.json.Encoder(order="sorted").encode
+
+
+class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
+    """An event that passed every check.
+
+    Attributes:
+        index: Its place in the batch.
+        decoded: The event; its ``custom_data`` may hold personal data.
+        custom_data: custom_data as stored: JSON, or empty.
+        extra: Members that AdCP doesn't know, as stored: a JSON object, or empty.
+        matchable: What it can be matched by.
+    """
+
+    index: int
+    decoded: Decoded
+    custom_data: bytes
+    extra: bytes
+    matchable: Matchable
+
+
+class FailedEvent(msgspec.Struct, gc=False, frozen=True):
+    """An event that failed, as its caller is told.
+
+    Attributes:
+        index: Its place in the batch.
+        event_id: Its event_id, or None when it can't be read or must not be repeated.
+        event_type: Its event_type, or None likewise.
+        rejection: Why.
+    """
+
+    index: int
+    event_id: str | None
+    event_type: str | None
+    rejection: Rejection
+
+
+class Verdicts(msgspec.Struct):
+    """What became of a batch.
+
+    Attributes:
+        accepted: The events to store, in order.
+        failed: The events that failed, in order.
+        warnings: Code → indexes of the accepted events that it is about.
+        coverage: Kind of identifier → number of accepted events that have a usable one.
+        fingerprints: For each event, bytes that don't depend on how the caller wrote it down.
+    """
+
+    accepted: list[AcceptedEvent]
+    failed: list[FailedEvent]
+    warnings: dict[str, list[int]]
+    coverage: Counter[str]
+    fingerprints: list[bytes]
+
+
+def judge(raws: list[msgspec.Raw], rules: Rules, identifiers: IdentifierHasher) -> Verdicts:
+    """Judge each event of a batch by itself. CPU only: no I/O, safe in a thread."""
+    verdicts = Verdicts([], [], {}, Counter(), [])
+    for index, decoded in enumerate(decode_events(raws)):
+        if isinstance(decoded, Rejection):
+            verdicts.fingerprints.append(bytes(raws[index]))
+            verdicts.failed.append(_failed(index, raws[index], decoded))
+            continue
+        verdicts.fingerprints.append(decoded.canonical)
+        try:
+            accepted = _accept(index, decoded, rules, identifiers)
+        except Rejection as rejection:
+            verdicts.failed.append(_failed(index, raws[index], rejection))
+        else:
+            verdicts.accepted.append(accepted)
+            for code in decoded.notes:
+                at = verdicts.warnings.setdefault(code, [])
+                if not at or at[-1] != index:
+                    at.append(index)
+    verdicts.coverage = _coverage(verdicts.accepted)
+    return verdicts
+
+
+def _coverage(accepted: list[AcceptedEvent]) -> Counter[str]:
+    combinations = Counter(event.matchable.keys[::KEY_BYTES] for event in accepted)
+    coverage: Counter[str] = Counter()
+    for numbers, events in combinations.items():
+        for number in set(numbers):
+            coverage[KINDS[number]] += events
+    return coverage
+
+
+def _accept(index: int, decoded: Decoded, rules: Rules, identifiers: IdentifierHasher) -> AcceptedEvent:
+    for check in CHECKS:
+        check(decoded, rules)
+    user_match = decoded.event.user_match
+    matchable = identifiers.match(user_match, decoded.notes) if user_match else UNMATCHABLE
+    custom_data, extra = _without_personal_data(decoded)
+    return AcceptedEvent(index, decoded, custom_data, extra, matchable)
+
+
+def _without_personal_data(decoded: Decoded) -> tuple[bytes, bytes]:
+    """The JSON to store: custom_data, and the members that AdCP doesn't know."""
+    event = decoded.event
+    custom_data, extra = bytes(event.custom_data), b""
+    found = False
+    if b"@" in custom_data or b"%40" in custom_data or type(decoded.custom_data) is CustomData:
+        safe, found = redact(msgspec.json.decode(custom_data))
+        custom_data = _encode(safe) if found else custom_data
+    if decoded.extra:
+        safe, found_in_extra = redact(decoded.extra)
+        extra = _encode(safe)
+        found = found or found_in_extra
+    if event.custom_event_name and looks_personal(event.custom_event_name):
+        event.custom_event_name = str(redact(event.custom_event_name)[0])
+        found = True
+    if found:
+        decoded.notes.append("REDACTED")
+    return custom_data, extra
+
+
+def _failed(index: int, raw: msgspec.Raw, rejection: Rejection) -> FailedEvent:
+    try:
+        named = msgspec.json.decode(raw, type=_Named)
+        event_id, event_type = named.event_id, named.event_type
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event_id = event_type = None
+    return FailedEvent(index, _repeatable(event_id), _repeatable(event_type), rejection)
+
+
+class _Named(msgspec.Struct):
+    event_id: Any = None
+    event_type: Any = None
+
+
+def _repeatable(name: object) -> str | None:
+    """A name that may be told and stored: short, printable, and no personal data."""
+    if isinstance(name, str) and 0 < len(name) <= 256 and name.isprintable() and not looks_personal(name):
+        return name
+    return None

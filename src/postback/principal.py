@@ -1,0 +1,43 @@
+"""Who calls, and for whom: accounts, and the principal that an API key stands for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Account", "Principal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An advertiser's account with the seller.
+
+    Attributes:
+        account_id: Seller-assigned identifier, as ``default``.
+        name: For people.
+        brand_domain: Domain of the brand (core/brand-ref.json), or None.
+        operator: Domain of whoever acts for the brand (core/account-ref.json), or None.
+        sandbox: Whether everything logged here is simulated.
+    """
+
+    account_id: str
+    name: str
+    brand_domain: str | None = None
+    operator: str | None = None
+    sandbox: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller that an API key stands for.
+
+    Attributes:
+        key_id: The key's public identifier; safe in logs.
+        accounts: The accounts that the key acts for, ordered by account_id. Never empty.
+    """
+
+    key_id: str
+    accounts: tuple[Account, ...]
+
+    def account(self, account_id: str) -> Account:
+        """One of the principal's accounts; one that isn't is a defect of the calling code."""
+        return next(account for account in self.accounts if account.account_id == account_id)

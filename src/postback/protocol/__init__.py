@@ -1,0 +1,1 @@
+"""The AdCP wire: shapes, enumerations, releases and error vocabularies. No I/O."""

@@ -1,0 +1,35 @@
+"""Error codes by release.
+
+``reason`` is the stable word, the seed page's; ``code`` is what the release that the request pins calls the same thing.
+"""
+
+from __future__ import annotations
+
+from postback.protocol.releases import Release
+
+__all__ = ["code_for"]
+
+_FROM_3_0 = {
+    "EVENT_SOURCE_NOT_FOUND": "REFERENCE_NOT_FOUND",
+    "RATE_LIMIT_EXCEEDED": "RATE_LIMITED",
+    "REQUEST_TOO_LARGE": "INVALID_REQUEST",
+    "INTERNAL_ERROR": "SERVICE_UNAVAILABLE",
+}
+_3_0 = _FROM_3_0 | {
+    "AUTH_MISSING": "AUTH_REQUIRED",
+    "AUTH_INVALID": "AUTH_REQUIRED",
+    "ACCOUNT_REQUIRED": "INVALID_REQUEST",
+}
+_3_1 = _FROM_3_0 | {"ACCOUNT_REQUIRED": "INVALID_REQUEST"}
+_3_2 = _FROM_3_0 | {
+    "INVALID_EVENT_TYPE": "VALIDATION_ERROR",
+    "INVALID_EVENT_TIME": "VALIDATION_ERROR",
+    "MISSING_USER_MATCH": "VALIDATION_ERROR",
+    "BATCH_TOO_LARGE": "INVALID_REQUEST",
+}
+_VOCABULARIES: dict[Release | None, dict[str, str]] = {None: {}, "3.0": _3_0, "3.1": _3_1, "3.2": _3_2}
+
+
+def code_for(reason: str, release: Release | None) -> str:
+    """The code that ``release`` (None: the seed's dialect) uses for ``reason``."""
+    return _VOCABULARIES[release].get(reason, reason)

@@ -1,0 +1,38 @@
+"""The opened resources of one server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from postback.accounts import AccountStore
+from postback.auth import KeyStore
+from postback.config import Settings
+from postback.idempotency import IdempotencyStore
+from postback.ingest.identifiers import IdentifierHasher
+from postback.metrics import Metrics
+from postback.ratelimit import RateLimits
+from postback.sources.registry import SourceRegistry
+from postback.store.control import ControlStore
+from postback.store.events import EventStore
+from postback.store.stamps import Stamps
+from postback.store.writer import GroupWriter
+
+__all__ = ["Services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the tasks work with. Opened by ``app.open_services``."""
+
+    settings: Settings
+    metrics: Metrics
+    limits: RateLimits
+    control: ControlStore
+    accounts: AccountStore
+    keys: KeyStore
+    sources: SourceRegistry
+    idempotency: IdempotencyStore
+    identifiers: IdentifierHasher
+    stamps: Stamps
+    events: EventStore
+    writer: GroupWriter

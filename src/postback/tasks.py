@@ -1,0 +1,154 @@
+"""The one door for every transport: a task call in, an answer out.
+
+What every task shares happens here, once: the version that is spoken, the rate limit, the idempotency key, the
+envelope of the answer and the words for its errors. A transport brings bytes and a principal; a task function brings
+the payload.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from postback.arguments import Arguments
+from postback.capabilities import get_adcp_capabilities
+from postback.envelope import failure, success
+from postback.errors import IdempotencyConflict, InvalidRequest, PostbackError, UnsupportedTask
+from postback.idempotency import Scope
+from postback.ingest.log_event import log_event
+from postback.principal import Principal
+from postback.protocol.releases import Release, negotiate
+from postback.sources.sync import sync_event_sources
+
+if TYPE_CHECKING:
+    from postback.services import Services
+
+__all__ = ["TASKS", "Answer", "Call", "TaskCall", "Transport", "run"]
+
+Transport = Literal["rest", "mcp"]
+Work = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task call, as a transport received it.
+
+    Attributes:
+        task: The AdCP task's name, as ``log_event``.
+        arguments: The task's arguments: the bytes of one JSON object, inflated and bounded, not yet parsed.
+        principal: Who calls.
+        request_id: Identifies this call in the log and in the answer.
+        transport: Which door it came through; for metrics only.
+    """
+
+    task: str
+    arguments: bytes
+    principal: Principal
+    request_id: str
+    transport: Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a task answers: a JSON object, and the error it reports when the call failed as a whole."""
+
+    body: dict[str, Any]
+    error: PostbackError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """A call as a task function sees it: parsed, its release negotiated.
+
+    Attributes:
+        services: The opened resources.
+        task: The task's name.
+        principal: Who calls.
+        request_id: Identifies the call in the log.
+        arguments: The call's members.
+        release: The AdCP release that is spoken; None for the seed's dialect.
+        idempotency_key: The caller's key, or None.
+    """
+
+    services: Services
+    task: str
+    principal: Principal
+    request_id: str
+    arguments: Arguments
+    release: Release | None
+    idempotency_key: str | None
+
+    async def once(self, account_id: str, fingerprint: bytes, work: Work) -> dict[str, Any]:
+        """Do the work, unless this call was answered before: then give that answer again.
+
+        Two calls with one key follow each other. Only success is kept, so a failed call may be corrected under its key.
+
+        Raises:
+            IdempotencyConflict: The key was used for something else.
+        """
+        if self.idempotency_key is None:
+            return await work()
+        records = self.services.idempotency
+        scope = Scope(self.principal.key_id, account_id, self.idempotency_key)
+        async with records.claim(scope):
+            record = await records.find(scope)
+            if record is None:
+                answer = await work()
+                await records.keep(scope, self.task, fingerprint, msgspec.json.encode(answer))
+                return answer
+        if (record.task, record.fingerprint) != (self.task, fingerprint):
+            raise IdempotencyConflict(
+                "This idempotency_key was used for a different call within the last 24 hours.", field="idempotency_key"
+            )
+        return {**msgspec.json.decode(record.answer), "replayed": True}
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    function: Callable[[TaskCall], Awaitable[dict[str, Any]]]
+    mutating: bool
+
+
+TASKS: dict[str, _Task] = {
+    "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
+    "sync_event_sources": _Task(sync_event_sources, mutating=True),
+    "log_event": _Task(log_event, mutating=True),
+}
+"""Every task that is offered."""
+
+
+async def run(services: Services, call: Call) -> Answer:
+    """Run one task. Never raises a PostbackError: a failure is an answer too."""
+    release: Release | None = None
+    context: object = None
+    try:
+        arguments = Arguments(call.arguments)
+        context = arguments.context()
+        release = negotiate(arguments.value("adcp_version"), arguments.value("adcp_major_version"))
+        services.limits.hit_request(call.principal.key_id)
+        task = _task(call.task)
+        key = arguments.idempotency_key()
+        if task.mutating and release is not None and key is None:
+            raise InvalidRequest(
+                f"idempotency_key is required from AdCP 3.0 on, and {call.task} changes state.",
+                field="idempotency_key",
+                suggestion="Send a fresh UUID for each new call, and the same one for each retry.",
+            )
+        payload = await task.function(
+            TaskCall(services, call.task, call.principal, call.request_id, arguments, release, key)
+        )
+        return Answer(success(payload, release, call.request_id, context))
+    except PostbackError as error:
+        return Answer(failure(error, release, call.request_id, context), error)
+
+
+def _task(name: str) -> _Task:
+    try:
+        return TASKS[name]
+    except KeyError:
+        raise UnsupportedTask(
+            "This server does not offer that task.", details={"supported_tasks": sorted(TASKS)}
+        ) from None
