@@ -13,10 +13,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-__all__ = ["MAX_VALUE", "CustomData", "Event", "Uid", "UserMatch"]
+__all__ = ["MAX_VALUE", "NO_JSON", "CustomData", "Event", "Uid", "UserMatch"]
 
 MAX_VALUE = 1e15
 """Monetary values at or above this lose cents in a JSON number (IEEE 754 double)."""
+
+NO_JSON = msgspec.Raw()
+"""What an absent member holds that stays raw."""
 
 Amount = Annotated[float, Meta(ge=0, lt=MAX_VALUE)]
 NonNegative = Annotated[float, Meta(ge=0)]
@@ -78,7 +81,7 @@ class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=
     event_type: str
     event_time: Annotated[datetime, Meta(tz=True)]
     user_match: UserMatch | None = None
-    custom_data: msgspec.Raw = msgspec.Raw()
+    custom_data: msgspec.Raw = NO_JSON
     action_source: str | None = None
     event_source_url: str | None = None
     custom_event_name: str | None = None

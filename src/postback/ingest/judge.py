@@ -9,7 +9,7 @@ import msgspec
 
 from postback.ingest.checks import CHECKS, Rules
 from postback.ingest.clear_text import looks_personal, redact
-from postback.ingest.decode import Decoded, decode_events
+from postback.ingest.decode import Decoded, canonical_json, decode_events
 from postback.ingest.event import CustomData
 from postback.ingest.identifiers import KEY_BYTES, KINDS, UNMATCHABLE, IdentifierHasher, Matchable
 from postback.ingest.rejection import Rejection
@@ -76,7 +76,7 @@ def judge(raws: list[msgspec.Raw], rules: Rules, identifiers: IdentifierHasher) 
     verdicts = Verdicts([], [], {}, Counter(), [])
     for index, decoded in enumerate(decode_events(raws)):
         if isinstance(decoded, Rejection):
-            verdicts.fingerprints.append(bytes(raws[index]))
+            verdicts.fingerprints.append(canonical_json(raws[index]))
             verdicts.failed.append(_failed(index, raws[index], decoded))
             continue
         verdicts.fingerprints.append(decoded.canonical)

@@ -1,0 +1,234 @@
+"""From bytes to typed events: one bad event never costs the batch, and how it was written down changes nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postback.ingest.decode import MAX_DEPTH, Decoded, decode_events, names_in
+from postback.ingest.rejection import REASONS, Rejection
+
+GOOD: dict[str, Any] = {"event_id": "order_1", "event_type": "purchase", "event_time": "2026-01-15T10:30:00Z"}
+
+
+def decode_one(text: str | bytes) -> Decoded | Rejection:
+    raw = text.encode() if isinstance(text, str) else text
+    return decode_events([msgspec.Raw(raw)])[0]
+
+
+def accepted(event: dict[str, Any], **dump: Any) -> Decoded:
+    decoded = decode_one(json.dumps(event, **dump))
+    assert isinstance(decoded, Decoded), decoded
+    return decoded
+
+
+def refused(text: str | bytes) -> Rejection:
+    rejection = decode_one(text)
+    assert isinstance(rejection, Rejection), rejection
+    return rejection
+
+
+@pytest.mark.parametrize(
+    ("event", "reason", "field"),
+    [
+        ("[]", "INVALID_REQUEST", ""),
+        ("7", "INVALID_REQUEST", ""),
+        ("null", "INVALID_REQUEST", ""),
+        ('"purchase"', "INVALID_REQUEST", ""),
+        ("{}", "INVALID_REQUEST", "event_id"),
+        ('{"event_id":"a","event_type":"lead"}', "INVALID_REQUEST", "event_time"),
+    ],
+)
+def test_what_is_no_event_is_refused(event: str, reason: str, field: str) -> None:
+    rejection = refused(event)
+    assert (rejection.reason, rejection.field) == (reason, field)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "field"),
+    [
+        ({"event_id": ""}, "INVALID_REQUEST", "event_id"),
+        ({"event_id": "x" * 257}, "INVALID_REQUEST", "event_id"),
+        ({"event_id": 17}, "INVALID_REQUEST", "event_id"),
+        ({"event_id": None}, "INVALID_REQUEST", "event_id"),
+        ({"event_type": ["purchase"]}, "INVALID_EVENT_TYPE", "event_type"),
+        ({"event_time": 1768473000}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "2026-01-15T10:30:00"}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "2026-02-30T10:30:00Z"}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "2026-01-15"}, "INVALID_EVENT_TIME", "event_time"),
+        ({"action_source": 1}, "INVALID_REQUEST", "action_source"),
+        ({"user_match": "nobody"}, "INVALID_REQUEST", "user_match"),
+        ({"user_match": {"hashed_email": 1}}, "INVALID_REQUEST", "user_match.hashed_email"),
+        ({"user_match": {"uids": {}}}, "INVALID_REQUEST", "user_match.uids"),
+        ({"user_match": {"uids": [{"type": "uid2"}]}}, "INVALID_REQUEST", "user_match.uids[0].value"),
+        ({"custom_data": []}, "INVALID_REQUEST", "custom_data"),
+        ({"custom_data": {"value": -1}}, "INVALID_REQUEST", "custom_data.value"),
+        ({"custom_data": {"value": "19.99"}}, "INVALID_REQUEST", "custom_data.value"),
+        ({"custom_data": {"value": True}}, "INVALID_REQUEST", "custom_data.value"),
+        ({"custom_data": {"value": 1e15}}, "INVALID_REQUEST", "custom_data.value"),
+        ({"custom_data": {"num_items": 1.5}}, "INVALID_REQUEST", "custom_data.num_items"),
+        ({"custom_data": {"contents": [{"id": "a"}, {"id": 2}]}}, "INVALID_REQUEST", "custom_data.contents[1].id"),
+        (
+            {"custom_data": {"contents": [{"id": "a", "quantity": 0}]}},
+            "INVALID_REQUEST",
+            "custom_data.contents[0].quantity",
+        ),
+        ({"custom_data": {"progress_percent": 101}}, "INVALID_REQUEST", "custom_data.progress_percent"),
+    ],
+)
+def test_a_wrong_field_is_named(change: dict[str, Any], reason: str, field: str) -> None:
+    rejection = refused(json.dumps({**GOOD, **change}))
+    assert (rejection.reason, rejection.field) == (reason, field)
+    assert field in rejection.message
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ('"event_id": "order_1", "event_id": "order_2"', "event_id"),
+        ('"custom_data": {"value": 1, "value": 2}', "value"),
+        ('"custom_data": {"zone": 1, "zone": 2}', "a member"),
+        ('"x": {"y": [{"z": 1, "z": 1}]}', "a member"),
+    ],
+)
+def test_a_name_given_twice_is_ambiguous(member: str, told: str) -> None:
+    for colon in (":", ": ", " :"):
+        text = '{"event_type":"lead","event_time":"2026-01-15T10:30:00Z",' + member.replace(":", colon) + "}"
+        rejection = refused(text if "event_id" in member else text.replace("{", '{"event_id":"a",', 1))
+        assert f"twice in one object: {told}" in rejection.message
+
+
+@pytest.mark.parametrize(
+    ("member", "told"),
+    [
+        ('"custom_data": {"order_total": 1e400}', "too large"),
+        (f'"custom_data": {{"order_total": 1{"0" * 400}}}', "64 bits"),
+        ('"custom_data": {"order_id": "\\ud800"}', "surrogate"),
+        (f'"x": {"[" * 100}{"]" * 100}', f"deeper than {MAX_DEPTH}"),
+        (f'"x": {"[" * 5000}{"]" * 5000}', f"deeper than {MAX_DEPTH}"),
+    ],
+)
+def test_json_that_nobody_can_carry_is_refused_by_name(member: str, told: str) -> None:
+    assert told in refused(json.dumps(GOOD)[:-1] + "," + member + "}").message
+
+
+def test_a_bad_event_leaves_its_neighbours_alone() -> None:
+    raws = [msgspec.Raw(json.dumps(event).encode()) for event in (GOOD, {**GOOD, "event_id": 5}, GOOD)]
+    assert [type(decoded) for decoded in decode_events(raws)] == [Decoded, Rejection, Decoded]
+
+
+def test_members_that_adcp_does_not_know_are_kept() -> None:
+    decoded = accepted({**GOOD, "surface": {"category": "app"}, "loyalty": 3, "custom_data": {"order_total": 12.5}})
+    assert decoded.extra == {"surface": {"category": "app"}, "loyalty": 3}
+    assert msgspec.json.decode(decoded.event.custom_data) == {"order_total": 12.5}
+
+
+def test_value_beside_custom_data_is_moved_into_it() -> None:
+    decoded = accepted({**GOOD, "value": 89.0, "currency": "USD", "content_ids": ["ribeye"]})
+    assert decoded.custom_data is not None
+    assert (decoded.custom_data.value, decoded.custom_data.currency) == (89.0, "USD")
+    assert decoded.notes == ["MISPLACED_FIELD"] * 3
+
+
+def test_value_inside_custom_data_wins_over_one_beside_it() -> None:
+    decoded = accepted({**GOOD, "value": 1.0, "custom_data": {"value": 2.0}})
+    assert decoded.custom_data is not None
+    assert decoded.custom_data.value == 2.0
+
+
+def test_null_is_the_same_as_absent() -> None:
+    padded = {**GOOD, "user_match": None, "custom_data": {"value": 5, "currency": None}, "action_source": None}
+    assert accepted(padded).canonical == accepted({**GOOD, "custom_data": {"value": 5}}).canonical
+
+
+def test_unknown_identifiers_are_not_kept() -> None:
+    decoded = accepted({**GOOD, "user_match": {"hashed_email": "a" * 64, "external_id": "42"}})
+    assert decoded.notes == ["UNKNOWN_IDENTIFIER"]
+    assert decoded.extra is None
+
+
+def test_an_address_in_the_clear_fails_the_event_and_is_not_repeated() -> None:
+    rejection = refused(json.dumps({**GOOD, "user_match": {"email": "jane@shop.example"}}))
+    assert "in the clear" in rejection.message
+    assert "jane" not in rejection.message
+
+
+def events() -> st.SearchStrategy[dict[str, Any]]:
+    numbers = st.one_of(st.integers(0, 10**9), st.floats(0, 1e9, allow_nan=False).map(lambda x: round(x, 2)))
+    texts = st.text(max_size=20)
+    custom_data = st.fixed_dictionaries(
+        {},
+        optional={
+            "value": numbers,
+            "currency": st.sampled_from(["USD", "EUR"]),
+            "order_id": texts,
+            "content_ids": st.lists(texts, max_size=3),
+            "num_items": st.integers(0, 9),
+            "order_total": numbers,
+            "note": texts,
+        },
+    )
+    return st.fixed_dictionaries(
+        {
+            "event_id": st.text(min_size=1, max_size=256),
+            "event_type": st.just("purchase"),
+            "event_time": st.just(GOOD["event_time"]),
+        },
+        optional={
+            "custom_data": custom_data,
+            "action_source": st.just("website"),
+            "user_match": st.just({"hashed_email": "a" * 64}),
+            "loyalty": numbers,
+        },
+    )
+
+
+@given(events(), st.randoms())
+def test_how_an_event_is_written_down_changes_nothing(event: dict[str, Any], random: Any) -> None:
+    """Member order, white space, escapes, and 5 or 5.0: none is part of what was said."""
+    shuffled = dict(random.sample(list(event.items()), len(event)))
+    if "custom_data" in shuffled:
+        shuffled["custom_data"] = {
+            name: float(value) if name == "value" else value
+            for name, value in random.sample(list(event["custom_data"].items()), len(event["custom_data"]))
+        }
+    compact = accepted(event, separators=(",", ":"), ensure_ascii=False)
+    spacious = accepted(shuffled, indent=1, separators=(" , ", " : "))
+    assert spacious.canonical == compact.canonical
+    assert bytes(spacious.event.custom_data) == bytes(compact.event.custom_data)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(
+                    st.sampled_from([*GOOD, "custom_data", "user_match", "uids", "value", "ext", "é"]),
+                    inner,
+                    max_size=5,
+                )
+            ),
+            max_leaves=12,
+        ),
+        max_size=5,
+    )
+)
+def test_any_json_gets_a_verdict(members: list[Any]) -> None:
+    raws = [msgspec.Raw(json.dumps(member).encode()) for member in members]
+    verdicts = decode_events(raws)
+    assert len(verdicts) == len(members)
+    assert all(v.reason in REASONS for v in verdicts if isinstance(v, Rejection))
+
+
+@given(st.dictionaries(st.text("abc", max_size=3), st.integers(0, 9), max_size=6))
+def test_names_are_counted_wherever_they_start(members: dict[str, int]) -> None:
+    for text in (json.dumps(members), json.dumps(members, separators=(",", ":"))):
+        assert names_in(text.encode()) == names_in(b" " + text.encode()) == len(members)
