@@ -32,8 +32,8 @@ lock: build/lock/bin/uv ## choose the newest dependencies and pin them in requir
 LOCK = pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
 
-clean: ## remove what these commands made, the demo's data included
-	@rm -rf .venv build dist demo-data .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove what these commands made
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 .venv/bin/python:
 	@echo "Creating .venv"

@@ -1,0 +1,43 @@
+"""The command line: a thin skin over the server and its stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from postback.cli.accounts import accounts
+from postback.cli.demo import demo
+from postback.cli.keys import keys
+from postback.cli.send import send
+from postback.cli.serve import serve
+from postback.cli.sources import sources
+from postback.errors import PostbackError, StartupError
+
+__all__ = ["main"]
+
+
+class _Refusal(click.ClickException):
+    exit_code = 2
+
+
+class _Commands(click.Group):
+    """Commands whose errors are one sentence and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            raise _Refusal(str(error)) from error
+        except PostbackError as error:
+            raise _Refusal(f"{error.message} {error.suggestion}") from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(package_name="postback")
+def main() -> None:
+    """Postback receives conversions for AdCP sellers, and stores each exactly once."""
+
+
+for command in (serve, demo, send, accounts, keys, sources):
+    main.add_command(command)

@@ -1,0 +1,45 @@
+"""The control store of a data folder, opened beside a server that may be running."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from postback.config import load_settings
+from postback.errors import StartupError
+from postback.store.control import ControlStore
+
+__all__ = ["data_option", "open_control", "print_table"]
+
+data_option: Callable[[Any], Any] = click.option(
+    "--data", metavar="DIR", help="The server's data folder (POSTBACK_DATA)."
+)
+
+
+@contextmanager
+def open_control(data: str | None) -> Iterator[ControlStore]:
+    """The control store in ``data``, or in the folder that POSTBACK_DATA names."""
+    folder = load_settings(os.environ, data=data).data
+    path = folder / "control.db"
+    if not path.exists():
+        raise StartupError(
+            f"{folder} holds no data of a server: run 'postback serve' once, or name the folder by --data."
+        )
+    control = ControlStore(f"sqlite:///{path}")
+    control.migrate()
+    try:
+        yield control
+    finally:
+        control.close()
+
+
+def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns under their titles."""
+    lines = [titles, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,139 @@
+"""postback demo: a server, an event source, a batch of conversions, and what came back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from postback.cli.client import Client
+from postback.cli.demo_events import SOURCE, shop_events, try_out_event
+from postback.errors import StartupError
+
+__all__ = ["demo"]
+
+_USUAL_PORT = 8787
+
+
+@click.command()
+@click.option("--once", is_flag=True, envvar="DEMO_ONCE", show_envvar=True, help="Stop the server at the end.")
+def demo(once: bool) -> None:
+    """Start a server in a temporary folder, log a batch of conversions, and say what came back.
+
+    The server goes on until Ctrl-C, with its URL, a key and a command to try.
+    """
+    key = f"pb_demo_{secrets.token_urlsafe(16)}"
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server is stopped, too
+    with tempfile.TemporaryDirectory(prefix="postback-demo-") as folder, _server(folder, port, key) as server:
+        _tell_story(server, url, key)
+        if once:
+            return
+        _invite(url, key)
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            click.echo()
+
+
+def _free_port() -> int:
+    """The usual port, or any when somebody has it."""
+    for port in (_USUAL_PORT, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as listener:
+                return int(listener.getsockname()[1])
+        except OSError:
+            continue
+    raise StartupError("No TCP port is free on 127.0.0.1.")
+
+
+@contextmanager
+def _server(folder: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes]]:
+    environ = os.environ | {"POSTBACK_BOOTSTRAP_KEY": key, "POSTBACK_LOG_LEVEL": "warning"}
+    command = [sys.executable, "-m", "postback", "serve", "--host", "127.0.0.1", "--port", str(port), "--data", folder]
+    with subprocess.Popen(command, env=environ) as server:  # noqa: S603 - our own command line
+        try:
+            yield server
+        finally:
+            server.terminate()
+
+
+def _tell_story(server: subprocess.Popen[bytes], url: str, key: str) -> None:
+    def waiting(why: str) -> None:
+        if server.poll() is not None:
+            raise StartupError(f"The demo's server did not start: {why}")
+
+    now = datetime.now(UTC)
+    with Client(url, key, waiting) as client:
+        _register(client)
+        batch = _request([event for _, event in shop_events(now)])
+        _log(client, "The agent logs a batch of conversions.", batch, [what for what, _ in shop_events(now)])
+        _log(client, "It didn't get the answer, and sends the same request again.", batch, [])
+        trial = _request([try_out_event(now)]) | {"test_event_code": "TRY-1"}
+        _log(client, "Its developer tries something out with a test event.", trial, ["a test event, stored apart"])
+        elsewhere = _request([try_out_event(now)]) | {"event_source_id": "shop_order"}
+        _log(client, "And misspells the event source.", elsewhere, [])
+
+
+def _register(client: Client) -> None:
+    _headline("A buyer's agent registers its event source.", "sync_event_sources")
+    body = _call(client, "sync_event_sources", {"idempotency_key": str(uuid.uuid4()), "event_sources": [SOURCE]})
+    for source in body.get("event_sources", []):
+        click.echo(f"  {source['event_source_id']}: {source['action']}, and has the seller_id {source['seller_id']}")
+
+
+def _log(client: Client, story: str, request: dict[str, Any], descriptions: list[str]) -> None:
+    _headline(story, "log_event")
+    body = _call(client, "log_event", request)
+    failures = {failure["index"]: failure for failure in body.get("partial_failures", [])}
+    for index, what in enumerate(descriptions):
+        if failure := failures.get(index):
+            click.echo(f"  [{index}] {click.style('failed', fg='red')}    {what}")
+            click.echo(f"      {failure['code']}: {failure['message']}")
+        else:
+            click.echo(f"  [{index}] {click.style('accepted', fg='green')}  {what}")
+    if "events_received" in body:
+        click.echo(
+            f"  {body['events_received']} received, {body['events_processed']} processed, {len(failures)} failed, "
+            f"match quality {body.get('match_quality')}" + (", replayed" if body.get("replayed") else "")
+        )
+    for warning in body.get("warnings", []):
+        click.echo(f"  {click.style('warning', fg='yellow')} {warning}")
+
+
+def _call(client: Client, task: str, request: dict[str, Any]) -> dict[str, Any]:
+    reply = client.call(task, msgspec.json.encode(request))
+    if error := reply.error:
+        click.echo(f"  {click.style('refused', fg='red')} {error.get('code', '')}: {error['message']}")
+        click.echo(f"  {error.get('suggestion', '')}")
+    return reply.body
+
+
+def _request(events: list[dict[str, Any]]) -> dict[str, Any]:
+    source = SOURCE["event_source_id"]
+    return {"adcp_version": "3.1", "idempotency_key": str(uuid.uuid4()), "event_source_id": source, "events": events}
+
+
+def _headline(story: str, task: str) -> None:
+    click.echo(f"\n{click.style(story, bold=True)}  POST /v1/{task}")
+
+
+def _invite(url: str, key: str) -> None:
+    click.echo(f"\n{click.style('The server is yours to try; Ctrl-C stops it.', bold=True)}")
+    click.echo(f"  URL  {url}    MCP  {url}/mcp    OpenAPI  {url}/openapi.json")
+    click.echo(f"  Key  {key}\n")
+    click.echo("What became of an order:")
+    click.echo(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/events/shop_orders/purchase/order_98767")

@@ -1,0 +1,57 @@
+"""postback keys: who may call the server, and for which accounts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from postback.auth import ApiKey, KeyStore
+from postback.cli.control import data_option, open_control, print_table
+
+__all__ = ["keys"]
+
+
+@click.group()
+def keys() -> None:
+    """The API keys, and the accounts that each acts for."""
+
+
+@keys.command()
+@click.option("--account", "account_ids", metavar="ID", multiple=True, required=True, help="Repeat for several.")
+@click.option("--name", default="", help="Whom the key is for.")
+@data_option
+def create(account_ids: tuple[str, ...], name: str, data: str | None) -> None:
+    """Create a key and print it, this once."""
+    with open_control(data) as control:
+        key_id, key = KeyStore(control).create(account_ids, name)
+    click.echo(f"Created {key_id} for {', '.join(account_ids)}. The key is shown only this once:", err=True)
+    click.echo(key)
+
+
+@keys.command("list")
+@data_option
+def list_keys(data: str | None) -> None:
+    """List the keys; the keys themselves are not stored."""
+    with open_control(data) as control:
+        found = KeyStore(control).list()
+    print_table(("KEY ID", "NAME", "ACCOUNTS", "CREATED", "REVOKED"), [_row(key) for key in found])
+
+
+@keys.command()
+@click.argument("key_id")
+@data_option
+def revoke(key_id: str, data: str | None) -> None:
+    """Revoke the key KEY_ID; a running server refuses it within a second."""
+    with open_control(data) as control:
+        KeyStore(control).revoke(key_id)
+    click.echo(f"Revoked {key_id}.")
+
+
+def _row(key: ApiKey) -> tuple[str, ...]:
+    revoked = _day(key.revoked_at) if key.revoked_at is not None else ""
+    return key.key_id, key.name, ", ".join(key.account_ids), _day(key.created_at), revoked
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
