@@ -40,20 +40,14 @@ async def _serve(settings: Settings) -> None:
     # The engine takes a moment to load, which the other commands need not wait for.
     from postback.app import build_app
 
-    app = build_app(settings)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
-    # The lifespan is entered here and not by uvicorn, which would log a StartupError and drop it.
-    with _listen(settings) as listener:
+    with _listen(settings) as listener:  # first, so that a start that can't listen leaves no key behind unseen
+        app = build_app(settings)
+        _announce(settings, app.state.new_key)
+        config = uvicorn.Config(
+            app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
+        )
+        # The lifespan is entered here and not by uvicorn, which would log a StartupError and drop it.
         async with app.router.lifespan_context(app):
-            _announce(settings, app.state.new_key)
             await _Server(config).serve([listener])
 
 
