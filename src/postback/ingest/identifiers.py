@@ -151,22 +151,22 @@ class IdentifierHasher:
 
 def _digest(value: str, field: str, notes: list[str]) -> str | None:
     """A lower-case SHA-256 in hex; None when it is a digest that can't identify anybody."""
-    if not _SHA256.match(value):
-        repaired = _PREFIX.sub("", value.strip(), count=1).lower()
-        if _OTHER_DIGEST.match(repaired):
-            notes.append("UNSUPPORTED_HASH")
-            return None
-        if not _SHA256.match(repaired):
-            raise _not_a_digest(value, field)
-        notes.append("REPAIRED_IDENTIFIER")
-        value = repaired
-    if value in _JUNK_DIGESTS:
+    repaired = not _SHA256.match(value)
+    digest = _PREFIX.sub("", value.strip(), count=1).lower() if repaired else value
+    if digest in _JUNK_DIGESTS or digest in _UNSET:
         notes.append("JUNK_IDENTIFIER")
         return None
+    if repaired and _OTHER_DIGEST.match(digest):
+        notes.append("UNSUPPORTED_HASH")
+        return None
+    if repaired and not _SHA256.match(digest):
+        raise _not_a_digest(value, field)
+    if repaired:
+        notes.append("REPAIRED_IDENTIFIER")
     # A digest repeats its 33rd character four times on average; one that does so 24 times was typed, not hashed.
-    if value.count(value[32]) > 24:
+    if digest.count(digest[32]) > 24:
         notes.append("LOW_ENTROPY_IDENTIFIER")
-    return value
+    return digest
 
 
 def _not_a_digest(value: str, field: str) -> Rejection:

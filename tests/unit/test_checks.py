@@ -1,0 +1,173 @@
+"""The rules that need the source, the clock or a list: each case is one event against one source."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from postback.ingest.checks import Rules
+from postback.ingest.identifiers import IdentifierHasher
+from postback.ingest.judge import Verdicts, judge
+from postback.sources.model import EventSource
+
+NOW = datetime(2026, 1, 20, 12, tzinfo=UTC)
+EMAIL = "5f3c1c1d5a8c1dd0e8c3f3d56ad2e6ac8f2b3c7d9e0a1b2c3d4e5f60718293a4"
+GOOD: dict[str, Any] = {
+    "event_id": "order_1",
+    "event_type": "purchase",
+    "event_time": "2026-01-20T10:30:00Z",
+    "action_source": "in_store",
+    "user_match": {"hashed_email": EMAIL},
+    "custom_data": {"value": 10, "currency": "USD"},
+}
+SHOP_ONLY = {"allowed_domains": ("shop.example",)}
+DOLLARS_ONLY = {"value_currencies": ("USD",)}
+
+
+def rules(*, sandbox: bool = False, require_user_match: bool = False, **source: Any) -> Rules:
+    made = EventSource(account_id="default", event_source_id="shop", seller_id="src_1", **source)
+    return Rules.of(made, now=NOW, sandbox=sandbox, max_age_days=90, require_user_match=require_user_match)
+
+
+def verdicts(event: dict[str, Any], **source: Any) -> Verdicts:
+    members = {name: value for name, value in {**GOOD, **event}.items() if value is not ...}
+    raw = msgspec.Raw(json.dumps(members).encode())
+    return judge([raw], rules(**source), IdentifierHasher(b"s" * 32))
+
+
+@pytest.mark.parametrize(
+    ("event", "source", "reason", "field"),
+    [
+        ({"event_type": "buy"}, {}, "INVALID_EVENT_TYPE", "event_type"),
+        ({"event_type": "lead"}, {"event_types": ("purchase",)}, "INVALID_EVENT_TYPE", "event_type"),
+        ({"event_type": "custom"}, {}, "INVALID_REQUEST", "custom_event_name"),
+        ({"event_type": "custom", "custom_event_name": " "}, {}, "INVALID_REQUEST", "custom_event_name"),
+        ({"event_time": "2025-10-22T11:59:59Z"}, {}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "2026-01-18T11:59:59Z"}, {"max_event_age_days": 2}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "2026-01-20T12:10:01Z"}, {}, "INVALID_EVENT_TIME", "event_time"),
+        ({"event_time": "9999-12-31T00:00:00Z"}, {"sandbox": True}, "INVALID_EVENT_TIME", "event_time"),
+        ({"action_source": "billboard"}, {}, "INVALID_REQUEST", "action_source"),
+        ({"event_source_url": "/checkout"}, {}, "INVALID_REQUEST", "event_source_url"),
+        ({"event_source_url": "http://[::1"}, {}, "INVALID_REQUEST", "event_source_url"),
+        ({"event_source_url": "https://evil.example/"}, SHOP_ONLY, "INVALID_REQUEST", "event_source_url"),
+        ({"event_source_url": "https://notshop.example/"}, SHOP_ONLY, "INVALID_REQUEST", "event_source_url"),
+        ({"event_source_url": "https://shop.example@evil.example/"}, SHOP_ONLY, "INVALID_REQUEST", "event_source_url"),
+        ({"custom_data": {"value": 1, "currency": "US"}}, {}, "INVALID_REQUEST", "custom_data.currency"),
+        ({"custom_data": {"value": 1, "currency": "ZZZ"}}, {}, "INVALID_REQUEST", "custom_data.currency"),
+        ({"custom_data": {"value": 1, "currency": "usd"}}, {}, "INVALID_REQUEST", "custom_data.currency"),
+        ({"custom_data": {"value": 1, "currency": "EUR"}}, DOLLARS_ONLY, "INVALID_REQUEST", "custom_data.currency"),
+        ({"custom_data": {"value": 1}}, {"value_currencies": ("USD",)}, "INVALID_REQUEST", "custom_data.currency"),
+        ({"user_match": ...}, {"require_user_match": True}, "MISSING_USER_MATCH", "user_match"),
+        ({"user_match": {}}, {}, "MISSING_USER_MATCH", "user_match"),
+        ({"user_match": {"click_id_type": "gclid"}}, {}, "MISSING_USER_MATCH", "user_match"),
+        ({"event_id": "order\u0000"}, {}, "INVALID_REQUEST", "event_id"),
+        ({"event_id": "jane@shop.example"}, {}, "INVALID_REQUEST", "event_id"),
+        ({"event_id": "+12065551234"}, {}, "INVALID_REQUEST", "event_id"),
+    ],
+)  # fmt: skip
+def test_an_event_that_breaks_a_rule_fails_with_its_reason_and_field(
+    event: dict[str, Any], source: dict[str, Any], reason: str, field: str
+) -> None:
+    judged = verdicts(event, **source)
+    assert judged.accepted == []
+    assert [(f.rejection.reason, f.rejection.field) for f in judged.failed] == [(reason, field)]
+
+
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        ({}, {}),
+        ({"event_type": "custom", "custom_event_name": "quiz_done"}, {}),
+        ({"event_type": "watch_milestone"}, {}),
+        ({"event_time": "2025-10-22T12:00:01Z"}, {}),
+        ({"event_time": "2020-01-01T00:00:00Z"}, {"max_event_age_days": 9000}),
+        ({"event_time": "2026-01-20T12:09:59Z"}, {}),
+        ({"event_time": "2026-01-20T14:00:00+02:00"}, {}),
+        ({"event_time": "2099-06-05T14:30:00Z"}, {"sandbox": True}),
+        ({"event_source_url": "https://shop.example/a?b=c#d"}, {"allowed_domains": ("shop.example",)}),
+        ({"event_source_url": "https://www.shop.example:8443/"}, {"allowed_domains": ("shop.example",)}),
+        ({"event_source_url": "HTTPS://WWW.Shop.Example/"}, {"allowed_domains": ("shop.example",)}),
+        ({"event_source_url": "myapp://checkout/done"}, {}),
+        ({"custom_data": {"value": 0, "currency": "EUR"}}, {"value_currencies": ("EUR", "USD")}),
+        ({"event_id": "注文_98765"}, {}),
+        ({"event_id": "purchase user 123"}, {}),
+    ],
+)
+def test_an_event_within_the_rules_is_accepted(event: dict[str, Any], source: dict[str, Any]) -> None:
+    judged = verdicts(event, **source)
+    assert [f.rejection.message for f in judged.failed] == []
+
+
+@pytest.mark.parametrize(
+    ("event", "codes"),
+    [
+        ({"user_match": ...}, ["MISSING_USER_MATCH"]),
+        ({"user_match": None}, ["MISSING_USER_MATCH"]),
+        ({"action_source": "website"}, ["MISSING_EVENT_SOURCE_URL"]),
+        ({"custom_data": {"value": 3}}, ["MISSING_CURRENCY"]),
+        ({"custom_data": {"order_total": 3, "currency": "USD"}}, ["MISSING_VALUE"]),
+        ({"custom_data": ..., "value": 3, "currency": "USD"}, ["MISPLACED_FIELD"]),
+        ({"custom_data": {"value": 3, "currency": "USD", "note": "ask jane@shop.example"}}, ["REDACTED"]),
+        ({"custom_data": {"value": 3, "currency": "USD", "gclid": "Cj0KCQ"}}, ["REDACTED"]),
+        ({"referrer": {"email": "jane at shop"}}, ["REDACTED"]),
+        ({"user_match": {"hashed_email": EMAIL, "external_id": "7"}}, ["UNKNOWN_IDENTIFIER"]),
+    ],
+)
+def test_what_could_be_better_is_warned_about(event: dict[str, Any], codes: list[str]) -> None:
+    judged = verdicts(event)
+    assert judged.failed == []
+    assert judged.warnings == {code: [0] for code in codes}
+
+
+def test_a_page_is_stored_without_what_identifies_its_visitor() -> None:
+    for sent, stored in {
+        "https://shop.example/a/b?gclid=1&email=j%40x.example#top": "https://shop.example/a/b",
+        "https://user:secret@shop.example/a": "https://shop.example/a",
+        "https://shop.example/account/jane@shop.example/orders": "https://shop.example",
+        "https://shop.example/account/jane%40shop.example": "https://shop.example",
+        "https://shop.example": "https://shop.example",
+    }.items():
+        assert verdicts({"event_source_url": sent}).accepted[0].decoded.event.event_source_url == stored
+
+
+def test_personal_data_outside_user_match_is_removed_and_the_rest_kept() -> None:
+    custom_data = {
+        "value": 3,
+        "currency": "USD",
+        "note": "call jane@shop.example or bob",
+        "visitor": {"phone": "5551234"},
+    }
+    judged = verdicts({"custom_data": custom_data, "loyalty_hash": EMAIL, "zone": "north"})
+    [accepted] = judged.accepted
+    assert json.loads(accepted.custom_data) == {
+        "value": 3,
+        "currency": "USD",
+        "note": "call [redacted] or bob",
+        "visitor": {"phone": "[redacted]"},
+    }
+    assert json.loads(accepted.extra) == {"loyalty_hash": "[redacted]", "zone": "north"}
+
+
+def test_a_failure_never_repeats_an_event_id_that_is_personal() -> None:
+    [failed] = verdicts({"event_id": "jane@shop.example"}).failed
+    assert failed.event_id is None
+    assert "jane" not in failed.rejection.message
+
+
+def test_the_source_says_where_events_happen_when_they_do_not() -> None:
+    judged = verdicts({"action_source": ...}, action_source="app")
+    assert judged.accepted[0].decoded.event.action_source == "app"
+
+
+@pytest.mark.parametrize("days", [1, 90, 36_500])
+def test_the_message_names_the_bound(days: int) -> None:
+    oldest = NOW - timedelta(days=days)
+    judged = verdicts({"event_time": "1969-12-31T23:59:59Z"}, max_event_age_days=days)
+    assert (
+        max(oldest, datetime(1970, 1, 1, tzinfo=UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        in judged.failed[0].rejection.message
+    )
