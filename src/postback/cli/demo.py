@@ -72,9 +72,9 @@ def _server(folder: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes
 
 
 def _tell_story(server: subprocess.Popen[bytes], url: str, key: str) -> None:
-    def waiting(why: str) -> None:
+    def waiting(_: str) -> None:
         if server.poll() is not None:
-            raise StartupError(f"The demo's server did not start: {why}")
+            raise StartupError("The demo's server stopped; it said why above.")
 
     now = datetime.now(UTC)
     with Client(url, key, waiting) as client:

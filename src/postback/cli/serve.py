@@ -37,10 +37,10 @@ def serve(host: str | None, port: str | None, data: str | None, sandbox: bool | 
 
 
 async def _serve(settings: Settings) -> None:
-    # The engine takes a moment to load, which the other commands need not wait for.
-    from postback.app import build_app
-
     with _listen(settings) as listener:  # first, so that a start that can't listen leaves no key behind unseen
+        # The engine takes a moment to load, which the other commands need not wait for.
+        from postback.app import build_app
+
         app = build_app(settings)
         _announce(settings, app.state.new_key)
         config = uvicorn.Config(
