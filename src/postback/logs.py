@@ -16,8 +16,8 @@ from postback.errors import PostbackError, StartupError
 
 __all__ = ["LineFormatter", "configure"]
 
-_QUIET = ("clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
-"""Libraries whose debug and info records may quote payloads."""
+_QUIET = ("alembic", "clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
+"""Libraries whose debug and info records are noise, or may quote payloads."""
 
 
 def configure(level: str) -> None:

@@ -1,0 +1,1 @@
+"""Transports: bytes in, bytes out. What a call means is decided behind ``tasks.run``."""

@@ -1,0 +1,32 @@
+"""The answer, as HTTP, to an error that kept a task from running."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+
+from postback.envelope import failure
+from postback.errors import AuthInvalid, AuthMissing, PostbackError
+
+__all__ = ["failure_response", "json_response"]
+
+_CHALLENGES: dict[type[PostbackError], str] = {
+    AuthMissing: 'Bearer realm="postback"',
+    AuthInvalid: 'Bearer realm="postback", error="invalid_token"',
+}
+
+
+def json_response(body: dict[str, object], error: PostbackError | None = None) -> Response:
+    """An answer as JSON, with the status and the headers that its error asks for."""
+    headers: dict[str, str] = {}
+    if error and error.retry_after:
+        headers["Retry-After"] = str(error.retry_after)
+    if error and (challenge := _CHALLENGES.get(type(error))):
+        headers["WWW-Authenticate"] = challenge
+    status = error.status if error else 200
+    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
+
+
+def failure_response(error: PostbackError, request_id: str) -> Response:
+    """The canonical failure, in the seed's dialect: the pin of a version is in the body, which was not read."""
+    return json_response(failure(error, None, request_id), error)

@@ -1,0 +1,178 @@
+"""MCP: the tasks as tools, over Streamable HTTP, with the official library.
+
+The library never sees a tool's arguments. They are cut out of the message as bytes and given to the task as they came,
+so that a task reads the same thing here and over REST, and a full batch is parsed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, Literal
+
+import msgspec
+from mcp import types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from postback.errors import BodyTooLarge, InvalidRequest
+from postback.principal import Principal
+from postback.services import Services
+from postback.tasks import Call
+from postback.transports.body import read_body
+from postback.transports.exchange import Exchange, identify, run_task
+from postback.transports.headers import require
+from postback.transports.schemas import TASK_SCHEMAS
+
+__all__ = ["McpEndpoint"]
+
+_MESSAGE_BYTES = 64 * 1024
+"""Bound on a message without its tool's arguments, and on anything that is sent without a key."""
+
+_PRINCIPAL = "postback.mcp.principal"
+_ARGUMENTS = "postback.mcp.arguments"
+"""Where the ASGI scope carries, past the library, who calls a tool and with which arguments."""
+
+_INSTRUCTIONS = (
+    "Conversion tracking for advertising. Call get_adcp_capabilities first, set up sources with sync_event_sources, "
+    "then send conversions with log_event. Calling a tool needs an API key: 'Authorization: Bearer KEY'."
+)
+
+
+class _Request(msgspec.Struct, omit_defaults=True):
+    """A JSON-RPC request or notification, its parameters still unread."""
+
+    method: str
+    jsonrpc: Literal["2.0"]
+    id: int | str | msgspec.UnsetType = msgspec.UNSET
+    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_decoder = msgspec.json.Decoder(_Request)
+
+
+class McpEndpoint:
+    """The ASGI application of one MCP endpoint; ``run`` must be active while it serves."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        server: Server[Any] = Server(
+            "postback",
+            version=version("postback"),
+            title="Postback",
+            instructions=_INSTRUCTIONS,
+            on_list_tools=_list_tools,
+            on_call_tool=self._call_tool,
+            get_tool_input_schema=lambda name: TASK_SCHEMAS[name].input if name in TASK_SCHEMAS else None,
+        )
+        self._sessions = StreamableHTTPSessionManager(
+            server, json_response=True, stateless=True, max_request_body_size=_MESSAGE_BYTES
+        )
+
+    def routes(self) -> list[Route]:
+        """Where the endpoint is mounted: with and without the slash, so that nobody is redirected."""
+        return [Route(path, self, methods=["POST"]) for path in ("/mcp", "/mcp/")]
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        """Serve until the block is left; once per endpoint."""
+        async with self._sessions.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        principal = await identify(self._services, scope)
+        body = await self._read(scope, receive, principal)
+        try:
+            request = _decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            Exchange.of(scope).outcome = InvalidRequest.reason
+            await _refusal(error)(scope, receive, send)
+            return
+        if request.method == "tools/call" and request.params:
+            scope[_PRINCIPAL] = require(principal)
+            scope[_ARGUMENTS] = _take_arguments(request.params)
+        message = msgspec.json.encode(request)
+        if len(message) > _MESSAGE_BYTES:
+            raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its tool's arguments.")
+        await self._sessions.handle_request(_rewritten(scope, message), _once(message, receive), send)
+
+    async def _read(self, scope: Scope, receive: Receive, principal: Principal | None) -> bytes:
+        limit = self._services.settings.max_body_bytes if principal else _MESSAGE_BYTES
+        try:
+            return await read_body(Headers(scope=scope), receive, limit)
+        except BodyTooLarge:
+            require(principal)  # with a key, more is read
+            raise
+
+    async def _call_tool(
+        self, ctx: ServerRequestContext[Any, Request], params: types.CallToolRequestParams
+    ) -> types.CallToolResult:
+        assert ctx.request is not None  # noqa: S101 - narrows the type: there always is one over HTTP
+        scope = ctx.request.scope
+        exchange = Exchange.of(scope)
+        call = Call(params.name, scope[_ARGUMENTS], scope[_PRINCIPAL], exchange.request_id, "mcp")
+        answer = await run_task(self._services, exchange, call)
+        text = msgspec.json.encode(answer.body)
+        return types.CallToolResult(
+            content=[types.TextContent(text=text.decode())],
+            structured_content=msgspec.json.decode(text),
+            is_error=answer.error is not None,
+        )
+
+
+async def _list_tools(_: object, __: object) -> types.ListToolsResult:
+    return types.ListToolsResult(
+        tools=[
+            types.Tool(
+                name=name,
+                title=task.title,
+                description=task.description,
+                input_schema=task.input,
+                annotations=types.ToolAnnotations(read_only_hint=task.read_only, open_world_hint=False),
+            )
+            for name, task in TASK_SCHEMAS.items()
+        ]
+    )
+
+
+def _take_arguments(params: dict[str, msgspec.Raw]) -> bytes:
+    """Cut the arguments out of a tool call; absent and null both stand for none."""
+    arguments = bytes(params.get("arguments", b"null"))
+    params["arguments"] = msgspec.Raw(b"{}")
+    return b"{}" if arguments == b"null" else arguments
+
+
+def _refusal(error: msgspec.DecodeError | RecursionError) -> Response:
+    """The answer to a body that isn't a message. What msgspec says of malformed JSON doesn't quote it."""
+    if isinstance(error, msgspec.ValidationError):
+        code, why = types.INVALID_REQUEST, "The body must be one JSON-RPC 2.0 request or notification."
+    elif isinstance(error, RecursionError):
+        code, why = types.PARSE_ERROR, "The body is nested too deeply."
+    else:
+        code, why = types.PARSE_ERROR, f"The body is not valid JSON: {error}."
+    refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}
+    return Response(msgspec.json.encode(refusal), 400, media_type="application/json")
+
+
+def _rewritten(scope: Scope, message: bytes) -> Scope:
+    """The scope of a request whose body is now ``message``, as it is."""
+    replaced = (b"content-length", b"content-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in replaced]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(message)).encode())]}
+
+
+def _once(message: bytes, receive: Receive) -> Receive:
+    """A channel that gives ``message`` as the body, then whatever follows on the real one."""
+    pending: list[Message] = [{"type": "http.request", "body": message, "more_body": False}]
+
+    async def next_message() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return next_message

@@ -1,0 +1,135 @@
+"""OpenAPI of the REST surface."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from postback.transports.schemas import EVENT_VERDICT, FAILURE, TASK_SCHEMAS, TaskSchema
+
+__all__ = ["openapi_json"]
+
+_FAILURES = {
+    400: ("BadRequest", "A malformed call; the error names the field."),
+    401: ("Unauthorized", "No API key, or one that is unknown or revoked."),
+    404: ("NotFound", "No such event source, or one of somebody else's."),
+    409: ("Conflict", "The idempotency key was used for another call."),
+    413: ("TooLarge", "The body is larger than the server reads."),
+    429: ("TooMany", "The API key has used up its minute."),
+    500: ("Defect", "A defect of the server; it is logged under the request id."),
+    503: ("Unavailable", "A store can't write; nothing was acknowledged."),
+}
+_WAITING = {429, 503}
+
+
+def openapi_json(url: str) -> bytes:
+    """The document, for a server that callers reach under ``url``."""
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Postback",
+                "version": version("postback"),
+                "description": "Conversion tracking for AdCP sellers. The tasks take the same arguments over MCP.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": url}],
+            "security": [{"bearer": []}, {"adcp": []}],
+            "paths": {f"/v1/{name}": {"post": _task(name, task)} for name, task in TASK_SCHEMAS.items()}
+            | {_EVENT_PATH: {"get": _event()}}
+            | {path: {"get": _open(*about)} for path, about in _OPERATIONS.items()},
+            "components": _components(),
+        }
+    )
+
+
+_EVENT_PATH = "/v1/events/{event_source_id}/{event_type}/{event_id}"
+
+_OPERATIONS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
+    "/healthz": ("healthz", "Whether the process answers.", "application/json", ()),
+    "/readyz": ("readyz", "Whether both stores answer.", "application/json", (503,)),
+    "/metrics": ("metrics", "Counters, for Prometheus.", "text/plain", ()),
+    "/openapi.json": ("openapi", "This document.", "application/json", ()),
+}
+
+
+def _task(name: str, task: TaskSchema) -> dict[str, Any]:
+    answer = {"anyOf": [_ref("schemas", f"{name}_answer"), _ref("schemas", "failure")]}
+    content = {"application/json": {"schema": _ref("schemas", f"{name}_request"), "example": task.example}}
+    return {
+        "operationId": name,
+        "summary": task.title,
+        "description": task.description,
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": _response("The task's answer.", answer)} | _failures(*_FAILURES),
+    }
+
+
+def _event() -> dict[str, Any]:
+    names = ("event_source_id", "event_type", "event_id")
+    text = {"type": "string", "minLength": 1}
+    return {
+        "operationId": "get_event",
+        "summary": "What became of an event",
+        "description": "When it was received, whether it was accepted or why not, how well it can match.",
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": text} for name in names),
+            {
+                "name": "account_id",
+                "in": "query",
+                "schema": text,
+                "description": "The account, when several that the API key acts for have a source of this id.",
+            },
+        ],
+        "responses": {
+            "200": _response(
+                "What became of it, or why that can't be said.",
+                {"anyOf": [_ref("schemas", "event_verdict"), _ref("schemas", "failure")]},
+            )
+        }
+        | _failures(401, 404, 429, 500, 503),
+    }
+
+
+def _open(operation: str, summary: str, media_type: str, failing: tuple[int, ...]) -> dict[str, Any]:
+    schema = {"type": "object" if media_type == "application/json" else "string"}
+    answer = {"description": summary, "content": {media_type: {"schema": schema}}}
+    return {
+        "operationId": operation,
+        "summary": summary,
+        "security": [],
+        "responses": {"200": answer} | {str(status): answer for status in failing},
+    }
+
+
+def _components() -> dict[str, Any]:
+    requests = {f"{name}_request": task.input for name, task in TASK_SCHEMAS.items()}
+    answers = {f"{name}_answer": task.output for name, task in TASK_SCHEMAS.items()}
+    return {
+        "schemas": requests | answers | {"event_verdict": EVENT_VERDICT, "failure": FAILURE},
+        "responses": {
+            name: _response(description, _ref("schemas", "failure"), waiting=status in _WAITING)
+            for status, (name, description) in _FAILURES.items()
+        },
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "adcp": {"type": "apiKey", "in": "header", "name": "x-adcp-auth"},
+        },
+    }
+
+
+def _failures(*statuses: int) -> dict[str, Any]:
+    return {str(status): _ref("responses", _FAILURES[status][0]) for status in statuses}
+
+
+def _response(description: str, schema: dict[str, Any], *, waiting: bool = False) -> dict[str, Any]:
+    headers: dict[str, Any] = {"X-Request-Id": {"schema": {"type": "string"}, "description": "Names it in the log."}}
+    if waiting:
+        headers["Retry-After"] = {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds to wait."}
+    return {"description": description, "headers": headers, "content": {"application/json": {"schema": schema}}}
+
+
+def _ref(kind: str, name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/{kind}/{name}"}

@@ -1,0 +1,89 @@
+"""The REST surface: ``POST /v1/<task>``, what became of an event, and what operators need."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from anyio import to_thread
+from sqlalchemy import select
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from postback.errors import StoreUnavailable
+from postback.metrics import METRICS_CONTENT_TYPE
+from postback.services import Services
+from postback.tasks import Call
+from postback.transports.body import read_body
+from postback.transports.exchange import Exchange, identify, run_task
+from postback.transports.failures import json_response
+from postback.transports.headers import require
+from postback.transports.openapi import openapi_json
+from postback.verdicts import event_verdicts
+
+__all__ = ["routes"]
+
+
+def routes(services: Services) -> list[Route]:
+    """The routes of the REST surface."""
+    rest = _Rest(services)
+    return [
+        Route("/v1/{task}", rest.task, methods=["POST"]),
+        Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
+        Route("/healthz", rest.healthz, methods=["GET"]),
+        Route("/readyz", rest.readyz, methods=["GET"]),
+        Route("/metrics", rest.metrics, methods=["GET"]),
+        Route("/openapi.json", rest.openapi, methods=["GET"]),
+    ]
+
+
+class _Rest:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._openapi = openapi_json(services.settings.public_url)
+
+    async def task(self, request: Request) -> Response:
+        """Run one AdCP task; an empty body stands for no arguments."""
+        task = request.path_params["task"]
+        exchange = Exchange.of(request.scope)
+        exchange.calls("rest", task)
+        principal = require(await identify(self._services, request.scope))
+        body = await read_body(request.headers, request.receive, self._services.settings.max_body_bytes)
+        call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
+        answer = await run_task(self._services, exchange, call)
+        return json_response(answer.body, answer.error)
+
+    async def event(self, request: Request) -> Response:
+        """Say what became of one event."""
+        principal = require(await identify(self._services, request.scope))
+        self._services.limits.hit_request(principal.key_id)
+        account_id = request.query_params.get("account_id")
+        found = await to_thread.run_sync(
+            partial(event_verdicts, self._services, principal, account_id, **request.path_params)
+        )
+        return json_response(found)
+
+    async def healthz(self, _: Request) -> Response:
+        """Say that the process answers."""
+        return json_response({"status": "ok"})
+
+    async def readyz(self, _: Request) -> Response:
+        """Say that both stores answer."""
+        await to_thread.run_sync(_ask_stores, self._services)
+        return json_response({"status": "ok"})
+
+    async def metrics(self, _: Request) -> Response:
+        """Give the counters to Prometheus."""
+        return Response(self._services.metrics.render(), media_type=METRICS_CONTENT_TYPE)
+
+    async def openapi(self, _: Request) -> Response:
+        """Describe this surface."""
+        return Response(self._openapi, media_type="application/json")
+
+
+def _ask_stores(services: Services) -> None:
+    """Ask both stores for a sign of life; raises StoreUnavailable when one gives none."""
+    with services.control.connect() as connection:
+        connection.execute(select(1))
+    if not services.events.ping():
+        raise StoreUnavailable("The event store is not available.", retry_after=1)
