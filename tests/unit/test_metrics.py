@@ -1,0 +1,57 @@
+"""An operator reads what the server did from /metrics."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from postback.metrics import Metrics
+
+
+def _samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {(s.name, *sorted(s.labels.values())): s.value for family in families for s in family.samples}
+
+
+def test_a_call_is_counted_by_task_transport_and_outcome() -> None:
+    metrics = Metrics()
+    metrics.request("log_event", "mcp", "ok", 0.01)
+    metrics.request("log_event", "mcp", "RATE_LIMIT_EXCEEDED", 0.001)
+
+    samples = _samples(metrics)
+
+    assert samples["postback_requests_total", "log_event", "mcp", "ok"] == 1
+    assert samples["postback_requests_total", "RATE_LIMIT_EXCEEDED", "log_event", "mcp"] == 1
+    assert samples["postback_request_seconds_count", "log_event", "mcp"] == 2
+
+
+def test_events_are_counted_by_verdict_and_warning() -> None:
+    metrics = Metrics()
+    metrics.events(accepted=7, rejected={"INVALID_EVENT_TYPE": 2, "INVALID_EVENT_TIME": 1})
+    metrics.warnings({"MISSING_USER_MATCH": 4})
+
+    samples = _samples(metrics)
+
+    assert samples["postback_events_accepted_total",] == 7
+    assert samples["postback_events_rejected_total", "INVALID_EVENT_TYPE"] == 2
+    assert samples["postback_event_warnings_total", "MISSING_USER_MATCH"] == 4
+
+
+def test_an_insert_tells_its_rows_and_how_many_calls_shared_it() -> None:
+    metrics = Metrics()
+    metrics.queued(12)
+    metrics.insert(rows=12, seconds=0.004, calls=3)
+    metrics.body("rest", 5_000)
+
+    samples = _samples(metrics)
+
+    assert samples["postback_queued_events",] == 12
+    assert samples["postback_insert_rows_sum",] == 12
+    assert samples["postback_insert_calls_sum",] == 3
+    assert samples["postback_body_bytes_sum", "rest"] == 5_000
+
+
+def test_two_servers_in_one_process_count_apart() -> None:
+    first, second = Metrics(), Metrics()
+    first.events(accepted=1, rejected={})
+
+    assert _samples(second)["postback_events_accepted_total",] == 0

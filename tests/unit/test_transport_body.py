@@ -1,0 +1,131 @@
+"""Bodies arrive plain or compressed, and never take more memory than the bound."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Callable, Iterable
+
+import anyio
+import pytest
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
+
+from postback.errors import BodyTooLarge, InvalidRequest
+from postback.transports.body import read_body
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_JSON = b'{"event_source_id": "website"}'
+_LIMIT = 1_000
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
+
+
+class _Channel:
+    """The ASGI channel of a request whose body comes in these parts; counts how many were taken."""
+
+    def __init__(self, parts: Iterable[bytes]) -> None:
+        self._parts = list(parts)
+        self.taken = 0
+
+    async def receive(self) -> Message:
+        if self.taken == len(self._parts):
+            return {"type": "http.disconnect"}
+        part = self._parts[self.taken]
+        self.taken += 1
+        return {"type": "http.request", "body": part, "more_body": self.taken < len(self._parts)}
+
+
+def _read(*parts: bytes, coding: str | None = None, length: int | None = None) -> bytes:
+    headers = {"content-encoding": coding} if coding else {}
+    headers |= {"content-length": str(length)} if length is not None else {}
+    return anyio.run(read_body, Headers(headers), _Channel(parts).receive, _LIMIT)
+
+
+def test_a_plain_body_is_put_together_from_its_parts() -> None:
+    assert _read(_JSON[:7], _JSON[7:]) == _JSON
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(_JSON)),
+        ("GZip", gzip.compress(_JSON)),
+        ("zstd", zstd.compress(_JSON)),
+        ("identity", _JSON),
+    ],
+)
+def test_a_compressed_body_is_inflated(coding: str, body: bytes) -> None:
+    assert _read(body[:5], body[5:], coding=coding) == _JSON
+
+
+@pytest.mark.parametrize("coding", _COMPRESS)
+def test_a_body_that_inflates_to_exactly_the_bound_is_read(coding: str) -> None:
+    assert len(_read(_COMPRESS[coding](b"x" * _LIMIT), coding=coding)) == _LIMIT
+
+
+@pytest.mark.parametrize("coding", _COMPRESS)
+def test_a_decompression_bomb_is_refused(coding: str) -> None:
+    bomb = _COMPRESS[coding](b"0" * 900_000)
+    assert len(bomb) < _LIMIT
+
+    with pytest.raises(BodyTooLarge):
+        _read(bomb, coding=coding)
+
+
+def test_a_zstd_frame_that_asks_for_a_huge_window_is_refused() -> None:
+    options: dict[int, int] = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    compressor = zstd.ZstdCompressor(options=options)
+    frame = compressor.compress(_JSON) + compressor.flush()
+
+    with pytest.raises(InvalidRequest, match="not valid zstd"):
+        _read(frame, coding="zstd")
+
+
+def test_a_declared_length_above_the_bound_is_refused_before_reading() -> None:
+    channel = _Channel([b"x"])
+
+    with pytest.raises(BodyTooLarge, match="larger than 1,000 bytes"):
+        anyio.run(read_body, Headers({"content-length": "1001"}), channel.receive, _LIMIT)
+
+    assert channel.taken == 0
+
+
+def test_reading_stops_at_the_bound_when_no_length_is_declared() -> None:
+    channel = _Channel([b"x" * 600] * 100)
+
+    with pytest.raises(BodyTooLarge):
+        anyio.run(read_body, Headers({}), channel.receive, _LIMIT)
+
+    assert channel.taken == 2
+
+
+@pytest.mark.parametrize("coding", ["br", "gzip, zstd", "deflate"])
+def test_an_unknown_coding_is_refused_with_those_that_work(coding: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        _read(_JSON, coding=coding)
+
+    assert "gzip, zstd" in refused.value.suggestion
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (_JSON, "is not valid gzip"),
+        (b"", "ends too early"),
+        (gzip.compress(_JSON)[:-4], "ends too early"),
+        (gzip.compress(_JSON) + b"more", "continues after its end"),
+    ],
+)
+def test_a_damaged_body_is_refused_with_what_is_wrong(body: bytes, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        _read(body, coding="gzip")
+
+
+def test_a_caller_that_goes_away_is_not_answered() -> None:
+    with pytest.raises(ClientDisconnect):
+        anyio.run(read_body, Headers({}), _Channel([]).receive, _LIMIT)
