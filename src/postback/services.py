@@ -13,6 +13,7 @@ from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sources.registry import SourceRegistry
 from postback.store.control import ControlStore
+from postback.store.datadir import DataDir
 from postback.store.events import EventStore
 from postback.store.stamps import Stamps
 from postback.store.writer import GroupWriter
@@ -22,9 +23,10 @@ __all__ = ["Services"]
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the tasks work with. Opened by ``app.open_services``."""
+    """What the tasks work with. Opened by ``app.build_app``."""
 
     settings: Settings
+    folder: DataDir
     metrics: Metrics
     limits: RateLimits
     control: ControlStore

@@ -1,0 +1,129 @@
+"""The server as one ASGI application: opens the stores, wires the transports, closes in order."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from postback.accounts import AccountStore
+from postback.auth import KeyStore
+from postback.config import Settings
+from postback.errors import StoreUnavailable
+from postback.idempotency import IdempotencyStore
+from postback.ingest.identifiers import IdentifierHasher
+from postback.metrics import Metrics
+from postback.ratelimit import RateLimits
+from postback.services import Services
+from postback.sources.registry import SourceRegistry
+from postback.sources.seller import apply_seller_config
+from postback.store.control import ControlStore
+from postback.store.datadir import DataDir
+from postback.store.events import EventStore
+from postback.store.stamps import Stamps
+from postback.store.writer import GroupWriter
+from postback.transports import rest
+from postback.transports.exchange import EXCEPTION_HANDLERS, ExchangeMiddleware
+from postback.transports.mcp import McpEndpoint
+
+__all__ = ["build_app"]
+
+FIRST_ACCOUNT = "default"
+
+_PURGE_SECONDS = 3600
+
+_log = logging.getLogger(__name__)
+
+
+def build_app(settings: Settings) -> Starlette:
+    """Open the stores of ``settings.data`` and build the server over them.
+
+    The stores close when the application's lifespan ends. ``app.state.new_key`` is the API key that this start
+    generated, or None.
+
+    Raises:
+        StartupError: A setting, the data folder or a store can't be used.
+    """
+    services, new_key = _open(settings)
+    mcp = McpEndpoint(services)
+    app = Starlette(
+        routes=[*rest.routes(services), Route("/mcp", mcp)],
+        middleware=[Middleware(ExchangeMiddleware, metrics=services.metrics)],
+        exception_handlers=EXCEPTION_HANDLERS,
+        lifespan=lambda _: _lifespan(services, mcp),
+    )
+    app.state.new_key = new_key
+    return app
+
+
+def _open(settings: Settings) -> tuple[Services, str | None]:
+    folder = DataDir.open(settings.data)
+    control = ControlStore(folder.control_url)
+    control.migrate()
+    accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
+    new_key = _provision(settings, accounts, keys)
+    apply_seller_config(settings.seller_config, accounts, sources)
+    events = EventStore.open(folder.events_dsn, folder.scratch)
+    metrics = Metrics()
+    services = Services(
+        settings=settings,
+        folder=folder,
+        metrics=metrics,
+        limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
+        control=control,
+        accounts=accounts,
+        keys=keys,
+        sources=sources,
+        idempotency=IdempotencyStore(control),
+        identifiers=IdentifierHasher(folder.secret),
+        stamps=Stamps(events.last_stamp()),
+        events=events,
+        writer=GroupWriter(events, settings.queue_events, metrics),
+    )
+    return services, new_key
+
+
+def _provision(settings: Settings, accounts: AccountStore, keys: KeyStore) -> str | None:
+    """Make the first account and its key; returns a key that was generated, to be shown once."""
+    if not accounts.list():
+        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
+    if settings.bootstrap_key:
+        keys.adopt(settings.bootstrap_key, [FIRST_ACCOUNT])
+        return None
+    if keys.list():
+        return None
+    return keys.create([FIRST_ACCOUNT], "first start")[1]
+
+
+@asynccontextmanager
+async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]:
+    # What was loaded by now stays: keeping it out of the collector's rounds halves their cost.
+    gc.freeze()
+    services.writer.start()
+    purging = asyncio.create_task(_purge_hourly(services))
+    try:
+        async with mcp.run():
+            yield
+    finally:
+        purging.cancel()
+        with suppress(asyncio.CancelledError):
+            await purging
+        await services.writer.stop()
+        services.events.close()
+        services.control.close()
+        services.folder.close()
+
+
+async def _purge_hourly(services: Services) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(services.idempotency.purge)
+        except StoreUnavailable:
+            _log.warning("expired idempotency records could not be purged; trying again in an hour")
+        await asyncio.sleep(_PURGE_SECONDS)
