@@ -1,0 +1,79 @@
+"""The tables of the control store, as of the newest migration. Times are whole seconds since the epoch."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = ["METADATA", "account", "api_key", "api_key_account", "event_source", "idempotency"]
+
+METADATA = MetaData()
+
+account = Table(
+    "account",
+    METADATA,
+    Column("account_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("brand_domain", Text),
+    Column("operator", Text),
+    Column("sandbox", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("brand_domain", "operator", "sandbox"),
+)
+
+api_key = Table(
+    "api_key",
+    METADATA,
+    Column("key_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+api_key_account = Table(
+    "api_key_account",
+    METADATA,
+    Column("key_id", Text, ForeignKey("api_key.key_id"), primary_key=True),
+    Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+)
+
+event_source = Table(
+    "event_source",
+    METADATA,
+    Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+    Column("event_source_id", Text, primary_key=True),
+    Column("seller_id", Text, nullable=False, unique=True),
+    Column("managed_by", Text, nullable=False),
+    Column("name", Text),
+    Column("event_types", JSON(none_as_null=True)),
+    Column("value_currencies", JSON(none_as_null=True)),
+    Column("action_source", Text),
+    Column("allowed_domains", JSON(none_as_null=True)),
+    Column("surface", JSON(none_as_null=True)),
+    Column("max_event_age_days", Integer),
+    Column("archived", Boolean, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    METADATA,
+    Column("idempotency_key", Text, primary_key=True),
+    Column("key_id", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)

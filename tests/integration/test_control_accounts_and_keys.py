@@ -1,0 +1,185 @@
+"""Accounts, the keys that act for them, and how a call names an account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postback.accounts import AccountStore, resolve_account
+from postback.auth import KeyStore
+from postback.errors import AccountNotFound, AccountRequired, InvalidRequest, StartupError
+from postback.principal import Account, Principal
+from postback.store.control import ControlStore
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[ControlStore]:
+    store = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def accounts(control: ControlStore) -> AccountStore:
+    store = AccountStore(control)
+    store.create("acme", "Acme Outdoor", "acme.example", "agency.example")
+    store.create("nova", "Nova", "nova.example")
+    return store
+
+
+@pytest.fixture
+def keys(control: ControlStore, accounts: AccountStore) -> KeyStore:
+    return KeyStore(control)
+
+
+def principal_of(keys: KeyStore, *account_ids: str) -> Principal:
+    principal = keys.principal(keys.create(account_ids, "test")[1])
+    assert principal
+    return principal
+
+
+def test_accounts_are_listed_by_id(accounts: AccountStore) -> None:
+    assert [(a.account_id, a.name, a.operator) for a in accounts.list()] == [
+        ("acme", "Acme Outdoor", "agency.example"),
+        ("nova", "Nova", "nova.example"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("two words",), "is not an account_id"),
+        (("",), "is not an account_id"),
+        (("acme",), "exists already"),
+        (("other", None, "https://acme.example"), "not a domain for the brand's domain"),
+        (("other", None, None, "agency.example"), "give the brand's domain too"),
+        (("other", None, "acme.example", "agency.example"), "has this brand and operator already"),
+    ],
+)
+def test_an_account_that_cannot_be_created_is_explained(
+    accounts: AccountStore, arguments: tuple[Any, ...], sentence: str
+) -> None:
+    with pytest.raises(StartupError, match=sentence):
+        accounts.create(*arguments)
+
+
+def test_a_brand_may_have_a_sandbox_beside_its_account(accounts: AccountStore, keys: KeyStore) -> None:
+    accounts.create("acme-sandbox", None, "acme.example", "agency.example", sandbox=True)
+    principal = principal_of(keys, "acme", "acme-sandbox")
+    ref = {"brand": {"domain": "acme.example"}, "operator": "agency.example"}
+    assert resolve_account(principal, ref | {"sandbox": True}).account_id == "acme-sandbox"
+    assert resolve_account(principal, ref | {"sandbox": False}) == resolve_account(principal, ref)
+
+
+def test_a_key_acts_for_its_accounts_and_no_other(keys: KeyStore) -> None:
+    principal = principal_of(keys, "nova")
+    assert principal.accounts == (Account("nova", "Nova", "nova.example", "nova.example"),)
+
+
+def test_an_unknown_key_is_nobody(keys: KeyStore) -> None:
+    assert keys.principal("pb_unknown") is None
+
+
+def test_a_key_is_not_kept(keys: KeyStore, tmp_path: Path) -> None:
+    _, key = keys.create(["acme"], "crm")
+    kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert key.startswith("pb_")
+    assert key.removeprefix("pb_").encode() not in kept
+
+
+def test_a_revoked_key_stops(keys: KeyStore) -> None:
+    key_id, key = keys.create(["acme"], "crm")
+    assert keys.principal(key)
+    keys.revoke(key_id)
+    assert keys.principal(key) is None
+    assert [k.revoked_at is None for k in keys.list()] == [False]
+
+
+def test_a_key_that_was_tried_before_it_existed_works_at_once(keys: KeyStore) -> None:
+    assert keys.principal("a-key-of-the-operator") is None
+    keys.adopt("a-key-of-the-operator", ["acme"])
+    assert keys.principal("a-key-of-the-operator")
+
+
+def test_the_bootstrap_key_is_adopted_once(keys: KeyStore) -> None:
+    first = keys.adopt("a-key-of-the-operator", ["acme"])
+    assert keys.adopt("a-key-of-the-operator", ["acme"]) == first
+    assert [(k.key_id, k.name, k.account_ids) for k in keys.list()] == [(first, "bootstrap", ("acme",))]
+
+
+def test_a_revoked_bootstrap_key_is_refused(keys: KeyStore) -> None:
+    keys.revoke(keys.adopt("a-key-of-the-operator", ["acme"]))
+    with pytest.raises(StartupError, match="was revoked"):
+        keys.adopt("a-key-of-the-operator", ["acme"])
+
+
+@pytest.mark.parametrize(("account_ids", "sentence"), [([], "at least one account"), (["ghost"], "no account 'ghost'")])
+def test_a_key_for_no_account_is_not_made(keys: KeyStore, account_ids: list[str], sentence: str) -> None:
+    with pytest.raises(StartupError, match=sentence):
+        keys.create(account_ids, "crm")
+    assert keys.list() == []
+
+
+def test_revoking_an_unknown_key_is_explained(keys: KeyStore) -> None:
+    with pytest.raises(StartupError, match="No key has the id"):
+        keys.revoke("key_unknown")
+
+
+def test_a_call_that_names_no_account_means_the_only_one(keys: KeyStore) -> None:
+    assert resolve_account(principal_of(keys, "acme"), None).account_id == "acme"
+    with pytest.raises(AccountRequired):
+        resolve_account(principal_of(keys, "acme", "nova"), None)
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        {"account_id": "nova"},
+        {"brand": {"domain": "nova.example"}, "operator": "nova.example"},
+        {"brand": {"domain": "nova.example", "industries": ["sports"]}, "operator": "nova.example", "sandbox": False},
+    ],
+)
+def test_an_account_is_named_by_id_or_by_brand_and_operator(keys: KeyStore, ref: object) -> None:
+    assert resolve_account(principal_of(keys, "acme", "nova"), ref).account_id == "nova"
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        {"account_id": "nova"},
+        {"account_id": "unknown"},
+        {"brand": {"domain": "acme.example"}, "operator": "other.example"},
+        {"brand": {"domain": "acme.example"}, "operator": "agency.example", "sandbox": True},
+        {"brand": {"domain": "acme.example"}, "operator": "agency.example", "currency": "EUR"},
+        {"brand": {"domain": "acme.example", "brand_id": "spark"}, "operator": "agency.example"},
+    ],
+)
+def test_an_unknown_account_and_a_foreign_one_look_alike(keys: KeyStore, ref: object) -> None:
+    with pytest.raises(AccountNotFound) as refused:
+        resolve_account(principal_of(keys, "acme"), ref)
+    assert (refused.value.message, refused.value.field) == (
+        "Your API key acts for no account that fits this reference.",
+        "account",
+    )
+
+
+@pytest.mark.parametrize(
+    ("ref", "field"),
+    [
+        ("acme", "account"),
+        ({}, "account"),
+        ({"account_id": 7}, "account.account_id"),
+        ({"brand": "acme.example", "operator": "agency.example"}, "account.brand"),
+        ({"brand": {}, "operator": "agency.example"}, "account.brand.domain"),
+        ({"brand": {"domain": "acme.example"}}, "account.operator"),
+        ({"brand": {"domain": "acme.example"}, "operator": "agency.example", "sandbox": "no"}, "account.sandbox"),
+    ],
+)
+def test_a_malformed_reference_is_named(keys: KeyStore, ref: object, field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        resolve_account(principal_of(keys, "acme"), ref)
+    assert refused.value.field == field
