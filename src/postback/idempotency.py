@@ -1,0 +1,150 @@
+"""Idempotency records: the answers of successful calls, kept for a day so that a retry gets the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
+
+from sqlalchemy import delete, select
+
+from postback.store.control import ControlStore
+from postback.store.tables import idempotency
+
+__all__ = ["KEPT_SECONDS", "IdempotencyStore", "Record", "Scope"]
+
+KEPT_SECONDS = 86_400
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Scope(NamedTuple):
+    """Where an idempotency key counts: for one caller, acting for one account."""
+
+    key_id: str
+    account_id: str
+    idempotency_key: str
+
+
+class Record(NamedTuple):
+    """A call that succeeded.
+
+    Attributes:
+        task: The AdCP task's name.
+        fingerprint: Digest of the call's canonical body.
+        answer: The answer's body, as JSON.
+    """
+
+    task: str
+    fingerprint: bytes
+    answer: bytes
+
+
+class IdempotencyStore:
+    """Records of calls that succeeded, durable and shared by every process on one control store.
+
+    Args:
+        control: Where they are kept.
+        now: The clock, in seconds since the epoch.
+    """
+
+    def __init__(self, control: ControlStore, now: Callable[[], float] = time.time) -> None:
+        self._control = control
+        self._now = now
+        self._claims: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
+        self._lookups = _Groups(self._select)
+        self._commits = _Groups(self._insert)
+
+    @asynccontextmanager
+    async def claim(self, scope: Scope) -> AsyncIterator[None]:
+        """Hold a key while its call runs: a second call with the same key waits until the first is done."""
+        lock = self._claims.setdefault(scope, asyncio.Lock())
+        async with lock:
+            yield
+
+    async def find(self, scope: Scope) -> Record | None:
+        """The call that this key was used for within the last day, or None.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        return await self._lookups.submit(scope)
+
+    async def keep(self, scope: Scope, task: str, fingerprint: bytes, answer: bytes) -> None:
+        """Keep a call's answer for a day; durable on return. A record that another process kept first stays.
+
+        Raises:
+            StoreUnavailable: The control store doesn't take it.
+        """
+        await self._commits.submit((scope, Record(task, fingerprint, answer)))
+
+    def purge(self) -> int:
+        """Delete what has expired; returns how many records."""
+        with self._control.begin() as connection:
+            return connection.execute(delete(idempotency).where(idempotency.c.expires_at <= int(self._now()))).rowcount
+
+    def _select(self, scopes: Sequence[Scope]) -> list[Record | None]:
+        # Keys are all but unique, so their scope is told apart here; to compare tuples SQLite would read all rows.
+        kept = select(idempotency).where(idempotency.c.idempotency_key.in_({s.idempotency_key for s in scopes}))
+        now = int(self._now())
+        with self._control.connect() as connection:
+            found = {
+                Scope(row.key_id, row.account_id, row.idempotency_key): Record(row.task, row.fingerprint, row.answer)
+                for row in connection.execute(kept)
+                if row.expires_at > now
+            }
+        return [found.get(scope) for scope in scopes]
+
+    def _insert(self, records: Sequence[tuple[Scope, Record]]) -> list[None]:
+        now = int(self._now())
+        insert = self._control.insert(idempotency)
+        replaced = (*Record._fields, "expires_at")
+        first_wins = insert.on_conflict_do_update(
+            index_elements=Scope._fields,
+            set_={name: insert.excluded[name] for name in replaced},
+            where=idempotency.c.expires_at <= now,
+        )
+        expiry = {"expires_at": now + KEPT_SECONDS}
+        rows = [scope._asdict() | record._asdict() | expiry for scope, record in records]
+        with self._control.begin() as connection:
+            connection.execute(first_wins, rows)
+        return [None] * len(records)
+
+
+class _Groups(Generic[_Item, _Result]):
+    """Runs blocking work in a thread for many callers at once: whatever arrives during one run shares the next.
+
+    One lookup costs as much as a hundred, and one commit a flush of the disk, so neither is done per call.
+    """
+
+    def __init__(self, work: Callable[[Sequence[_Item]], Sequence[_Result]]) -> None:
+        self._work = work
+        self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def submit(self, item: _Item) -> _Result:
+        """Wait for the result of this item; a failure of the work is raised to everyone in its group."""
+        result: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, result))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await result
+
+    async def _run(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                results = await asyncio.to_thread(self._work, [item for item, _ in group])
+            except Exception as error:  # theirs to handle: everyone in the group raises it
+                for _, caller in group:
+                    if not caller.done():
+                        caller.set_exception(error)
+            else:
+                for (_, caller), result in zip(group, results, strict=True):
+                    if not caller.done():
+                        caller.set_result(result)
+        self._running = None
