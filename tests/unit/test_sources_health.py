@@ -1,0 +1,76 @@
+"""A buyer's agent reads how its event source does, and what to improve."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from postback.sources.health import assess
+from postback.store.events import SourceActivity
+
+NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+
+
+def activity(
+    received: int = 1000, rejected: int = 0, quality: float | None = 0.85, last: datetime | None = NOW
+) -> SourceActivity:
+    return SourceActivity(
+        events_received_24h=received, rejected_24h=rejected, last_event_at=last, mean_quality_24h=quality
+    )
+
+
+def severities(health: dict[str, object]) -> list[str]:
+    issues = health["issues"]
+    assert isinstance(issues, list)
+    return [issue["severity"] for issue in issues]
+
+
+def test_a_source_that_never_sent_is_told_how_to_begin() -> None:
+    health = assess(None, NOW)
+    assert health == {
+        "status": "insufficient",
+        "events_received_24h": 0,
+        "evaluated_at": "2026-01-15T12:00:00Z",
+        "issues": [
+            {"severity": "error", "message": "No event has arrived yet. Send one with the command in setup.snippet."}
+        ],
+    }
+
+
+def test_a_source_that_went_silent_says_since_when() -> None:
+    health = assess(activity(received=0, quality=None, last=NOW - timedelta(days=3)), NOW)
+    assert (health["status"], health["last_event_at"]) == ("insufficient", "2026-01-12T12:00:00Z")
+    assert severities(health) == ["error"]
+
+
+def test_a_source_whose_events_were_all_rejected_is_told_that() -> None:
+    health = assess(activity(received=7, rejected=7, quality=None, last=None), NOW)
+    assert "last_event_at" not in health
+    assert [issue["message"][:26] for issue in health["issues"]] == ["7 events (100%) were rejec"]
+
+
+def test_a_source_without_flaw_is_excellent() -> None:
+    health = assess(activity(), NOW)
+    assert (health["status"], health["issues"]) == ("excellent", [])
+    assert health["detail"] == {"score": 0.85, "max_score": 1, "label": "Match quality (mq1)"}
+
+
+@pytest.mark.parametrize(
+    ("rejected", "quality", "status", "found"),
+    [
+        (10, 0.7, "excellent", []),
+        (11, 0.7, "good", ["warning"]),
+        (0, 0.69, "good", ["info"]),
+        (50, 0.4, "good", ["warning", "info"]),
+        (51, 0.9, "minimum", ["warning"]),
+        (0, 0.39, "minimum", ["warning"]),
+        (501, 0.2, "minimum", ["error", "warning"]),
+        (1000, None, "minimum", ["error"]),
+    ],
+)
+def test_rejections_and_weak_identifiers_lower_the_status(
+    rejected: int, quality: float | None, status: str, found: list[str]
+) -> None:
+    health = assess(activity(rejected=rejected, quality=quality), NOW)
+    assert (health["status"], severities(health)) == (status, found)
