@@ -1,0 +1,1 @@
+"""Event sources: where conversions come from, and how each is configured."""
