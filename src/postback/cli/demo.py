@@ -78,6 +78,7 @@ def _tell_story(server: subprocess.Popen[bytes], url: str, key: str) -> None:
 
     now = datetime.now(UTC)
     with Client(url, key, waiting) as client:
+        client.call("get_adcp_capabilities", b"{}")  # answered once the server is ready
         _register(client)
         batch = _request([event for _, event in shop_events(now)])
         _log(client, "The agent logs a batch of conversions.", batch, [what for what, _ in shop_events(now)])
@@ -110,7 +111,7 @@ def _log(client: Client, story: str, request: dict[str, Any], descriptions: list
             f"  {body['events_received']} received, {body['events_processed']} processed, {len(failures)} failed, "
             f"match quality {body.get('match_quality')}" + (", replayed" if body.get("replayed") else "")
         )
-    for warning in body.get("warnings", []):
+    for warning in body.get("warnings", []) if descriptions else ():
         click.echo(f"  {click.style('warning', fg='yellow')} {warning}")
 
 
