@@ -1,0 +1,133 @@
+"""The data folder: one server's stores, its lock and its secret."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from postback.errors import StartupError
+
+__all__ = ["DataDir"]
+
+_SECRET_BYTES = 32
+
+
+class DataDir:
+    """A data folder that this process holds; nobody else serves from it until ``close``.
+
+        lock          held by the server, and tells its process
+        secret.key    keys the hashes of identifiers, as hexadecimal digits
+        events/       the event store (chDB)
+        control.db    the control store (SQLite)
+        tmp/          batches on their way into the event store; emptied at each start
+
+    Attributes:
+        path: The folder.
+        secret: 32 bytes, made at the first start. Events logged under one secret never match under another.
+    """
+
+    def __init__(self, path: Path, lock: IO[str], secret: bytes) -> None:
+        self.path = path
+        self.secret = secret
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path) -> DataDir:
+        """Create the folder if need be, and hold it.
+
+        Raises:
+            StartupError: It can't be created or written, another server holds it, or its secret is lost.
+        """
+        path = path.absolute()
+        if {"?", "#"} & set(str(path)):
+            raise StartupError(f"The data folder {path} can't have '?' or '#' in its path. Choose another by --data.")
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with ExitStack() as undo:
+                lock = undo.enter_context(_hold(path))
+                shutil.rmtree(path / "tmp", ignore_errors=True)
+                (path / "tmp").mkdir(mode=0o700)
+                folder = cls(path, lock, _secret(path))
+                undo.pop_all()
+            return folder
+        except OSError as error:
+            raise StartupError(
+                f"The data folder {path} can't be used ({error.strerror}). "
+                "Let this user write there, or choose another folder by --data."
+            ) from error
+
+    @property
+    def events_dsn(self) -> str:
+        """Where clickhouse-connect finds the event store."""
+        return f"chdb://{self.path}/events"
+
+    @property
+    def control_url(self) -> str:
+        """Where SQLAlchemy finds the control store."""
+        return f"sqlite:///{self.path}/control.db"
+
+    @property
+    def scratch(self) -> Path:
+        """The folder for files that need not outlive the process."""
+        return self.path / "tmp"
+
+    def close(self) -> None:
+        """Let another server have the folder."""
+        self._lock.close()
+
+
+def _hold(path: Path) -> IO[str]:
+    lock = (path / "lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        lock.close()
+        raise StartupError(
+            f"The data folder {path} is in use by another server (process {holder}). "
+            "Stop that one first, or choose another folder by --data."
+        ) from None
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _secret(path: Path) -> bytes:
+    file = path / "secret.key"
+    if not file.exists():
+        if (path / "events").exists():
+            raise StartupError(
+                f"{file} is missing, but {path} holds events that were logged with it. Restore it from a backup: "
+                "without it no new identifier can match the stored ones."
+            )
+        _write_durably(file, secrets.token_hex(_SECRET_BYTES))
+    try:
+        secret = bytes.fromhex(file.read_text())
+    except ValueError:
+        secret = b""
+    if len(secret) != _SECRET_BYTES:
+        raise StartupError(f"{file} must hold {2 * _SECRET_BYTES} hexadecimal digits. Restore it from a backup.")
+    return secret
+
+
+def _write_durably(file: Path, text: str) -> None:
+    """Write a file that is there whole or not at all, whenever the power fails."""
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    draft.rename(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

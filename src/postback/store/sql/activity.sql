@@ -1,0 +1,14 @@
+-- Per source of an account: what arrived in the last 24 hours, and when the last event did.
+SELECT
+    event_source_id,
+    sumIf(accepted, recent) AS accepted_24h,
+    sumIf(rejected, recent) AS rejected_24h,
+    sumIf(quality, recent) AS quality_24h,
+    max(last_event_at) AS last_at
+FROM
+(
+    SELECT *, minute > now('UTC') - INTERVAL 24 HOUR AS recent
+    FROM source_activity
+    WHERE account_id = {account_id:String}
+)
+GROUP BY event_source_id
