@@ -90,17 +90,15 @@ def normalised(declared: Declared) -> Declared:
 def structure_problem(error: msgspec.ValidationError, within: str = "") -> Problem:
     """What msgspec found wrong with a declaration's types and bounds, in our words."""
     sentence, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`")
-    if within:
-        path = f"{within}{path}"
+    path = within + path.rstrip("`")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", sentence):
-        path, sentence = f"{path}.{missing[1]}", "it is required"
+        path, wrong = f"{path}.{missing[1]}", "is required"
     elif unknown := re.fullmatch(r"Object contains unknown field `(.*)`", sentence):
-        path, sentence = f"{path}.{unknown[1]}", "no such setting"
+        path, wrong = f"{path}.{unknown[1]}", "is not known here"
+    else:
+        wrong = f"is wrong: {sentence[0].lower()}{sentence[1:]}".replace(" | null", "").replace("`", "")
     field = path.lstrip(".")
-    sentence = sentence.replace(" | null", "").replace("`", "")
-    sentence = sentence[0].lower() + sentence[1:]
-    return Problem(field, f"{field or 'The entry'}: {sentence}.", f"Correct {field or 'the entry'}.")
+    return Problem(field, f"{field or 'The entry'} {wrong}.", f"Correct {field or 'the entry'}.")
 
 
 def _control_characters(declared: DeclaredSource) -> Iterator[Problem]:
