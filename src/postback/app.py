@@ -67,9 +67,12 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     control = ControlStore(folder.control_url)
     control.migrate()
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    new_key = _provision(settings, accounts, keys)
-    apply_seller_config(settings.seller_config, accounts, sources)
     events = EventStore.open(folder.events_dsn, folder.scratch)
+    if not accounts.list():
+        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
+    apply_seller_config(settings.seller_config, accounts, sources)
+    # Last of what can fail: a key that is made but never shown would lock the operator out.
+    new_key = _first_key(settings, keys)
     metrics = Metrics()
     services = Services(
         settings=settings,
@@ -89,10 +92,8 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     return services, new_key
 
 
-def _provision(settings: Settings, accounts: AccountStore, keys: KeyStore) -> str | None:
-    """Make the first account and its key; returns a key that was generated, to be shown once."""
-    if not accounts.list():
-        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
+def _first_key(settings: Settings, keys: KeyStore) -> str | None:
+    """See that there is a key; returns one that was generated, to be shown once."""
     if settings.bootstrap_key:
         keys.adopt(settings.bootstrap_key, [FIRST_ACCOUNT])
         return None

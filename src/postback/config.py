@@ -143,7 +143,7 @@ class Settings:
     )
     require_user_match: bool = _setting(_SWITCH, "false", "Whether an event without user_match fails.")
     max_body_bytes: int = _setting(
-        _whole(1024, 2**31 - 1), "67108864", "Bytes of a request body, after decompression, beyond which it is refused."
+        _whole(1024, 2**31 - 1), "64000000", "Bytes of a request body, after decompression, beyond which it is refused."
     )
     queue_events: int = _setting(
         _whole(10_000, 10**8), "200000", "Events that may wait for the event store; more are refused with 503."
