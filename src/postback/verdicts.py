@@ -94,4 +94,4 @@ def _test(code: str) -> dict[str, str]:
 
 
 def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"

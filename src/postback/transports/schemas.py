@@ -65,6 +65,9 @@ _IDEMPOTENCY_KEY = _text(
     "Unique for each call, as a UUID. Repeating a call with its key is safe: it returns the first answer.",
     pattern="^[A-Za-z0-9_.:-]{16,255}$",
 )
+_PINNED: Schema = {"dependentRequired": {"adcp_version": ["idempotency_key"]}}
+"""AdCP requires the key of calls that change something; only calls that pin no release may omit it."""
+
 _ACCOUNT: Schema = {
     "description": "The account, when the API key acts for several.",
     "anyOf": [
@@ -317,9 +320,11 @@ TASK_SCHEMAS: dict[str, TaskSchema] = {
                     ),
                     "Sources to create or to replace the settings of.",
                     minItems=1,
+                    maxItems=1_000,
                 ),
                 "delete_missing": {"type": "boolean", "default": False},
-            }
+            },
+            **_PINNED,
         ),
         _SYNCED,
         {
@@ -339,11 +344,14 @@ TASK_SCHEMAS: dict[str, TaskSchema] = {
                 "idempotency_key": _IDEMPOTENCY_KEY,
                 "event_source_id": _text("A source that sync_event_sources returned.", minLength=1),
                 "events": _list(_EVENT, "The events.", minItems=1, maxItems=10_000),
-                "test_event_code": _text("Marks all events of the call as test events."),
+                "test_event_code": _text(
+                    "Marks all events of the call as test events.", minLength=1, maxLength=256, pattern="^[ -~]+$"
+                ),
                 "account": _ACCOUNT,
             },
             "event_source_id",
             "events",
+            **_PINNED,
         ),
         _LOGGED,
         {
