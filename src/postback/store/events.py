@@ -123,7 +123,6 @@ class EventStore:
         Raises:
             StartupError: The store can't be opened or written.
         """
-        tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
         try:
             clients = [
                 clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS, tz_mode="aware") for _ in range(1 + _READERS)
@@ -132,6 +131,7 @@ class EventStore:
                 clients[0].command(file.read_text())
         except (ClickHouseError, OSError) as error:
             raise StartupError(f"The event store {dsn} can't be opened: {_name(error)}. Check its folder.") from error
+        tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
         return cls(clients[0], clients[1:])
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ CREATE TABLE IF NOT EXISTS event
     custom_data String,
     extra String,
     value Nullable(Decimal(38, 9)) MATERIALIZED
-        if(abs(JSONExtractFloat(custom_data, 'value')) < 1e28, JSONExtract(custom_data, 'value', 'Nullable(Decimal(38, 9))'), NULL),
+        JSONExtract(if(abs(JSONExtractFloat(custom_data, 'value')) < 1e28, custom_data, ''), 'value', 'Nullable(Decimal(38, 9))'),
     currency LowCardinality(String) MATERIALIZED JSONExtractString(custom_data, 'currency'),
     match_keys Array(FixedString(16)),
     quality Float32,
