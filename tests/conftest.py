@@ -1,13 +1,101 @@
-"""What every test shares."""
+"""What every test shares: a real server, ``postback serve`` in a process of its own, for those that talk to one."""
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
+
+_KEY = "pb_of_the_tests_servers"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server, and how its buyer reaches it."""
+
+    url: str
+    key: str
+    data: Path
+    log: Path
+
+    def client(self, **headers: str) -> httpx2.Client:
+        """A client that sends the API key, and these headers."""
+        return httpx2.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}", **headers}, timeout=60)
+
+    def call(self, task: str, **arguments: Any) -> httpx2.Response:
+        """Call a task over REST."""
+        with self.client() as client:
+            return client.post(f"/v1/{task}", json=arguments)
+
+
+StartServer = Callable[..., Server]
 
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Asynchronous tests run on the loop that the server runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """Start a server with these settings, as ``rate_limit=2``; it stops when the tests end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**settings: object) -> Server:
+        folder = tmp_path_factory.mktemp("server")
+        port = _free_port()
+        chosen = {"data": folder / "data", "port": port, "bootstrap_key": _KEY, "rate_limit": 0} | settings
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
+        environ |= {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
+        log = folder / "log"
+        with log.open("wb") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
+            )
+        started.append(process)
+        server = Server(f"http://127.0.0.1:{port}", _KEY, folder / "data", log)
+        _wait_until_ready(server, process)
+        return server
+
+    yield start
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def server(start_server: StartServer) -> Server:
+    """A server with default settings and without rate limits, which has the event source ``website``."""
+    running = start_server()
+    running.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+    return running
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        try:
+            if httpx2.get(f"{server.url}/readyz").status_code == 200:
+                return
+        except httpx2.TransportError:
+            time.sleep(0.05)
+    pytest.fail(f"the server did not start:\n{server.log.read_text()}")

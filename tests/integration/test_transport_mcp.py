@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Server
+    from tests.conftest import Server
 
 _EVENT = {
     "event_id": "mcp-1",

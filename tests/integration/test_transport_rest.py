@@ -20,7 +20,7 @@ else:
     from backports import zstd
 
 if TYPE_CHECKING:
-    from tests.integration.conftest import Server, StartServer
+    from tests.conftest import Server, StartServer
 
 
 def _purchase(event_id: str, **members: Any) -> dict[str, Any]:
