@@ -67,7 +67,7 @@ def found(store: EventStore) -> dict[str, int]:
         rows = client.query(
             "SELECT splitByChar('-', event_id)[1] AS number, count() FROM event FINAL GROUP BY number"
         ).result_rows
-    return {number: count for number, count in rows}
+    return dict(map(tuple, rows))
 
 
 async def count(writer: GroupWriter, store: EventStore, folder: Path) -> None:
