@@ -26,6 +26,7 @@ class Server:
     key: str
     data: Path
     log: Path
+    process: subprocess.Popen[bytes]
 
     def client(self, **headers: str) -> httpx2.Client:
         """A client that sends the API key, and these headers."""
@@ -35,6 +36,16 @@ class Server:
         """Call a task over REST."""
         with self.client() as client:
             return client.post(f"/v1/{task}", json=arguments)
+
+    def command(self, *arguments: str) -> str:
+        """Run a command of the command line beside the server, as ``keys list``; returns what it printed."""
+        command = [sys.executable, "-m", "postback", *arguments, "--data", str(self.data)]
+        return subprocess.run(command, env=_environ(), capture_output=True, text=True, check=True).stdout.strip()
+
+    def stop(self) -> None:
+        """Stop it as an operator does; its data folder is free when this returns."""
+        self.process.terminate()
+        assert self.process.wait(timeout=30) == 0
 
 
 StartServer = Callable[..., Server]
@@ -55,16 +66,15 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
         folder = tmp_path_factory.mktemp("server")
         port = _free_port()
         chosen = {"data": folder / "data", "port": port, "bootstrap_key": _KEY, "rate_limit": 0} | settings
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
-        environ |= {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
+        environ = _environ() | {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
         log = folder / "log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
             )
         started.append(process)
-        server = Server(f"http://127.0.0.1:{port}", _KEY, folder / "data", log)
-        _wait_until_ready(server, process)
+        server = Server(f"http://127.0.0.1:{port}", _KEY, Path(str(chosen["data"])), log, process)
+        _wait_until_ready(server)
         return server
 
     yield start
@@ -82,6 +92,10 @@ def server(start_server: StartServer) -> Server:
     return running
 
 
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
+
+
 def _free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -89,9 +103,9 @@ def _free_port() -> int:
     return port
 
 
-def _wait_until_ready(server: Server, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(server: Server) -> None:
     for _ in range(600):
-        if process.poll() is not None:
+        if server.process.poll() is not None:
             break
         try:
             if httpx2.get(f"{server.url}/readyz").status_code == 200:
