@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
-import rfc8785
 
 from postback.errors import InvalidRequest
-from postback.ingest.decode import names_in
+from postback.ingest.decode import canonical_json, names_in
 
 __all__ = ["Arguments"]
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound=msgspec.Struct)
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}\Z")
 _NOT_FINGERPRINTED = frozenset(("idempotency_key", "context", "context_id"))
@@ -80,31 +81,39 @@ class Arguments:
         Raises:
             InvalidRequest: A member is missing or of the wrong type; names its path.
         """
-        members = {name: raw for name, raw in self.members.items() if not _is_null(raw)}
-        try:
-            return msgspec.json.decode(msgspec.json.encode(members), type=shape)
-        except msgspec.ValidationError as error:
-            raise _invalid(str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise InvalidRequest(
-                "The arguments hold a string or number that JSON can't carry, or nest too deep."
-            ) from None
+        typed = {}
+        for field in msgspec.structs.fields(shape):
+            raw = self.members.get(field.encode_name)
+            if raw is None or _is_null(raw):
+                if field.required:
+                    raise InvalidRequest(f"{field.encode_name} is required.", field=field.encode_name)
+                continue
+            typed[field.name] = raw if field.type is msgspec.Raw else _typed(raw, field.type, field.encode_name)
+        return shape(**typed)
 
-    def fingerprint(self, *, without: frozenset[str] = frozenset(), canonical: list[bytes] | None = None) -> bytes:
-        """A digest of what the call asks for, the same however the caller wrote it down (RFC 8785).
+    def fingerprint(self, instead_of: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
+        """A digest of what the call asks for: two calls have the same exactly when RFC 8785 writes them alike.
 
         Args:
-            without: Members that ``canonical`` stands for.
-            canonical: Bytes that already don't depend on how the caller wrote them.
+            instead_of: Members → digests that stand for them, of the same property.
         """
-        asked = {name: self.value(name) for name in self.members if name not in _NOT_FINGERPRINTED | without}
-        try:
-            digest = sha256(rfc8785.dumps(asked))
-        except (rfc8785.CanonicalizationError, RecursionError):
-            raise InvalidRequest("The arguments hold a number beyond 2^53, or nest too deep.") from None
-        for part in canonical or ():
-            digest.update(part)
+        digest = sha256()
+        for name in sorted(self.members):
+            if name not in _NOT_FINGERPRINTED:
+                said = instead_of.get(name) or sha256(canonical_json(self.members[name])).digest()
+                digest.update(name.encode() + b"\0" + said)
         return digest.digest()
+
+
+def _typed(raw: msgspec.Raw, shape: Any, name: str) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), name) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest(
+            f"{name} holds a string or number that JSON can't carry, or nests too deep.", field=name
+        ) from None
 
 
 def _is_null(raw: msgspec.Raw) -> bool:
@@ -148,11 +157,11 @@ def _refuse_duplicates(body: bytes) -> None:
         raise InvalidRequest("The body gives the same name twice; send each name once.", field=twice[:64])
 
 
-def _invalid(problem: str) -> InvalidRequest:
+def _invalid(problem: str, name: str) -> InvalidRequest:
+    """msgspec's sentence about one member, which holds no value, in our words."""
     sentence, _, path = problem.partition(" - at `$")
-    field = path.rstrip("`").lstrip(".")
+    field = name + path.rstrip("`")
     if sentence.startswith("Object missing required field"):
-        field = ".".join(part for part in (field, sentence.split("`")[1]) if part)
-        return InvalidRequest(f"{field} is required.", field=field)
+        return InvalidRequest(f"{field}.{sentence.split('`')[1]} is required.", field=field)
     sentence = sentence[0].lower() + sentence[1:].replace("`", "").replace(" | null", "")
     return InvalidRequest(f"{field} is wrong: {sentence}.", field=field)

@@ -17,7 +17,7 @@ def test_nothing_set_gives_a_local_server() -> None:
     assert (settings.host, settings.port, settings.public_url) == ("127.0.0.1", 8787, "http://127.0.0.1:8787")
     assert (settings.sandbox, settings.require_user_match) == (False, False)
     assert (settings.rate_limit, settings.rate_limit_events) == (6000, 3_000_000)
-    assert (settings.max_event_age_days, settings.max_body_bytes, settings.queue_events) == (90, 67_108_864, 200_000)
+    assert (settings.max_event_age_days, settings.max_body_bytes, settings.queue_events) == (90, 64_000_000, 200_000)
     assert (settings.bootstrap_key, settings.seller_config, settings.log_level) == (None, None, "info")
 
 

@@ -38,6 +38,7 @@ class Rules:
         newest: No event may be newer.
         max_age_days: Where ``oldest`` comes from; for messages.
         require_user_match: Whether an event without user_match fails.
+        domains: The source's allowed_domains with a leading dot; empty allows all.
     """
 
     source: EventSource
@@ -46,6 +47,7 @@ class Rules:
     newest: datetime
     max_age_days: int
     require_user_match: bool
+    domains: tuple[str, ...]
 
     @classmethod
     def of(
@@ -60,6 +62,7 @@ class Rules:
             newest=_LAST_TIME if sandbox else now + FUTURE_TOLERANCE,
             max_age_days=days,
             require_user_match=require_user_match,
+            domains=tuple(f".{domain}" for domain in source.allowed_domains or ()),
         )
 
 
@@ -120,7 +123,7 @@ def check_origin(decoded: Decoded, rules: Rules) -> None:
             "INVALID_REQUEST", f"action_source must be one of {', '.join(ACTION_SOURCES)}.", "action_source"
         )
     if event.event_source_url is not None:
-        event.event_source_url = _page(event.event_source_url, rules.source.allowed_domains)
+        event.event_source_url = _page(event.event_source_url, rules.domains)
     elif event.action_source == "website":
         decoded.notes.append("MISSING_EVENT_SOURCE_URL")
 
@@ -168,14 +171,15 @@ CHECKS: tuple[Callable[[Decoded, Rules], None], ...] = (
 _PLAIN_PAGE = re.compile(r"(https?://([a-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#@%]*)?)(?:[?#]\S*)?\Z")
 
 
-def _page(url: str, allowed_domains: tuple[str, ...] | None) -> str:
+def _page(url: str, domains: tuple[str, ...]) -> str:
     """The page's address without query and fragment, where click ids and e-mail addresses live."""
     plain = _PLAIN_PAGE.match(url)
     page, host = (plain[1], plain[2]) if plain else _unusual_page(url)
-    if allowed_domains and not any(host == domain or host.endswith("." + domain) for domain in allowed_domains):
+    if domains and not f".{host}".endswith(domains):
+        allowed = ", ".join(domain[1:] for domain in domains)
         raise Rejection(
             "INVALID_REQUEST",
-            f"event_source_url is not on one of the event source's allowed_domains: {', '.join(allowed_domains)}.",
+            f"event_source_url is not on one of the event source's allowed_domains: {allowed}.",
             "event_source_url",
         )
     return page

@@ -40,9 +40,13 @@ KINDS: dict[int, str] = {
 _EMAIL, _PHONE, _CLICK_ID, _IP_UA = 1, 2, 3, 4
 _UID_KINDS = {kind.removeprefix("uid:"): number for number, kind in KINDS.items()} | {"hashed_email": _EMAIL}
 
+_CHANCE_TO_MISS = {number: 1.0 - PRIORS[kind.partition(":")[0]] for number, kind in KINDS.items()}
+
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _OTHER_DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{96}|[0-9a-f]{128})\Z")
 _PREFIX = re.compile(r"(?:0x|sha-?256[:=-])", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~=/*-]{15,}\Z")
+"""Most click ids and universal IDs: nothing in them can be a macro, an unset word or personal data."""
 _MACRO = re.compile(r"\{\{|\$\{|%%|\A\{.*\}\Z|\A__\w+__\Z|\A\[\w+\]\Z")
 _UNSET = frozenset(("", "null", "undefined", "none", "nan", "0", "-", "n/a", "na", "unknown", "(not set)"))
 
@@ -97,9 +101,9 @@ class IdentifierHasher:
     def __init__(self, secret: bytes) -> None:
         # Keyed once and copied for each identifier: half the cost of keying anew.
         self._keyed = {
-            kind: blake2b(name.encode() + b"\0", key=secret, digest_size=KEY_BYTES - 1) for kind, name in KINDS.items()
+            kind: (bytes([kind]), blake2b(name.encode() + b"\0", key=secret, digest_size=KEY_BYTES - 1))
+            for kind, name in KINDS.items()
         }
-        self._first = {kind: bytes([kind]) for kind in KINDS}
 
     def match(self, user_match: UserMatch, notes: list[str]) -> Matchable:
         """The match keys of one person; appends a warning's code to ``notes`` for each thing that was odd.
@@ -107,46 +111,44 @@ class IdentifierHasher:
         Raises:
             Rejection: An identifier in the clear, one that is no digest where a digest belongs, or none that is usable.
         """
-        keys: list[bytes] = []
-        missed = 1.0
-        if user_match.hashed_email is not None:
-            digest = _digest(user_match.hashed_email, "user_match.hashed_email", notes)
-            if digest:
-                keys.append(self._key(_EMAIL, digest))
-                missed *= 1 - PRIORS["hashed_email"]
-        if user_match.hashed_phone is not None:
-            digest = _digest(user_match.hashed_phone, "user_match.hashed_phone", notes)
-            if digest:
-                keys.append(self._key(_PHONE, digest))
-                missed *= 1 - PRIORS["hashed_phone"]
-        for number, uid in enumerate(user_match.uids or ()):
-            kind, value = _uid(uid.type, uid.value, f"user_match.uids[{number}]", notes)
-            if value:
-                keys.append(self._key(kind, value))
-                missed *= 1 - PRIORS["hashed_email" if kind == _EMAIL else "uid"]
-        if user_match.click_id is not None:
-            value = _opaque(user_match.click_id, "user_match.click_id", notes)
-            if value:
-                keys.append(self._key(_CLICK_ID, value))
-                missed *= 1 - PRIORS["click_id"]
-        if user_match.client_ip is not None or user_match.client_user_agent is not None:
-            value = _ip_and_user_agent(user_match.client_ip, user_match.client_user_agent, notes)
-            if value:
-                keys.append(self._key(_IP_UA, value))
-                missed *= 1 - PRIORS["client_ip+client_user_agent"]
-        if not keys:
+        usable = _usable(user_match, notes)
+        if not usable:
             raise Rejection(
                 "MISSING_USER_MATCH",
                 "user_match holds no usable identifier. Send at least one of uids, hashed_email, hashed_phone, "
                 "click_id, or client_ip with client_user_agent.",
                 "user_match",
             )
-        return Matchable(b"".join(keys), 1.0 - missed)
+        keys = b""
+        missed = 1.0
+        for kind, value in usable:
+            first, keyed = self._keyed[kind]
+            hasher = keyed.copy()
+            hasher.update(value.encode())
+            keys += first + hasher.digest()
+            missed *= _CHANCE_TO_MISS[kind]
+        return Matchable(keys, 1.0 - missed)
 
-    def _key(self, kind: int, value: str) -> bytes:
-        hasher = self._keyed[kind].copy()
-        hasher.update(value.encode())
-        return self._first[kind] + hasher.digest()
+
+def _usable(user_match: UserMatch, notes: list[str]) -> dict[tuple[int, str], None]:
+    """The usable identifiers as (kind, normalised value), strongest first, each once."""
+    usable: dict[tuple[int, str], None] = {}
+
+    def use(kind: int, value: str | None) -> None:
+        if value:
+            usable[kind, value] = None
+
+    if user_match.hashed_email is not None:
+        use(_EMAIL, _digest(user_match.hashed_email, "user_match.hashed_email", notes))
+    if user_match.hashed_phone is not None:
+        use(_PHONE, _digest(user_match.hashed_phone, "user_match.hashed_phone", notes))
+    for number, uid in enumerate(user_match.uids or ()):
+        use(*_uid(uid.type, uid.value, f"user_match.uids[{number}]", notes))
+    if user_match.click_id is not None:
+        use(_CLICK_ID, _opaque(user_match.click_id, "user_match.click_id", notes))
+    if user_match.client_ip is not None or user_match.client_user_agent is not None:
+        use(_IP_UA, _ip_and_user_agent(user_match.client_ip, user_match.client_user_agent, notes))
+    return usable
 
 
 def _digest(value: str, field: str, notes: list[str]) -> str | None:
@@ -203,6 +205,8 @@ def _uid(uid_type: str, value: str, field: str, notes: list[str]) -> tuple[int, 
 
 def _opaque(value: str, field: str, notes: list[str]) -> str | None:
     """A click id or universal ID: any text but an unset one, a macro that nobody filled in, or personal data."""
+    if _PLAIN.match(value):
+        return value
     trimmed = value.strip()
     if is_email(trimmed) or is_phone(trimmed):
         raise Rejection(

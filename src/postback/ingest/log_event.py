@@ -18,7 +18,7 @@ from postback.ingest.checks import Rules
 from postback.ingest.judge import FailedEvent, Verdicts, judge
 from postback.ingest.quality import PRIORS, QUALITY_VERSION, batch_quality
 from postback.ingest.request import LogEventRequest, events_of
-from postback.ingest.rows import accepted_rows, rejected_rows
+from postback.ingest.rows import rejected_rows
 from postback.ingest.warnings import group_warnings
 from postback.protocol.releases import Release
 from postback.protocol.vocabulary import code_for
@@ -57,14 +57,13 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
     verdicts = await _judged(services, source, account, events)
-    fingerprint = call.arguments.fingerprint(without=frozenset(("events",)), canonical=verdicts.fingerprints)
+    fingerprint = call.arguments.fingerprint({"events": verdicts.fingerprint.digest()})
 
     async def store() -> dict[str, Any]:
         code = request.test_event_code or ""
         first_stamp = services.stamps.take(len(events))
-        await services.writer.write(
-            accepted_rows(verdicts, source, code, first_stamp) + rejected_rows(verdicts, source, code, first_stamp)
-        )
+        accepted = verdicts.accepted.rows(source, code, first_stamp)
+        await services.writer.write(accepted + rejected_rows(verdicts.failed, source, code, first_stamp))
         _count(services, verdicts)
         return _answer(verdicts, len(events), account, call.release, test=bool(code))
 
@@ -93,9 +92,9 @@ def _answer(
     verdicts: Verdicts, received: int, account: Account, release: Release | None, *, test: bool
 ) -> dict[str, Any]:
     accepted = len(verdicts.accepted)
-    quality = batch_quality([event.matchable.quality for event in verdicts.accepted])
+    quality = batch_quality(verdicts.accepted.qualities)
     if quality is not None and quality < _LOW_QUALITY:
-        verdicts.warnings["LOW_MATCH_QUALITY"] = [event.index for event in verdicts.accepted]
+        verdicts.warnings["LOW_MATCH_QUALITY"] = verdicts.accepted.indexes
     answer: dict[str, Any] = {
         "message": _summary(accepted, received, test=test),
         "events_received": received,
@@ -114,7 +113,7 @@ def _answer(
             "match_quality": {
                 "version": QUALITY_VERSION,
                 "priors": PRIORS,
-                "coverage": {kind: round(n / accepted, 3) for kind, n in sorted(verdicts.coverage.items())},
+                "coverage": {kind: round(n / accepted, 3) for kind, n in sorted(verdicts.accepted.coverage().items())},
             }
         }
     }

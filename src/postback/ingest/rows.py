@@ -1,67 +1,132 @@
-"""From verdicts to the columns that the event store takes."""
+"""From accepted and failed events to the columns that the event store takes."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from postback.ingest.judge import Verdicts
+import msgspec
+
+from postback.ingest.decode import Decoded
+from postback.ingest.identifiers import KEY_BYTES, KINDS, Matchable
 from postback.sources.model import EventSource
 from postback.store.rows import Rows
 
-__all__ = ["accepted_rows", "rejected_rows"]
+if TYPE_CHECKING:
+    from postback.ingest.judge import FailedEvent
+
+__all__ = ["AcceptedEvent", "AcceptedEvents", "rejected_rows"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def accepted_rows(verdicts: Verdicts, source: EventSource, test_event_code: str, first_stamp: int) -> list[Rows]:
-    """The accepted events; those sent with a test_event_code go to a table of their own.
+class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
+    """An event that passed every check.
 
-    Args:
-        verdicts: The judged batch.
-        source: The event source that it names.
-        test_event_code: Empty for live events.
-        first_stamp: The received_at of the batch's first event, in µs since the epoch; one more for each further event.
+    Attributes:
+        index: Its place in the batch.
+        decoded: The event; its ``custom_data`` may hold personal data.
+        custom_data: custom_data as stored: JSON, or empty.
+        extra: Members that AdCP doesn't know, as stored: a JSON object, or empty.
+        matchable: What it can be matched by.
     """
-    accepted = verdicts.accepted
-    if not accepted:
-        return []
-    events = [a.decoded.event for a in accepted]
-    columns: dict[str, list[object]] = {
-        "account_id": [source.account_id] * len(accepted),
-        "event_source_id": [source.event_source_id] * len(accepted),
-        "event_type": [e.event_type for e in events],
-        "event_id": [e.event_id for e in events],
-        "event_time": [(e.event_time - _EPOCH) // _MICROSECOND for e in events],
-        "received_at": [first_stamp + a.index for a in accepted],
-        "action_source": [e.action_source or "" for e in events],
-        "event_source_url": [e.event_source_url or "" for e in events],
-        "custom_event_name": [e.custom_event_name or "" for e in events],
-        "custom_data": [a.custom_data for a in accepted],
-        "extra": [a.extra for a in accepted],
-        "match_keys": [a.matchable.keys for a in accepted],
-        "quality": [a.matchable.quality for a in accepted],
-        "warnings": [list(dict.fromkeys(a.decoded.notes)) for a in accepted],
-    }
-    if not test_event_code:
-        return [Rows("event", columns)]
-    return [Rows("test_event", {**columns, "test_event_code": [test_event_code] * len(accepted)})]
+
+    index: int
+    decoded: Decoded
+    custom_data: bytes
+    extra: bytes
+    matchable: Matchable
 
 
-def rejected_rows(verdicts: Verdicts, source: EventSource, test_event_code: str, first_stamp: int) -> list[Rows]:
+class AcceptedEvents:
+    """The accepted events of a batch, as columns.
+
+    Attributes:
+        indexes: Their places in the batch.
+        qualities: Their match qualities.
+        columns: What is stored of each, by the column's name.
+    """
+
+    def __init__(self) -> None:
+        self.indexes: list[int] = []
+        self.qualities: list[float] = []
+        self._kinds: Counter[bytes] = Counter()
+        self.columns: dict[str, list[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def extend(self, accepted: Sequence[AcceptedEvent]) -> None:
+        """Add events; afterwards their objects are not needed any more."""
+        events = [a.decoded.event for a in accepted]
+        self.indexes += [a.index for a in accepted]
+        self.qualities += [a.matchable.quality for a in accepted]
+        self._kinds.update([a.matchable.keys[::KEY_BYTES] for a in accepted])
+        chunk: dict[str, list[Any]] = {
+            "event_type": [e.event_type for e in events],
+            "event_id": [e.event_id for e in events],
+            "event_time": [(e.event_time - _EPOCH) // _MICROSECOND for e in events],
+            "action_source": [e.action_source or "" for e in events],
+            "event_source_url": [e.event_source_url or "" for e in events],
+            "custom_event_name": [e.custom_event_name or "" for e in events],
+            "custom_data": [a.custom_data for a in accepted],
+            "extra": [a.extra for a in accepted],
+            "match_keys": [a.matchable.keys for a in accepted],
+            "warnings": [list(dict.fromkeys(a.decoded.notes)) for a in accepted],
+        }
+        for name, values in chunk.items():
+            self.columns.setdefault(name, []).extend(values)
+
+    def coverage(self) -> Counter[str]:
+        """Kind of identifier → number of events that have a usable one."""
+        coverage: Counter[str] = Counter()
+        for numbers, events in self._kinds.items():
+            for number in set(numbers):
+                coverage[KINDS[number]] += events
+        return coverage
+
+    def rows(self, source: EventSource, test_event_code: str, first_stamp: int) -> list[Rows]:
+        """The rows to store; those of test events go to a table of their own.
+
+        Args:
+            source: The event source that the batch names.
+            test_event_code: Empty for live events.
+            first_stamp: The received_at of the batch's first event, in µs since the epoch; one more for each further.
+        """
+        count = len(self)
+        if not count:
+            return []
+        columns: dict[str, Sequence[Any]] = {
+            "account_id": [source.account_id] * count,
+            "event_source_id": [source.event_source_id] * count,
+            "received_at": [first_stamp + index for index in self.indexes],
+            "quality": self.qualities,
+            **self.columns,
+        }
+        if not test_event_code:
+            return [Rows("event", columns)]
+        return [Rows("test_event", {**columns, "test_event_code": [test_event_code] * count})]
+
+
+def rejected_rows(
+    failed: Sequence[FailedEvent], source: EventSource, test_event_code: str, first_stamp: int
+) -> list[Rows]:
     """Why events failed, for those that can be named; never what was in them."""
-    named = [failed for failed in verdicts.failed if failed.event_id is not None]
+    named = [event for event in failed if event.event_id is not None]
     if not named:
         return []
-    columns: dict[str, list[object]] = {
+    columns: dict[str, list[Any]] = {
         "account_id": [source.account_id] * len(named),
         "event_source_id": [source.event_source_id] * len(named),
-        "event_type": [failed.event_type or "" for failed in named],
-        "event_id": [failed.event_id for failed in named],
-        "received_at": [first_stamp + failed.index for failed in named],
+        "event_type": [event.event_type or "" for event in named],
+        "event_id": [event.event_id for event in named],
+        "received_at": [first_stamp + event.index for event in named],
         "test_event_code": [test_event_code] * len(named),
-        "reason": [failed.rejection.reason for failed in named],
-        "field": [failed.rejection.field for failed in named],
-        "message": [failed.rejection.message for failed in named],
+        "reason": [event.rejection.reason for event in named],
+        "field": [event.rejection.field for event in named],
+        "message": [event.rejection.message for event in named],
     }
     return [Rows("rejected_event", columns)]

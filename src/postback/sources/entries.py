@@ -12,7 +12,7 @@ from msgspec import Meta
 from postback.errors import InvalidRequest
 from postback.sources.declared import DeclaredSource, Problem, normalised, problems, structure_problem
 
-__all__ = ["MAX_ENTRIES", "Entry", "canonical_entry", "read_entries"]
+__all__ = ["MAX_ENTRIES", "Entry", "read_entries"]
 
 MAX_ENTRIES = 1_000
 """Entries in one call: they are written in one transaction, for which other writers wait."""
@@ -41,14 +41,6 @@ class _Identified(msgspec.Struct):
 
 class _Unreadable(ValueError):
     """An entry that is JSON but can't be used; the message says why."""
-
-
-def canonical_entry(raw: bytes) -> bytes:
-    """An entry in a form that doesn't depend on how the caller wrote it down; an unreadable one as it came."""
-    try:
-        return msgspec.json.encode(msgspec.json.decode(raw), order="sorted")
-    except (ValueError, RecursionError):
-        return raw
 
 
 def read_entries(raws: Sequence[bytes], event_types: Sequence[str]) -> list[Entry]:

@@ -16,7 +16,7 @@ from postback.principal import Account
 from postback.protocol.enums import released_event_types
 from postback.protocol.releases import Release
 from postback.sources.declared import DeclaredSource, Problem
-from postback.sources.entries import Entry, canonical_entry, read_entries
+from postback.sources.entries import Entry, read_entries
 from postback.sources.health import assess
 from postback.sources.model import EventSource
 from postback.sources.registry import SourceRegistry, new_seller_id
@@ -80,15 +80,11 @@ async def sync_event_sources(call: TaskCall) -> dict[str, Any]:
     account = resolve_account(call.principal, request.account)
     raws = [bytes(raw) for raw in request.event_sources or ()]
     entries = None if request.event_sources is None else read_entries(raws, released_event_types(call.release))
-    # One entry that has no canonical form must not fail the others, so each brings its own.
-    fingerprint = call.arguments.fingerprint(
-        without=frozenset(("event_sources",)), canonical=[canonical_entry(raw) for raw in raws]
-    )
 
     async def sync() -> dict[str, Any]:
         return await asyncio.to_thread(_sync, call.services, account, entries, request.delete_missing, call.release)
 
-    return await call.once(account.account_id, fingerprint, sync)
+    return await call.once(account.account_id, call.arguments.fingerprint(), sync)
 
 
 def _sync(
