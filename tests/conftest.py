@@ -59,21 +59,20 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Start a server with these settings, as ``rate_limit=2``; it stops when the tests end."""
+    """Start a server with these settings, as ``rate_limit=2``, and under ``prefix``; it stops when the tests end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(**settings: object) -> Server:
+    def start(*prefix: str, **settings: object) -> Server:
         folder = tmp_path_factory.mktemp("server")
-        port = _free_port()
-        chosen = {"data": folder / "data", "port": port, "bootstrap_key": _KEY, "rate_limit": 0} | settings
+        chosen = {"data": folder / "data", "port": _free_port(), "bootstrap_key": _KEY, "rate_limit": 0} | settings
         environ = _environ() | {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
         log = folder / "log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
+                [*prefix, sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
             )
         started.append(process)
-        server = Server(f"http://127.0.0.1:{port}", _KEY, Path(str(chosen["data"])), log, process)
+        server = Server(f"http://127.0.0.1:{chosen['port']}", _KEY, Path(str(chosen["data"])), log, process)
         _wait_until_ready(server)
         return server
 
