@@ -64,7 +64,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
 
     def start(*prefix: str, **settings: object) -> Server:
         folder = tmp_path_factory.mktemp("server")
-        chosen = {"data": folder / "data", "port": _free_port(), "bootstrap_key": _KEY, "rate_limit": 0} | settings
+        chosen = {"data": folder / "data", "port": free_port(), "bootstrap_key": _KEY, "rate_limit": 0} | settings
         environ = _environ() | {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
         log = folder / "log"
         with log.open("wb") as stream:
@@ -95,7 +95,8 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

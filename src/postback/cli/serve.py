@@ -19,6 +19,9 @@ from postback.errors import StartupError
 
 __all__ = ["serve"]
 
+_STOP_SECONDS = 5
+"""How long a stop waits for callers that are not answered yet: less than the ten seconds of container runtimes."""
+
 
 @click.command()
 @click.option("--host", help="Address to listen on (POSTBACK_HOST).")
@@ -44,7 +47,14 @@ async def _serve(settings: Settings) -> None:
         app = build_app(settings)
         _announce(settings, app.state.new_key)
         config = uvicorn.Config(
-            app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False, server_header=False
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_SECONDS,
         )
         # The lifespan is entered here and not by uvicorn, which would log a StartupError and drop it.
         async with app.router.lifespan_context(app):

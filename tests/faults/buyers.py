@@ -1,0 +1,162 @@
+"""Buyers who send until they are answered, and what the store holds of it afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import httpx2
+from tests.conftest import Server
+
+from postback.store.datadir import DataDir
+from postback.store.events import EventStore
+
+EVENTS = 40
+"""Good events in a call; a broken one follows them."""
+
+_BUYERS = 6
+
+Answer = dict[str, Any]
+Body = dict[str, Any]
+
+
+def call(number: int) -> Body:
+    """The arguments of one log_event call; the same number gives the same events."""
+    key = f"batch-of-a-buyer-{number:06}"
+    happened = datetime.now(UTC).replace(microsecond=0).isoformat()
+    events = [
+        {
+            "event_id": f"{key}-{n}",
+            "event_type": "purchase",
+            "event_time": happened,
+            "action_source": "website",
+            "event_source_url": f"https://shop.example/thanks/{number}",
+            "user_match": {"hashed_email": f"{number * EVENTS + n:032x}"[::-1] * 2, "click_id": f"click.{number}.{n}"},
+            "custom_data": {"value": n + 0.25, "currency": "EUR", "order_id": f"order {number} {n}", "tier": "gold"},
+        }
+        for n in range(EVENTS)
+    ]
+    broken = {"event_id": f"{key}-broken", "event_type": "purchase", "event_time": "yesterday"}
+    return {"event_source_id": "website", "idempotency_key": key, "events": [*events, broken]}
+
+
+class Buyers:
+    """Several buyers who send one batch after the other, each until it is answered.
+
+    Attributes:
+        acknowledged: The calls that were answered with success and their answers, by idempotency key.
+        refused: The statuses of the answers that asked for a retry.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.acknowledged: dict[str, tuple[Body, Answer]] = {}
+        self.refused: list[int] = []
+        self._server = server
+        self._numbers = itertools.count()
+        self._stopping = threading.Event()
+        self._defects: list[str] = []
+
+    @contextmanager
+    def sending(self, *, persistently: bool = True) -> Iterator[None]:
+        """Send until the block is left, and then until every call that was begun is answered.
+
+        Args:
+            persistently: Whether a call is repeated until it succeeds. If not, a buyer leaves at its first failure.
+        """
+        buyers = [threading.Thread(target=self._buy, args=(persistently,)) for _ in range(_BUYERS)]
+        for buyer in buyers:
+            buyer.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            for buyer in buyers:
+                buyer.join()
+        assert not self._defects
+
+    def wait_for_answers(self, more: int) -> None:
+        """Wait until this many more calls are acknowledged."""
+        enough = len(self.acknowledged) + more
+        while len(self.acknowledged) < enough and not self._defects:
+            time.sleep(0.001)
+
+    def send_one(self) -> Answer:
+        """Send one batch, which must succeed at once."""
+        body = call(next(self._numbers))
+        answer: Answer = self._server.call("log_event", **body).raise_for_status().json()
+        self.acknowledged[body["idempotency_key"]] = body, answer
+        return answer
+
+    def _buy(self, persistently: bool) -> None:
+        while not self._stopping.is_set():
+            with self._server.client() as client:
+                try:
+                    while not self._stopping.is_set():
+                        self._deliver(client, call(next(self._numbers)), persistently)
+                except (httpx2.TransportError, httpx2.HTTPStatusError):
+                    return
+
+    def _deliver(self, client: httpx2.Client, body: Body, persistently: bool) -> None:
+        while True:
+            try:
+                response = client.post("/v1/log_event", json=body)
+            except httpx2.TransportError:
+                if not persistently:
+                    raise
+                time.sleep(0.05)
+                continue
+            if response.status_code == 200:
+                self.acknowledged[body["idempotency_key"]] = body, response.json()
+                return
+            self.refused.append(response.status_code)
+            if response.status_code != 503:
+                self._defects.append(response.text)
+            if not persistently or response.status_code != 503:
+                response.raise_for_status()
+
+
+def sent_events(bodies: Iterable[Body]) -> dict[str, tuple[Any, ...]]:
+    """What the store must hold of these calls' good events, by event_id."""
+    return {
+        event["event_id"]: (
+            datetime.fromisoformat(event["event_time"]),
+            event["event_source_url"],
+            event["custom_data"],
+            Decimal(str(event["custom_data"]["value"])),
+            event["custom_data"]["currency"],
+            len(event["user_match"]),
+        )
+        for body in bodies
+        for event in body["events"][:-1]
+    }
+
+
+def stored_events(server: Server) -> dict[str, tuple[Any, ...]]:
+    """What a stopped server's store holds, in the form of ``sent_events``; every event must be there once."""
+    columns = "event_id, event_time, event_source_url, custom_data, value, currency, length(match_keys)"
+    rows = _select(server, f"SELECT {columns} FROM event FINAL WHERE event_source_id = 'website'")
+    found = {id_: (at, url, json.loads(data), *rest) for id_, at, url, data, *rest in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def stored_rejections(server: Server) -> set[str]:
+    """The event_ids of the rejected events that a stopped server's store holds; each must be there once."""
+    rows = [event_id for (event_id,) in _select(server, "SELECT event_id FROM rejected_event FINAL")]
+    assert len(set(rows)) == len(rows)
+    return set(rows)
+
+
+def _select(server: Server, query: str) -> list[Any]:
+    with ExitStack() as opened:
+        folder = opened.enter_context(closing(DataDir.open(server.data)))  # refuses while a server holds it
+        store = opened.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        with store._reader() as client:
+            return list(client.query(query).result_rows)
