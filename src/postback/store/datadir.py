@@ -6,15 +6,17 @@ import fcntl
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from postback.errors import StartupError
+from postback.errors import StartupError, StoreUnavailable
 
 __all__ = ["DataDir"]
 
 _SECRET_BYTES = 32
+_ROOM_BYTES = 1 << 20
 
 
 class DataDir:
@@ -75,6 +77,19 @@ class DataDir:
     def scratch(self) -> Path:
         """The folder for files that need not outlive the process."""
         return self.path / "tmp"
+
+    def check_room(self) -> None:
+        """Try whether the folder takes another batch.
+
+        Raises:
+            StoreUnavailable: Its disk is full, or it can't be written.
+        """
+        try:
+            with tempfile.TemporaryFile(dir=self.scratch) as file:
+                file.write(bytes(_ROOM_BYTES))
+                file.flush()
+        except OSError as error:
+            raise StoreUnavailable("The data folder can't be written.", retry_after=1) from error
 
     def close(self) -> None:
         """Let another server have the folder."""

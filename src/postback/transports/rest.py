@@ -68,7 +68,7 @@ class _Rest:
         return json_response({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        """Say that both stores answer."""
+        """Say that both stores answer and can be written."""
         await to_thread.run_sync(_ask_stores, self._services)
         return json_response({"status": "ok"})
 
@@ -82,7 +82,8 @@ class _Rest:
 
 
 def _ask_stores(services: Services) -> None:
-    """Ask both stores for a sign of life; raises StoreUnavailable when one gives none."""
+    """Ask both stores for a sign of life; raises StoreUnavailable when one gives none, or has no room."""
+    services.folder.check_room()
     with services.control.connect() as connection:
         connection.execute(select(1))
     if not services.events.ping():
