@@ -1,0 +1,67 @@
+"""SIGKILL of the server at any moment, while buyers send: what it acknowledged is there, whole and once."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Server, StartServer, free_port
+from tests.faults.buyers import Buyers, sent_events, stored_events, stored_rejections
+
+_ROUNDS = 4
+
+
+def _killed(server: Server) -> None:
+    server.process.kill()
+    server.process.wait()
+
+
+def test_what_was_acknowledged_survives_kill_after_kill(start_server: StartServer) -> None:
+    server = start_server()
+    server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+    place = {"data": server.data, "port": server.url.rpartition(":")[2]}
+    buyers = Buyers(server)
+    with buyers.sending():
+        for _ in range(_ROUNDS):
+            buyers.wait_for_answers(random.randint(1, 40))
+            time.sleep(random.uniform(0, 0.02))  # somewhere inside an insert, a commit or an answer
+            _killed(server)
+            server = start_server(**place)
+    answered = buyers.acknowledged
+    again = {
+        key: server.call("log_event", **body).json() for key, (body, _) in random.sample(list(answered.items()), 20)
+    }
+    server.stop()
+
+    assert all(again[key]["replayed"] for key in again)
+    for key, replay in again.items():
+        assert _without_envelope(replay) == _without_envelope(answered[key][1])
+    assert stored_events(server) == sent_events(body for body, _ in answered.values())
+    assert stored_rejections(server) == {f"{body['idempotency_key']}-broken" for body, _ in answered.values()}
+    with closing(sqlite3.connect(server.data / "control.db")) as control:
+        assert control.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_server_that_is_killed_while_it_starts_for_the_first_time_can_start_again(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    command = [sys.executable, "-m", "postback", "serve", "--data", str(data), "--port", str(free_port())]
+    for moment in (0.3, 0.5, 0.7, 0.9, 1.1):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            time.sleep(moment * random.uniform(0.9, 1.1))
+            process.kill()
+
+    server = start_server(data=data)
+    server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+    assert Buyers(server).send_one()["events_processed"] > 0
+
+
+def _without_envelope(answer: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in answer.items() if name not in {"ext", "replayed"}}
