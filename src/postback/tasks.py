@@ -126,8 +126,10 @@ async def run(services: Services, call: Call) -> Answer:
     context: object = None
     try:
         arguments = Arguments(call.arguments)
-        context = arguments.context()
-        release = negotiate(arguments.value("adcp_version"), arguments.value("adcp_major_version"))
+        try:
+            release = negotiate(arguments.value("adcp_version"), arguments.value("adcp_major_version"))
+        finally:  # echoed even when no release fits the pin
+            context = arguments.context()
         services.limits.hit_request(call.principal.key_id)
         task = _task(call.task)
         key = arguments.idempotency_key()
