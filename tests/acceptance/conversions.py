@@ -1,0 +1,106 @@
+"""What a shop's buyer agent logs in the acceptance tests, and how it reads the answers."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal
+
+from tests.acceptance.official import pinned
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+__all__ = ["DOORS", "Door", "ago", "call", "error_of", "fresh_source", "log", "order", "shop_orders"]
+
+Door = Literal["rest", "mcp"]
+DOORS: tuple[Door, ...] = ("rest", "mcp")
+
+
+def call(server: Server, door: Door, task: str, arguments: dict[str, Any], **headers: str) -> dict[str, Any]:
+    """Call a task through one of the doors; returns its answer, whichever arm it is."""
+    with server.client(**headers) as client:
+        if door == "rest":
+            return dict(client.post(f"/v1/{task}", json=arguments).json())
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": task, "arguments": arguments},
+        }
+        result = client.post("/mcp", json=message, headers={"Accept": "application/json, text/event-stream"}).json()
+    answer = dict(result["result"]["structuredContent"])
+    assert json.loads(result["result"]["content"][0]["text"]) == answer
+    assert result["result"]["isError"] == (answer["status"] == "failed")
+    return answer
+
+
+def log(server: Server, source: str, *events: Any, release: str | None = None, **members: Any) -> dict[str, Any]:
+    """Log events over REST."""
+    return call(server, "rest", "log_event", pinned(release) | {"event_source_id": source, "events": events} | members)
+
+
+def error_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The error of a call that failed as a whole."""
+    assert answer["status"] == "failed", answer
+    assert answer["errors"] == [answer["adcp_error"]]
+    error: dict[str, Any] = answer["adcp_error"]
+    assert error["message"]
+    assert error["suggestion"]
+    assert error["recovery"] in {"transient", "correctable", "terminal"}
+    return error
+
+
+def fresh_source(server: Server, event_source_id: str, **declared: Any) -> dict[str, Any]:
+    """Declare an event source that no other test uses; returns it as the answer shows it."""
+    entry = {"event_source_id": event_source_id, **declared}
+    answer = call(server, "rest", "sync_event_sources", {"event_sources": [entry]})
+    source: dict[str, Any] = answer["event_sources"][0]
+    assert source["action"] == "created"
+    return source
+
+
+def ago(**time: float) -> str:
+    """A time in the past, as ``ago(hours=3)``."""
+    return (datetime.now(UTC) - timedelta(**time)).isoformat()
+
+
+def order(event_id: str, **members: Any) -> dict[str, Any]:
+    """An order that is right in every respect, but for ``members``; one that is None is left out."""
+    event = {
+        "event_id": event_id,
+        "event_type": "purchase",
+        "event_time": ago(minutes=5),
+        "action_source": "website",
+        "event_source_url": "https://shop.example/thanks",
+        "user_match": {"hashed_email": sha256(b"ada@buyer.example").hexdigest()},
+        "custom_data": {"value": 149.99, "currency": "USD"},
+    } | members
+    return {name: value for name, value in event.items() if value is not None}
+
+
+def shop_orders(name: str, count: int) -> list[dict[str, Any]]:
+    """Orders with several identifiers and a basket each, 600 bytes of JSON each as real ones have."""
+    return [
+        order(
+            f"{name}_{number}",
+            event_time=ago(seconds=number),
+            event_source_url=f"https://www.shop.example/checkout/thanks?order={number}",
+            user_match={
+                "hashed_email": sha256(f"buyer{number}@shop.example".encode()).hexdigest(),
+                "hashed_phone": sha256(f"+1206555{number:04}".encode()).hexdigest(),
+                "uids": [{"type": "uid2", "value": f"A4AAA{number:027}"}],
+                "click_id": f"EAIaIQobChMI{number:020}",
+                "click_id_type": "gclid",
+            },
+            custom_data={
+                "value": 20 + number / 100,
+                "currency": "EUR",
+                "order_id": str(number),
+                "num_items": 2,
+                "contents": [{"id": f"sku-{number % 97}", "quantity": 2, "price": 10.5, "brand": "Example"}],
+            },
+        )
+        for number in range(count)
+    ]

@@ -1,0 +1,74 @@
+"""AdCP's own JSON schemas, as its Python SDK carries them, and what a call looks like in each dialect."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+from uuid import uuid4
+
+from jsonschema import Draft7Validator, FormatChecker, ValidationError
+
+__all__ = ["DIALECTS", "RELEASES", "error_codes", "pinned", "refuse_unless_valid", "unique_key"]
+
+RELEASES = ("3.0", "3.1", "3.2")
+DIALECTS = (None, *RELEASES)
+"""What a call may be written in: None pins no release, as on the page that the task was first described on."""
+
+_FOLDERS = {"log_event": "media-buy", "sync_event_sources": "media-buy", "get_adcp_capabilities": "protocol"}
+_SCHEMAS = resources.files("adcp") / "_schemas"
+_FORMATS = FormatChecker()
+
+
+@_FORMATS.checks("date-time")
+def _is_rfc3339(value: object) -> bool:
+    time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"
+    return not isinstance(value, str) or re.fullmatch(time, value) is not None
+
+
+def pinned(release: str | None) -> dict[str, str]:
+    """The members by which a call that changes something pins a release; a fresh call each time."""
+    return {"adcp_version": release, "idempotency_key": unique_key()} if release else {}
+
+
+def unique_key() -> str:
+    """A fresh idempotency key."""
+    return str(uuid4())
+
+
+def refuse_unless_valid(task: str, answer: dict[str, Any], release: str | None) -> None:
+    """Fail unless an answer is what the official schemas say, and claims the release.
+
+    One that claims none must be what every release says, for its reader may know any of them; but capabilities list
+    words that only the newest one knows.
+    """
+    assert answer.get("adcp_version") == release, answer
+    unpinned = RELEASES[-1:] if task == "get_adcp_capabilities" else RELEASES
+    for claimed in (release,) if release else unpinned:
+        found = list(_problems(task, answer, claimed))
+        assert not found, f"{task}, AdCP {claimed}: {found} in {json.dumps(answer, indent=1)}"
+
+
+def error_codes(release: str) -> frozenset[str]:
+    """The standard error codes of a release."""
+    return frozenset(json.loads((_SCHEMAS / release / "enums" / "error-code.json").read_text())["enum"])
+
+
+def _problems(task: str, answer: dict[str, Any], release: str) -> Iterator[str]:
+    for error in _validator(release, f"{_FOLDERS[task]}/{task.replace('_', '-')}-response.json").iter_errors(answer):
+        yield _deepest(error)
+
+
+def _deepest(error: ValidationError) -> str:
+    while error.context:
+        error = max(error.context, key=lambda inner: len(inner.absolute_path))
+    return f"{error.json_path}: {error.message[:200]}"
+
+
+@cache
+def _validator(release: str, path: str) -> Draft7Validator:
+    schema = json.loads((_SCHEMAS / release / "bundled" / path).read_text())
+    return Draft7Validator(schema, format_checker=_FORMATS)
