@@ -1,0 +1,59 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FULL", "QUICK", "Size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The extent of each section.
+
+    Attributes:
+        sustained_s: Seconds of full batches over REST.
+        floor_batches: Batches of the floor, before and after.
+        mcp_calls: Events in a call over MCP → calls.
+        sdk_calls: Calls of each size to the official SDK's server.
+        single_s: Seconds of single events, for each way of sending them.
+        stored: Numbers of stored events at which the rate is measured, rising.
+        stored_s: Seconds that each of these rates is measured.
+        ingested: Events after which memory is read.
+        starts: Starts that are timed.
+    """
+
+    sustained_s: float
+    floor_batches: int
+    mcp_calls: dict[int, int]
+    sdk_calls: int
+    single_s: int
+    stored: tuple[int, ...]
+    stored_s: float
+    ingested: int
+    starts: int
+
+
+FULL = Size(
+    sustained_s=60,
+    floor_batches=100,
+    mcp_calls={1: 300, 100: 200, 10_000: 30},
+    sdk_calls=50,
+    single_s=20,
+    stored=(0, 5_000_000, 20_000_000),
+    stored_s=20,
+    ingested=5_000_000,
+    starts=5,
+)
+
+QUICK = Size(
+    sustained_s=3,
+    floor_batches=5,
+    mcp_calls={1: 20, 100: 5, 10_000: 3},
+    sdk_calls=3,
+    single_s=2,
+    stored=(0, 100_000, 300_000),
+    stored_s=2,
+    ingested=100_000,
+    starts=2,
+)
