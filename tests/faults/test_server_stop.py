@@ -26,7 +26,7 @@ def test_a_stop_under_load_loses_nothing(start_server: StartServer) -> None:
 
 def test_a_caller_that_never_finishes_does_not_hold_up_the_stop(start_server: StartServer) -> None:
     server = start_server()
-    head = f"POST /v1/log_event HTTP/1.1\r\nHost: server\r\nAuthorization: Bearer {server.key}\r\nContent-Length: 9\r\n\r\n"
+    head = f"POST /v1/log_event HTTP/1.1\r\nHost: server\r\nx-adcp-auth: {server.key}\r\nContent-Length: 9\r\n\r\n"
     with closing(connection(server)) as idle, closing(connection(server)) as uploading:
         uploading.sendall(head.encode() + b'{"ev')
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: server\r\n\r\n")
