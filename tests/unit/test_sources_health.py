@@ -47,7 +47,7 @@ def test_a_source_that_went_silent_says_since_when() -> None:
 def test_a_source_whose_events_were_all_rejected_is_told_that() -> None:
     health = assess(activity(received=7, rejected=7, quality=None, last=None), NOW)
     assert "last_event_at" not in health
-    assert [issue["message"][:26] for issue in health["issues"]] == ["7 events (100%) were rejec"]
+    assert [issue["message"][:26] for issue in health["issues"]] == ["7 of 7 events (100%) were "]
 
 
 def test_a_source_without_flaw_is_excellent() -> None:

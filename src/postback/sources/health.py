@@ -61,8 +61,8 @@ def _issues(activity: SourceActivity | None) -> Iterator[tuple[Literal["error", 
     if rejected > _EXCELLENT[0]:
         yield (
             "error" if rejected > _MOSTLY_REJECTED else "warning",
-            f"{activity.rejected_24h:,} events ({rejected:.0%}) were rejected in the last 24 hours. "
-            "The partial_failures in the answers of log_event say which, and why.",
+            f"{activity.rejected_24h:,} of {activity.events_received_24h:,} events ({rejected:.0%}) were rejected in "
+            "the last 24 hours. The partial_failures in the answers of log_event say which, and why.",
         )
     quality = activity.mean_quality_24h
     if quality is not None and quality < _EXCELLENT[1]:
