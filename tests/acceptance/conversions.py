@@ -66,7 +66,7 @@ def ago(**time: float) -> str:
     return (datetime.now(UTC) - timedelta(**time)).isoformat()
 
 
-def order(event_id: str, **members: Any) -> dict[str, Any]:
+def order(event_id: str, /, **members: Any) -> dict[str, Any]:
     """An order that is right in every respect, but for ``members``; one that is None is left out."""
     event = {
         "event_id": event_id,

@@ -69,7 +69,7 @@ def test_the_command_line_of_the_sdk_logs_a_conversion(
 @pytest.mark.anyio
 async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: Server) -> None:
     sources = {"event_sources": [{"event_source_id": "mcp_shop"}]}
-    arguments = {
+    arguments: dict[str, dict[str, Any]] = {
         "get_adcp_capabilities": {},
         "sync_event_sources": sources | {"account": {"account_id": "default"}},
         "log_event": {"event_source_id": "mcp_shop", "events": [order("mcp_1")]},
