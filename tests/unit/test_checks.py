@@ -159,6 +159,25 @@ def test_a_failure_never_repeats_an_event_id_that_is_personal() -> None:
     assert "jane" not in failed.rejection.message
 
 
+@pytest.mark.parametrize("identifier", ["hashed_email", "click_id"])
+def test_an_event_id_that_repeats_an_identifier_is_refused_and_not_kept(identifier: str) -> None:
+    [failed] = verdicts({"event_id": EMAIL, "user_match": {identifier: EMAIL}}).failed
+    assert (failed.event_id, failed.rejection.field) == (None, "event_id")
+    assert EMAIL not in failed.rejection.message
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("Purchase", "Purchase"), ("IwAR0123", None), (EMAIL, None)])
+def test_a_mistaken_event_type_is_kept_unless_it_may_be_an_identifier(sent: str, kept: str | None) -> None:
+    [failed] = verdicts({"event_type": sent}).failed
+    assert failed.event_type == kept
+
+
+def test_a_page_with_personal_data_in_its_path_is_stored_without_the_path() -> None:
+    for path in (f"/u/{EMAIL}/thanks", "/u/jane@shop.example", "/call/+4930901000123"):
+        judged = verdicts({"event_source_url": f"https://shop.example{path}"})
+        assert judged.accepted.columns["event_source_url"] == ["https://shop.example"]
+
+
 def test_the_source_says_where_events_happen_when_they_do_not() -> None:
     judged = verdicts({"action_source": ...}, action_source="app")
     assert judged.accepted.columns["action_source"] == ["app"]

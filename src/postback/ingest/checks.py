@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from postback.ingest.clear_text import looks_personal
+from postback.ingest.clear_text import looks_personal, redact
 from postback.ingest.decode import Decoded
 from postback.ingest.rejection import Rejection
 from postback.protocol.currencies import CURRENCIES
@@ -74,6 +74,13 @@ def check_event_id(decoded: Decoded, rules: Rules) -> None:
         raise Rejection(
             "INVALID_REQUEST",
             "event_id holds an e-mail address or phone number. Use an order number or a UUID; the value was not kept.",
+            "event_id",
+        )
+    user_match = decoded.event.user_match
+    if user_match and event_id in (user_match.hashed_email, user_match.hashed_phone, user_match.click_id):
+        raise Rejection(
+            "INVALID_REQUEST",
+            "event_id repeats an identifier of user_match. Use an order number or a UUID; the value was not kept.",
             "event_id",
         )
 
@@ -168,7 +175,8 @@ CHECKS: tuple[Callable[[Decoded, Rules], None], ...] = (
 )
 
 
-_PLAIN_PAGE = re.compile(r"(https?://([a-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#@%]*)?)(?:[?#]\S*)?\Z")
+_PLAIN_PAGE = re.compile(r"(https?://([a-z0-9.-]+)(?::\d{1,5})?(?:/[^\s?#@%+]{0,63})?)(?:[?#]\S*)?\Z")
+"""Most pages: nothing in their path can be personal data, which needs one of those signs or the length of a digest."""
 
 
 def _page(url: str, domains: tuple[str, ...]) -> str:
@@ -199,7 +207,7 @@ def _unusual_page(url: str) -> tuple[str, str]:
             "event_source_url must be an absolute URI, as https://shop.example/checkout.",
             "event_source_url",
         )
-    path = "" if looks_personal(parts.path) else parts.path
+    path = "" if redact(parts.path)[1] else parts.path
     return f"{parts.scheme}:{'//' if host else ''}{host}{port}{path}", host
 
 

@@ -5,36 +5,51 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
-from urllib.parse import unquote
 
 import phonenumbers
 
-__all__ = ["REDACTED", "is_email", "is_phone", "looks_personal", "redact"]
+__all__ = ["REDACTED", "is_email", "is_phone", "looks_personal", "may_be_personal", "redact"]
 
 REDACTED = "[redacted]"
 
-_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"/?&=|]+@[^\s@<>()\[\],;:\"/?&=|]+\.[^\W\d_]{2,}")
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
-_PHONE = re.compile(r"\+[\d\s().-]{7,24}\Z")
-_IDENTIFIER_NAMES = re.compile(
-    r"(?:.*_)?(?:e-?mail|phone(?:_number)?|mobile|msisdn|ip|ip_address|user_agent|uids?|click_?id"
-    r"|gclid|gbraid|wbraid|dclid|fbclid|fbc|fbp|ttclid|msclkid|twclid|li_fat_id|scclid|rampid|id5|uid2|euid|maid|idfa|gaid)\Z",
-    re.IGNORECASE,
+# Every repetition is bounded, or starts where no other can: text of any length is searched in linear time.
+_EMAIL = re.compile(r"[^\s@<>()\[\],;:\"/?&=|]{1,64}@[^\s@<>()\[\],;:\"/?&=|]{1,255}\.[^\W\d_]{2,63}")
+_DIGEST = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+_PHONE = re.compile(r"\+\d[\d\s().-]{5,22}\d")
+_IP = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|[\da-fA-F]*:[\da-fA-F.]*:[\da-fA-F:.]*")
+_MAX_IP_LENGTH = 45
+_NAME = (
+    r"(?:[\w-]*[_-])?(?:e-?mail(?:_address)?|phone(?:_number)?|mobile|msisdn|ip(?:_address)?|user_agent|uids?"
+    r"|[a-z]*click_?id|gclid|gbraid|wbraid|dclid|fbclid|fbc|fbp|ttclid|msclkid|twclid|li_fat_id|scclid|rampid|id5|uid2"
+    r"|euid|maid|idfa|gaid)"
 )
+_NAMED = re.compile(rf"{_NAME}\Z", re.IGNORECASE)
+_PARAMETER = re.compile(rf"((?:[?&#;]|%3F|%26|%23){_NAME}(?:=|%3D))[^&#;%\s]+", re.IGNORECASE)
+_CAMEL_HUMP = re.compile(r"(?<=[a-z\d])(?=[A-Z])")
+
+_FOLDED = bytes.maketrans(b"123456789abcdefABCDEF@%=+", b"0" * 21 + b"@@@@")
+"""Every hexadecimal digit becomes a zero, and every sign that makes text worth a look becomes an @."""
+
+
+def may_be_personal(text: bytes) -> bool:
+    """Whether it is worth looking for personal data in ``text``; costs next to nothing."""
+    folded = text.translate(_FOLDED)
+    return b"@" in folded or b"0" * 64 in folded or b"Mozilla/" in text
 
 
 def is_email(text: str) -> bool:
     """Whether an e-mail address stands somewhere in ``text``, percent-encoded or not."""
-    plain = unquote(text) if "%40" in text else text
+    plain = text.replace("%40", "@")
     return "@" in plain and _EMAIL.search(plain) is not None
 
 
 def is_phone(text: str) -> bool:
     """Whether ``text`` is a phone number in the clear, with its country code."""
     text = text.strip()
-    if not text.startswith("+") or not _PHONE.match(text):
+    if not text.startswith("+") or not _PHONE.fullmatch(text):
         return False
     try:
         return phonenumbers.is_possible_number(phonenumbers.parse(text))
@@ -50,8 +65,9 @@ def looks_personal(text: str) -> bool:
 def redact(value: Any) -> tuple[Any, bool]:
     """Replace what identifies a person in a JSON value; returns the value and whether anything was replaced.
 
-    Replaced are e-mail addresses inside strings, phone numbers, SHA-256 digests, and the values of members that are
-    named like identifiers (``email``, ``gclid``, ``client_ip``, …).
+    Replaced are e-mail addresses, phone numbers and SHA-256 digests inside strings, strings that are an IP address or
+    a browser's user agent, and what is named like an identifier (``email``, ``gclid``, ``clientIp``, …), be it a
+    member or a URL's parameter.
     """
     if isinstance(value, str):
         return _redact_text(value)
@@ -63,20 +79,36 @@ def redact(value: Any) -> tuple[Any, bool]:
         found = False
         for name, member in value.items():
             safe_name, name_found = _redact_text(name)
-            named = isinstance(member, str | list) and bool(member) and _IDENTIFIER_NAMES.match(name) is not None
-            safe, member_found = (REDACTED, True) if named else redact(member)
+            safe, member_found = (REDACTED, True) if _is_named(name, member) else redact(member)
             kept[safe_name] = safe
             found = found or name_found or member_found
         return kept, found
     return value, False
 
 
+def _is_named(name: str, member: Any) -> bool:
+    """Whether a member is an identifier by its name; a flag is none, as in ``"email": true``."""
+    return bool(member) and not isinstance(member, bool) and _NAMED.match(_CAMEL_HUMP.sub("_", name)) is not None
+
+
 def _redact_text(text: str) -> tuple[str, bool]:
-    if _DIGEST.match(text) or is_phone(text):
+    if _is_ip(text) or text.startswith("Mozilla/") or ("%40" in text and is_email(text)):
         return REDACTED, True
-    if "@" in text:
-        safe, count = _EMAIL.subn(REDACTED, text)
-        return safe, count > 0
-    if "%40" in text and is_email(text):
-        return REDACTED, True
-    return text, False
+    safe = _DIGEST.sub(REDACTED, text)
+    if "@" in safe:
+        safe = _EMAIL.sub(REDACTED, safe)
+    if "+" in safe:
+        safe = _PHONE.sub(lambda match: REDACTED if is_phone(match[0]) else match[0], safe)
+    if "=" in safe or "%3" in safe:
+        safe = _PARAMETER.sub(rf"\1{REDACTED}", safe)
+    return safe, safe != text
+
+
+def _is_ip(text: str) -> bool:
+    if len(text) > _MAX_IP_LENGTH or not _IP.fullmatch(text):
+        return False
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

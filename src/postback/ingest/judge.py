@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
 import msgspec
 
 from postback.ingest.checks import CHECKS, Rules
-from postback.ingest.clear_text import looks_personal, redact
+from postback.ingest.clear_text import looks_personal, may_be_personal, redact
 from postback.ingest.decode import Decoded, canonical_json, decode_events
 from postback.ingest.event import CustomData
 from postback.ingest.identifiers import UNMATCHABLE, IdentifierHasher
@@ -19,6 +20,9 @@ __all__ = ["FailedEvent", "Verdicts", "judge"]
 
 _CHUNK = 128
 """Events that are in memory as objects at a time: what fits the processor's cache is judged twice as fast."""
+
+_WORDS = re.compile(r"[A-Za-z][A-Za-z_ -]{0,63}")
+"""A mistaken event type that may be told and stored: it has no digits, as identifiers do."""
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -99,16 +103,16 @@ def _without_personal_data(decoded: Decoded) -> tuple[bytes, bytes]:
     event = decoded.event
     custom_data, extra = bytes(event.custom_data), b""
     found = False
-    if b"@" in custom_data or b"%" in custom_data or type(decoded.custom_data) is CustomData:
+    if may_be_personal(custom_data) or type(decoded.custom_data) is CustomData:
         safe, found = redact(msgspec.json.decode(custom_data))
         custom_data = _encode(safe) if found else custom_data
     if decoded.extra:
         safe, found_in_extra = redact(decoded.extra)
         extra = _encode(safe)
         found = found or found_in_extra
-    if event.custom_event_name and looks_personal(event.custom_event_name):
-        event.custom_event_name = str(redact(event.custom_event_name)[0])
-        found = True
+    if event.custom_event_name:
+        event.custom_event_name, found_in_name = redact(event.custom_event_name)
+        found = found or found_in_name
     if found:
         decoded.notes.append("REDACTED")
     return custom_data, extra
@@ -120,7 +124,11 @@ def _failed(index: int, raw: msgspec.Raw, rejection: Rejection) -> FailedEvent:
         event_id, event_type = named.event_id, named.event_type
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         event_id = event_type = None
-    return FailedEvent(index, _repeatable(event_id), _repeatable(event_type), rejection)
+    if rejection.field == "event_id" or not _repeatable(event_id):
+        event_id = None
+    if not isinstance(event_type, str) or not _WORDS.fullmatch(event_type):
+        event_type = None
+    return FailedEvent(index, event_id, event_type, rejection)
 
 
 class _Named(msgspec.Struct):
@@ -128,8 +136,11 @@ class _Named(msgspec.Struct):
     event_type: Any = None
 
 
-def _repeatable(name: object) -> str | None:
-    """A name that may be told and stored: short, printable, and no personal data."""
-    if isinstance(name, str) and 0 < len(name) <= 256 and name.isprintable() and not looks_personal(name):
-        return name
-    return None
+def _repeatable(event_id: object) -> bool:
+    """Whether an event_id may be told and stored: short, printable, and no personal data."""
+    return (
+        isinstance(event_id, str)
+        and 0 < len(event_id) <= 256
+        and event_id.isprintable()
+        and not looks_personal(event_id)
+    )
