@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,17 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import Server, StartServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(page for page in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")] if "```bash\n" in page.read_text())
 
-_KEY = "pb_of_the_reader_of_the_documentation"
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _END = "--- end of a block ---"
-_START = """
-postback serve >server.log 2>&1 & trap "kill $!; wait" EXIT
-until curl --silent --fail --output /dev/null http://127.0.0.1:8787/readyz; do sleep 0.05; done
-"""
 _CHANGING = [
     (re.compile(r"pb_[\w-]{16,}"), "KEY"),
     (re.compile(r"key_[0-9a-f]{12}"), "KEY-ID"),
@@ -59,35 +54,29 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def run(page: Path, folder: Path) -> list[str]:
+def run(page: Path, server: Server, folder: Path) -> list[str]:
     """What each command block of the page prints."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = str(listener.getsockname()[1])
+    port = server.url.rpartition(":")[2]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")} | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "POSTBACK_PORT": port,
-        "POSTBACK_URL": f"http://127.0.0.1:{port}",
-        "POSTBACK_BOOTSTRAP_KEY": _KEY,
-        "POSTBACK_KEY": _KEY,
+        "POSTBACK_URL": server.url,
+        "POSTBACK_KEY": server.key,
     }
-    script = _START + "".join(f"{block.command}\necho '{_END}'\n" for block in blocks(page))
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script.replace("8787", port)],
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{(folder / 'server.log').read_text()}"
+    script = "".join(f"{block.command}\necho '{_END}'\n" for block in blocks(page))
+    command = ["bash", "-euo", "pipefail", "-c", script.replace("8787", port)]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return done.stdout.replace(port, "8787").split(_END)[:-1]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the pages call the server with curl")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_command_answers_what_the_page_shows(page: Path, tmp_path: Path) -> None:
-    for block, printed in zip(blocks(page), run(page, tmp_path), strict=True):
+def test_every_command_answers_what_the_page_shows(page: Path, start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(data=tmp_path / "postback-data")
+    outputs = run(page, server, tmp_path)
+    server.stop()
+
+    for block, printed in zip(blocks(page), outputs, strict=True):
         if block.language == "json":
             assert_shown(json.loads(_steady(block.output)), json.loads(_steady(printed)), block.command)
         elif block.language == "text":
