@@ -106,7 +106,7 @@ class PostbackError(Exception):
 
 
 class RequestError(PostbackError):
-    recovery = "correctable"
+    recovery: ClassVar[Recovery] = "correctable"
 
 
 class InvalidRequest(RequestError):
@@ -142,6 +142,7 @@ class EventSourceNotFound(RequestError):
 class AccountNotFound(RequestError):
     reason = "ACCOUNT_NOT_FOUND"
     status = 200
+    recovery = "terminal"  # AdCP's classification: an agent can't give itself an account
     default_suggestion = "Use an account that your API key acts for."
 
 

@@ -40,7 +40,7 @@ def unique_key() -> str:
 
 
 def refuse_unless_valid(task: str, answer: dict[str, Any], release: str | None) -> None:
-    """Fail unless an answer is what the official schemas say, and claims the release.
+    """Fail unless an answer is what the official schemas say, and claims the release; a code has its own recovery.
 
     One that claims none must be what every release says, for its reader may know any of them; but capabilities list
     words that only the newest one knows.
@@ -50,11 +50,15 @@ def refuse_unless_valid(task: str, answer: dict[str, Any], release: str | None) 
     for claimed in (release,) if release else unpinned:
         found = list(_problems(task, answer, claimed))
         assert not found, f"{task}, AdCP {claimed}: {found} in {json.dumps(answer, indent=1)}"
+        for error in answer.get("errors", ()):
+            assert error["recovery"] == error_codes(claimed).get(error["code"], error["recovery"]), error
 
 
-def error_codes(release: str) -> frozenset[str]:
-    """The standard error codes of a release."""
-    return frozenset(json.loads((_SCHEMAS / release / "enums" / "error-code.json").read_text())["enum"])
+@cache
+def error_codes(release: str) -> dict[str, str]:
+    """The standard error codes of a release, and how a program recovers from each."""
+    codes = json.loads((_SCHEMAS / release / "enums" / "error-code.json").read_text())
+    return {code: codes["enumMetadata"][code]["recovery"] for code in codes["enum"]}
 
 
 def _problems(task: str, answer: dict[str, Any], release: str) -> Iterator[str]:
