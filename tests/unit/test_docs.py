@@ -16,12 +16,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from postback.cli import main
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
 from postback.errors import PostbackError
+from postback.idempotency import KEPT_SECONDS
+from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
 from postback.ingest.rejection import REASONS
+from postback.ingest.request import MAX_EVENTS
 from postback.ingest.warnings import WARNINGS
 from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES
 from postback.protocol.vocabulary import code_for
+from postback.sources.entries import MAX_ENTRIES
 from postback.tasks import TASKS
 from postback.transports.openapi import openapi_json
 
@@ -61,6 +65,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
             yield " ".join([*path, name]), command
 
 
+LIMITING = ("max_body_bytes", "rate_limit", "rate_limit_events", "max_event_age_days")
 COMMANDS = list(commands(main))
 
 
@@ -148,6 +153,16 @@ def test_the_priors_of_match_quality_are_told() -> None:
 
     assert f"`{QUALITY_VERSION}`" in page
     assert re.findall(r"\| (0\.\d\d) \|$", page, re.MULTILINE) == [f"{prior:.2f}" for prior in PRIORS.values()]
+
+
+def test_the_limits_are_told() -> None:
+    limits = reference("log_event").partition("\n## Limits\n")[2]
+    settings = [f"{int(setting.default or 0):,}" for setting in SETTINGS if setting.name in LIMITING]
+
+    for bound in (f"{MAX_EVENTS:,}", f"{MAX_DEPTH} levels", *settings):
+        assert bound in limits
+    assert f"1 to {MAX_ENTRIES:,} sources" in reference("tasks")
+    assert f"{KEPT_SECONDS // 3600} hours" in reference("tasks")
 
 
 def test_every_dependency_has_its_purpose() -> None:
