@@ -27,7 +27,7 @@ from postback.store.events import EventStore
 
 Event = dict[str, Any]
 
-_PEOPLE = 40
+_PEOPLE = 25
 """Per place."""
 _MARK = "zqx"
 """Stands in every identifier that is free text, so that all of them are found by one search."""
