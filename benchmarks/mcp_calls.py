@@ -71,8 +71,8 @@ def measure(size: Size, folder: Path) -> Section:
             *_measured(sdk, dict.fromkeys(_SDK_SIZES, size.sdk_calls), numbers),
         ]
     reference = {c.client: c.rate for c in measured if c.server == sdk.name and c.events == _COMPARED_AT}
-    full = max((c for c in measured if c.server == ours.name and c.client == "official"), key=lambda c: c.events)
-    ratio = full.rate / reference["official"]
+    largest = max(size.mcp_calls)
+    full = [c for c in measured if c.server == ours.name and c.events == largest]
     return Section(
         title="Calls over MCP",
         method=(
@@ -95,20 +95,18 @@ def measure(size: Size, folder: Path) -> Section:
                 for c in measured
             ],
         ),
-        goals=[
-            Goal(
-                f"{full.events:,} events in a call, official client: at least {_LEAST_RATIO} times the reference's "
-                f"events/s at {_COMPARED_AT}",
-                f"{ratio:.1f}",
-                ratio >= _LEAST_RATIO,
-            ),
-            Goal(
-                f"{full.events:,} events in under {_MOST_SECONDS} s",
-                f"{full.median_s:.2f} s",
-                full.median_s < _MOST_SECONDS,
-            ),
-        ],
+        goals=[goal for calls in full for goal in _goals(calls, calls.rate / reference[calls.client])],
     )
+
+
+def _goals(calls: _Calls, ratio: float) -> Iterator[Goal]:
+    sent = f"{calls.events:,} events in a call by the {calls.client} client"
+    yield Goal(
+        f"{sent}: at least {_LEAST_RATIO} times the reference's events/s at {_COMPARED_AT}",
+        f"{ratio:.1f}",
+        ratio >= _LEAST_RATIO,
+    )
+    yield Goal(f"{sent}: in under {_MOST_SECONDS} s", f"{calls.median_s:.2f} s", calls.median_s < _MOST_SECONDS)
 
 
 def _measured(endpoint: _Endpoint, sizes: Mapping[int, int], numbers: Iterator[int]) -> Iterator[_Calls]:
