@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 
-from postback.errors import InvalidRequest
-from postback.ingest.decode import canonical_json, names_in
+from postback.errors import BodyTooLarge, InvalidRequest
+from postback.ingest.decode import canonical_json, diagnose
+from postback.ingest.event import NO_JSON
+from postback.ingest.rejection import Rejection
 
 __all__ = ["Arguments"]
 
@@ -21,6 +25,10 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}\Z")
 _NOT_FINGERPRINTED = frozenset(("idempotency_key", "context", "context_id"))
 _MAX_CONTEXT_BYTES = 65_536
+_MAX_BYTES_BESIDE_EVENTS = 4_000_000
+"""Bound on all but ``events``, which alone are read piece by piece: parsed, JSON takes up to 30 times the memory."""
+
+_MEMBER_NAME = re.compile(r"[a-z_]{1,64}\Z")
 
 
 class Arguments:
@@ -28,6 +36,7 @@ class Arguments:
 
     Raises:
         InvalidRequest: Not UTF-8, not JSON, not an object, or an object that gives the same name twice.
+        BodyTooLarge: Its members beside ``events`` are too large.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -123,6 +132,8 @@ def _is_null(raw: msgspec.Raw) -> bool:
 def _members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         str(body, "utf-8")
+        events = msgspec.json.decode(body, type=_Large).events
+        body = _without(events, body)
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
@@ -135,14 +146,41 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
         ) from None
     except RecursionError:
         raise InvalidRequest("The body nests too deep.") from None
-    # A name given twice is lost on the way into the dict.
-    if names_in(body) != len(members) + sum(names_in(bytes(raw)) for raw in members.values()):
-        _refuse_duplicates(body)
+    _refuse_duplicates(body)
+    for name, raw in members.items():
+        # Each entry of event_sources is judged alone, as each event is.
+        if name != "event_sources":
+            _refuse_ambiguous(name, bytes(raw))
+    if events:
+        members["events"] = events
     return members
 
 
+class _Large(msgspec.Struct):
+    events: msgspec.Raw = NO_JSON
+
+
+def _without(events: msgspec.Raw, body: bytes) -> bytes:
+    """The body with null instead of the events, which are a part of its memory."""
+    length = memoryview(events).nbytes
+    if len(body) - length > _MAX_BYTES_BESIDE_EVENTS:
+        raise BodyTooLarge(
+            f"The arguments beside events are larger than {_MAX_BYTES_BESIDE_EVENTS:,} bytes.",
+            suggestion="Send less in context and ext; split event_sources into several calls without delete_missing.",
+        )
+    if not length:
+        return body
+    start = _address(events) - _address(body)
+    return body[:start] + b"null" + body[start + length :]
+
+
+def _address(text: bytes | msgspec.Raw) -> int:
+    address: int = np.frombuffer(text, np.uint8).__array_interface__["data"][0]
+    return address
+
+
 def _refuse_duplicates(body: bytes) -> None:
-    """Find a name that the top-level object gives twice; counting can also be misled by space before a colon."""
+    """Refuse a body whose top-level object gives a name twice: one of the two is lost on the way into a dict."""
 
     def check(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
         return pairs
@@ -151,10 +189,20 @@ def _refuse_duplicates(body: bytes) -> None:
         pairs = json.loads(body, object_pairs_hook=check)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body holds a number that JSON can't carry, or nests too deep.") from None
-    names = [name for name, _ in pairs]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InvalidRequest("The body gives the same name twice; send each name once.", field=twice[:64])
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        # A name of another form may be a value that went astray, and isn't repeated.
+        field = twice[0] if _MEMBER_NAME.match(twice[0]) else None
+        raise InvalidRequest("The body gives the same name twice; send each name once.", field=field)
+
+
+def _refuse_ambiguous(name: str, text: bytes) -> None:
+    """Refuse a member that gives a name twice, at whatever depth, or holds what JSON can't carry."""
+    try:
+        diagnose(text)
+    except Rejection as rejection:
+        field = name if _MEMBER_NAME.match(name) else None
+        raise InvalidRequest(rejection.message.replace("The event", "The member"), field=field) from None
 
 
 def _invalid(problem: str, name: str) -> InvalidRequest:

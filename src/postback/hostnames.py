@@ -12,6 +12,8 @@ _MAX_LENGTH = 253
 
 def normal_hostname(text: str) -> str | None:
     """The host name in lower case, IDNA-encoded, without a final dot; None when ``text`` is no host name."""
+    if len(text) > _MAX_LENGTH + 1:
+        return None
     try:
         host = text.lower().removesuffix(".").encode("idna").decode()
     except UnicodeError:

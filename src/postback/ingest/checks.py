@@ -193,10 +193,14 @@ def _page(url: str, domains: tuple[str, ...]) -> str:
     return page
 
 
+_LONG_AUTHORITY = re.compile(r"[^/?#]*//[^/?#]{512}")
+"""More than any host name, port and credentials. Python normalises it, in time that grows with its square."""
+
+
 def _unusual_page(url: str) -> tuple[str, str]:
     """The same for any other URI: upper case, credentials, app schemes, international names."""
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit("" if _LONG_AUTHORITY.match(url) else url.strip())
         host = (parts.hostname or "").rstrip(".")
         port = f":{parts.port}" if parts.port else ""
     except ValueError:

@@ -19,10 +19,13 @@ from postback.ingest.clear_text import looks_personal
 from postback.ingest.event import NO_JSON, CustomData, Event, StrictCustomData, UserMatch
 from postback.ingest.rejection import Rejection
 
-__all__ = ["MAX_DEPTH", "Decoded", "canonical_json", "decode_events", "names_in", "split_events"]
+__all__ = ["MAX_DEPTH", "MAX_EVENT_BYTES", "Decoded", "canonical_json", "decode_events", "diagnose", "names_in"]
 
 MAX_DEPTH = 32
 """How deep an event's JSON may nest."""
+
+MAX_EVENT_BYTES = 1_000_000
+"""Bound on one event's JSON: parsed, it takes up to 30 times the memory."""
 
 Json = Any
 
@@ -56,20 +59,14 @@ class Decoded(msgspec.Struct, gc=False):
     canonical: bytes
 
 
-def split_events(events: msgspec.Raw) -> list[msgspec.Raw]:
-    """Split a JSON array into the bytes of its members.
-
-    Raises:
-        msgspec.ValidationError: It isn't an array.
-    """
-    return msgspec.json.decode(events, type=list[msgspec.Raw])
-
-
-def decode_events(raws: list[msgspec.Raw]) -> list[Decoded | Rejection]:
+def decode_events(raws: list[bytes]) -> list[Decoded | Rejection]:
     """Decode each event alone; an event that can't be used comes back as its rejection. Same order and length."""
     decoded: list[Decoded | Rejection] = []
     strict: list[int] = []
     for index, raw in enumerate(raws):
+        if len(raw) > MAX_EVENT_BYTES:
+            decoded.append(Rejection("INVALID_REQUEST", f"The event is larger than {MAX_EVENT_BYTES:,} bytes."))
+            continue
         try:
             decoded.append(_strictly(raw))
             strict.append(index)
@@ -80,7 +77,7 @@ def decode_events(raws: list[msgspec.Raw]) -> list[Decoded | Rejection]:
     return decoded
 
 
-def canonical_json(raw: msgspec.Raw) -> bytes:
+def canonical_json(raw: bytes | msgspec.Raw) -> bytes:
     """JSON in a form that doesn't depend on how it was written down; as it is, when it can't be parsed."""
     try:
         return _encode_sorted(_decode_any(raw))
@@ -98,7 +95,7 @@ def names_in(text: bytes) -> int:
     return pairs
 
 
-def _strictly(raw: msgspec.Raw) -> Decoded:
+def _strictly(raw: bytes) -> Decoded:
     event = _decode_event(raw)
     custom_data = None
     if event.custom_data:
@@ -108,9 +105,9 @@ def _strictly(raw: msgspec.Raw) -> Decoded:
     return Decoded(event, custom_data, None, [], _encode(event))
 
 
-def _where_names_were_lost(raws: list[msgspec.Raw], decoded: list[Decoded | Rejection], strict: list[int]) -> list[int]:
+def _where_names_were_lost(raws: list[bytes], decoded: list[Decoded | Rejection], strict: list[int]) -> list[int]:
     """Indexes of the strictly decoded events that have fewer names than they were sent with: null, or given twice."""
-    sent = [bytes(raws[index]) for index in strict]
+    sent = [raws[index] for index in strict]
     kept = [d.canonical for index in strict if isinstance(d := decoded[index], Decoded)]
     # Counting once over everything costs a tenth of counting in each event.
     if names_in(b"\n".join(sent)) == names_in(b"\n".join(kept)):
@@ -118,9 +115,9 @@ def _where_names_were_lost(raws: list[msgspec.Raw], decoded: list[Decoded | Reje
     return [index for index, s, k in zip(strict, sent, kept, strict=True) if s.count(b'":') != k.count(b'":')]
 
 
-def _carefully(raw: msgspec.Raw) -> Decoded | Rejection:
+def _carefully(raw: bytes) -> Decoded | Rejection:
     try:
-        return _repaired(_parse(bytes(raw)))
+        return _repaired(_parse(raw))
     except Rejection as rejection:
         return rejection
 
@@ -144,11 +141,11 @@ def _repaired(tree: Json) -> Decoded:
 
 def _typed_custom_data(sent: dict[str, Json]) -> tuple[CustomData, msgspec.Raw]:
     """The members that AdCP knows, checked, and all of them as JSON."""
-    known = {name: value for name, value in sent.items() if name in _CUSTOM_DATA_FIELDS}
-    if len(known) == len(sent):
-        strict = _convert(known, StrictCustomData, "custom_data")
+    try:
+        strict = msgspec.convert(sent, StrictCustomData)
         return strict, msgspec.Raw(_encode(strict))
-    return _convert(known, CustomData, "custom_data"), msgspec.Raw(_encode_sorted(sent))
+    except msgspec.ValidationError:
+        return _convert(sent, CustomData, "custom_data"), msgspec.Raw(_encode_sorted(sent))
 
 
 def _take_custom_data(members: dict[str, Json], notes: list[str]) -> dict[str, Json]:
@@ -227,17 +224,21 @@ def _parse(raw: bytes) -> Json:
     try:
         tree = _decode_any(raw)
     except (msgspec.DecodeError, RecursionError):
-        _diagnose(raw)
+        diagnose(raw)
         raise Rejection("INVALID_REQUEST", "The event holds a string or number that JSON can't carry.") from None
     if raw.count(b'":') != _encode(tree).count(b'":'):
-        _diagnose(raw)
+        diagnose(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH or _LONG_NUMBER.search(raw):
         _check_tree(tree, MAX_DEPTH)
     return tree
 
 
-def _diagnose(raw: bytes) -> None:
-    """Find what msgspec refuses or passes over, with a parser that is slower but tells more."""
+def diagnose(raw: bytes) -> None:
+    """Find what msgspec refuses or passes over, with a parser that is slower but tells more.
+
+    Raises:
+        Rejection: Says what is wrong, if anything is.
+    """
     try:
         tree = json.loads(raw, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_int=_finite)
         json.dumps(tree, ensure_ascii=False).encode()

@@ -44,13 +44,17 @@ class UserMatch(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defau
     client_user_agent: str | None = None
 
 
-class Content(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):
-    """One item of an order."""
+class Content(msgspec.Struct, gc=False, omit_defaults=True):
+    """The members of an order's item that the schemas know; others are kept beside them."""
 
     id: str
     quantity: Annotated[int, Meta(ge=1)] | None = None
     price: Amount | None = None
     brand: str | None = None
+
+
+class StrictContent(Content, gc=False, omit_defaults=True, forbid_unknown_fields=True):
+    """One item without any member that the schemas don't know."""
 
 
 class CustomData(msgspec.Struct, gc=False, omit_defaults=True):
@@ -72,6 +76,8 @@ class CustomData(msgspec.Struct, gc=False, omit_defaults=True):
 
 class StrictCustomData(CustomData, gc=False, omit_defaults=True, forbid_unknown_fields=True):
     """custom_data without any member that the schemas don't know."""
+
+    contents: list[StrictContent] | None = None  # type: ignore[assignment] # narrower, and only ever read
 
 
 class Event(msgspec.Struct, gc=False, forbid_unknown_fields=True, omit_defaults=True):

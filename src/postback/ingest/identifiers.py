@@ -44,10 +44,12 @@ _CHANCE_TO_MISS = {number: 1.0 - PRIORS[kind.partition(":")[0]] for number, kind
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _OTHER_DIGEST = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{96}|[0-9a-f]{128})\Z")
-_PREFIX = re.compile(r"(?:0x|sha-?256[:=-])", re.IGNORECASE)
+_PREFIX = re.compile(r"\A(?:0x|sha-?256[:=-])", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~=/*-]{15,}\Z")
 """Most click ids and universal IDs: nothing in them can be a macro, an unset word or personal data."""
 _MACRO = re.compile(r"\{\{|\$\{|%%|\A\{.*\}\Z|\A__\w+__\Z|\A\[\w+\]\Z")
+_MAX_IP_LENGTH = 64
+"""Longer text is no IP address, with or without a zone, and must not fill the cache of those that were seen."""
 _UNSET = frozenset(("", "null", "undefined", "none", "nan", "0", "-", "n/a", "na", "unknown", "(not set)"))
 
 _JUNK = (
@@ -119,7 +121,7 @@ class IdentifierHasher:
                 "click_id, or client_ip with client_user_agent.",
                 "user_match",
             )
-        keys = b""
+        keys = bytearray()
         missed = 1.0
         for kind, value in usable:
             first, keyed = self._keyed[kind]
@@ -127,7 +129,7 @@ class IdentifierHasher:
             hasher.update(value.encode())
             keys += first + hasher.digest()
             missed *= _CHANCE_TO_MISS[kind]
-        return Matchable(keys, 1.0 - missed)
+        return Matchable(bytes(keys), 1.0 - missed)
 
 
 def _usable(user_match: UserMatch, notes: list[str]) -> dict[tuple[int, str], None]:
@@ -231,7 +233,8 @@ def _ip_and_user_agent(ip: str | None, user_agent: str | None, notes: list[str])
     if not ip or not user_agent:
         notes.append("INCOMPLETE_IP_MATCH")
         return None
-    normalised, problem = _public_ip(ip.strip())
+    ip = ip.strip()
+    normalised, problem = _public_ip(ip) if len(ip) <= _MAX_IP_LENGTH else ("", "INVALID_CLIENT_IP")
     if problem:
         notes.append(problem)
         return None

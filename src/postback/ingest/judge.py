@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Any
 
 import msgspec
 
 from postback.ingest.checks import CHECKS, Rules
 from postback.ingest.clear_text import looks_personal, may_be_personal, redact
-from postback.ingest.decode import Decoded, canonical_json, decode_events
-from postback.ingest.event import CustomData
+from postback.ingest.decode import MAX_EVENT_BYTES, Decoded, canonical_json, decode_events
+from postback.ingest.event import NO_JSON, CustomData
 from postback.ingest.identifiers import UNMATCHABLE, IdentifierHasher
 from postback.ingest.rejection import Rejection
 from postback.ingest.rows import AcceptedEvent, AcceptedEvents
@@ -20,6 +19,12 @@ __all__ = ["FailedEvent", "Verdicts", "judge"]
 
 _CHUNK = 128
 """Events that are in memory as objects at a time: what fits the processor's cache is judged twice as fast."""
+
+_CHUNK_BYTES = 2 * MAX_EVENT_BYTES
+"""The same bound for large events, in bytes of JSON."""
+
+_MAX_NAME_BYTES = 2_000
+"""256 characters as JSON, each of them escaped."""
 
 _WORDS = re.compile(r"[A-Za-z][A-Za-z_ -]{0,63}")
 """A mistaken event type that may be told and stored: it has no digits, as identifiers do."""
@@ -63,19 +68,29 @@ class Verdicts:
 def judge(raws: list[msgspec.Raw], rules: Rules, identifiers: IdentifierHasher) -> Verdicts:
     """Judge each event of a batch by itself. CPU only: no I/O, safe in a thread."""
     verdicts = Verdicts()
-    for start in range(0, len(raws), _CHUNK):
-        _judge_chunk(raws[start : start + _CHUNK], start, rules, identifiers, verdicts)
+    start = 0
+    while start < len(raws):
+        chunk = _chunk(raws[start : start + _CHUNK])
+        _judge_chunk(chunk, start, rules, identifiers, verdicts)
+        start += len(chunk)
     return verdicts
 
 
+def _chunk(raws: list[msgspec.Raw]) -> list[bytes]:
+    chunk = [bytes(raw) for raw in raws]
+    while len(chunk) > 1 and sum(map(len, chunk)) > _CHUNK_BYTES:
+        del chunk[len(chunk) // 2 :]
+    return chunk
+
+
 def _judge_chunk(
-    raws: list[msgspec.Raw], start: int, rules: Rules, identifiers: IdentifierHasher, verdicts: Verdicts
+    raws: list[bytes], start: int, rules: Rules, identifiers: IdentifierHasher, verdicts: Verdicts
 ) -> None:
     accepted: list[AcceptedEvent] = []
     for index, decoded in enumerate(decode_events(raws), start):
         raw = raws[index - start]
         if isinstance(decoded, Rejection):
-            verdicts.fingerprint.update(canonical_json(raw))
+            verdicts.fingerprint.update(canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw)
             verdicts.failed.append(_failed(index, raw, decoded))
             continue
         verdicts.fingerprint.update(decoded.canonical)
@@ -118,29 +133,32 @@ def _without_personal_data(decoded: Decoded) -> tuple[bytes, bytes]:
     return custom_data, extra
 
 
-def _failed(index: int, raw: msgspec.Raw, rejection: Rejection) -> FailedEvent:
+def _failed(index: int, raw: bytes, rejection: Rejection) -> FailedEvent:
     try:
         named = msgspec.json.decode(raw, type=_Named)
-        event_id, event_type = named.event_id, named.event_type
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        event_id, event_type = _name(named.event_id), _name(named.event_type)
+    except (msgspec.DecodeError, RecursionError):
         event_id = event_type = None
-    if rejection.field == "event_id" or not _repeatable(event_id):
+    if rejection.field == "event_id" or not (event_id and _repeatable(event_id)):
         event_id = None
-    if not isinstance(event_type, str) or not _WORDS.fullmatch(event_type):
+    if not (event_type and _WORDS.fullmatch(event_type)):
         event_type = None
     return FailedEvent(index, event_id, event_type, rejection)
 
 
 class _Named(msgspec.Struct):
-    event_id: Any = None
-    event_type: Any = None
+    event_id: msgspec.Raw = NO_JSON
+    event_type: msgspec.Raw = NO_JSON
 
 
-def _repeatable(event_id: object) -> bool:
+def _name(raw: msgspec.Raw) -> str | None:
+    """A member's text; None when it has none, or one too long for a name."""
+    try:
+        return msgspec.json.decode(raw, type=str) if memoryview(raw).nbytes <= _MAX_NAME_BYTES else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _repeatable(event_id: str) -> bool:
     """Whether an event_id may be told and stored: short, printable, and no personal data."""
-    return (
-        isinstance(event_id, str)
-        and 0 < len(event_id) <= 256
-        and event_id.isprintable()
-        and not looks_personal(event_id)
-    )
+    return len(event_id) <= 256 and event_id.isprintable() and not looks_personal(event_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -14,7 +15,10 @@ from postback.hostnames import normal_hostname
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, SURFACE_CATEGORIES
 
-__all__ = ["DeclaredSource", "Problem", "normalised", "problems", "structure_problem"]
+__all__ = ["MAX_PROBLEMS", "DeclaredSource", "Problem", "normalised", "problems", "structure_problem"]
+
+MAX_PROBLEMS = 20
+"""How many things that are wrong with one declaration are told at a time: to suggest a correction takes a while."""
 
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _Words = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -60,20 +64,21 @@ class Problem(NamedTuple):
 
 
 def problems(declared: DeclaredSource, event_types: Sequence[str]) -> list[Problem]:
-    """Everything that is wrong with a declaration.
+    """What is wrong with a declaration, the first MAX_PROBLEMS things.
 
     Args:
         declared: A declaration of the right types.
         event_types: The event types that may be named.
     """
-    return [
-        *_control_characters(declared),
-        *_unknown_words("event_types", declared.event_types, event_types, "an AdCP event type"),
-        *_unknown_words("value_currencies", declared.value_currencies, CURRENCIES, "an ISO 4217 currency code"),
-        *_bad_domains(declared.allowed_domains or ()),
-        *_unknown_word("action_source", declared.action_source, ACTION_SOURCES),
-        *_bad_surface(declared.surface),
-    ]
+    found = chain(
+        _control_characters(declared),
+        _unknown_words("event_types", declared.event_types, event_types, "an AdCP event type"),
+        _unknown_words("value_currencies", declared.value_currencies, CURRENCIES, "an ISO 4217 currency code"),
+        _bad_domains(declared.allowed_domains or ()),
+        _unknown_word("action_source", declared.action_source, ACTION_SOURCES),
+        _bad_surface(declared.surface),
+    )
+    return list(islice(found, MAX_PROBLEMS))
 
 
 def normalised(declared: Declared) -> Declared:

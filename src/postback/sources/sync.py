@@ -79,7 +79,9 @@ async def sync_event_sources(call: TaskCall) -> dict[str, Any]:
     request = call.arguments.to(SyncEventSourcesRequest)
     account = resolve_account(call.principal, request.account)
     raws = [bytes(raw) for raw in request.event_sources or ()]
-    entries = None if request.event_sources is None else read_entries(raws, released_event_types(call.release))
+    entries = None
+    if request.event_sources is not None:
+        entries = await asyncio.to_thread(read_entries, raws, released_event_types(call.release))
 
     async def sync() -> dict[str, Any]:
         return await asyncio.to_thread(_sync, call.services, account, entries, request.delete_missing, call.release)

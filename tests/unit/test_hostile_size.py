@@ -1,0 +1,188 @@
+"""Input made to cost time or memory costs neither: work grows with its length, memory with what is kept of it.
+
+Nothing is timed. Were work to grow with the square of these lengths, one test would take 10^11 steps: longer than
+all others together.
+"""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from postback.arguments import Arguments
+from postback.errors import BatchTooLarge, BodyTooLarge, InvalidRequest
+from postback.ingest.checks import Rules, check_origin
+from postback.ingest.clear_text import looks_personal, redact
+from postback.ingest.decode import MAX_EVENT_BYTES, Decoded, decode_events
+from postback.ingest.event import UserMatch
+from postback.ingest.identifiers import IdentifierHasher, _public_ip
+from postback.ingest.judge import Verdicts, _chunk, judge
+from postback.ingest.rejection import Rejection
+from postback.ingest.request import LogEventRequest, events_of
+from postback.sources.declared import MAX_PROBLEMS
+from postback.sources.entries import read_entries
+from postback.sources.model import EventSource
+
+_MANY = 300_000
+_HASHER = IdentifierHasher(b"0" * 32)
+_GOOD = {"event_id": "order_1", "event_type": "lead", "event_time": "2026-01-15T10:30:00Z"}
+_RULES = Rules.of(
+    EventSource(account_id="a", event_source_id="s", seller_id="src_1"),
+    now=datetime(2026, 1, 16, tzinfo=UTC),
+    sandbox=False,
+    max_age_days=90,
+    require_user_match=False,
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "@" * _MANY,
+        "%40" * _MANY,
+        "a" * _MANY + " @",
+        "a" * _MANY + "@" + "a" * _MANY,
+        "a@" + ".1" * _MANY,
+        "a@" * _MANY,
+        "+1" * _MANY,
+        "+" + "1" * _MANY,
+        "0" * _MANY,
+        ":" * _MANY,
+        "?" + "_" * _MANY,
+        "?_" + "a" * _MANY,
+        "?a" * _MANY,
+        "%3F" * _MANY,
+        "aB" * _MANY,
+    ],
+    ids=lambda text: text[:4],
+)
+def test_any_text_is_searched_for_personal_data_in_one_go(text: str) -> None:
+    looks_personal(text)
+    redact({text: text})
+
+
+@pytest.mark.parametrize("text", ["a" * _MANY + " @", "0x" * _MANY, "{" + "}" * _MANY, "__" * _MANY, " " * _MANY + "x"])
+def test_any_text_is_judged_as_an_identifier_in_one_go(text: str) -> None:
+    for user_match in (UserMatch(hashed_email=text), UserMatch(hashed_phone=text), UserMatch(click_id=text)):
+        _verdict(partial(_HASHER.match, user_match, []))
+
+
+def test_long_text_does_not_stay_in_memory_as_an_ip_address() -> None:
+    held = _public_ip.cache_info().currsize
+    notes: list[str] = []
+
+    _verdict(lambda: _HASHER.match(UserMatch(client_ip="8" * 1_000, client_user_agent="browser"), notes))
+
+    assert notes == ["INVALID_CLIENT_IP"]
+    assert _public_ip.cache_info().currsize == held
+
+
+def test_a_prefix_is_repaired_only_where_a_digest_starts() -> None:
+    digest = "a1" * 16 + "0x" + "b2" * 16
+
+    assert isinstance(_verdict(lambda: _HASHER.match(UserMatch(hashed_email=digest), [])), Rejection)
+
+
+def test_a_page_on_an_endless_host_is_refused() -> None:
+    event = {**_GOOD, "event_source_url": "https://" + "\u0301\u0316" * 200_000 + "/"}
+    decoded = decode_events([msgspec.json.encode(event)])[0]
+    assert isinstance(decoded, Decoded)
+
+    with pytest.raises(Rejection, match="event_source_url"):
+        check_origin(decoded, _RULES)
+
+
+def test_an_array_of_millions_is_refused_without_being_held() -> None:
+    events = msgspec.Raw(b"[" + b"0," * 5_000_000 + b"0]")
+
+    def split() -> None:
+        with pytest.raises(BatchTooLarge, match="more than 10,000"):
+            events_of(LogEventRequest("website", events))
+
+    assert _peak(split) < 5_000_000
+
+
+def test_an_event_above_the_bound_fails_alone_and_is_not_parsed() -> None:
+    large = {**_GOOD, "x": [[]] * MAX_EVENT_BYTES}
+    verdicts: list[Verdicts] = []
+
+    peak = _peak(lambda: verdicts.append(_judged([_GOOD, large, {**_GOOD, "event_id": "order_2"}])))
+
+    assert [(failed.index, failed.event_id) for failed in verdicts[0].failed] == [(1, "order_1")]
+    assert f"larger than {MAX_EVENT_BYTES:,} bytes" in verdicts[0].failed[0].rejection.message
+    assert len(verdicts[0].accepted) == 2
+    assert peak < 20 * MAX_EVENT_BYTES
+
+
+def test_large_events_are_in_memory_a_few_at_a_time() -> None:
+    assert len(_chunk([msgspec.Raw(b"0" * MAX_EVENT_BYTES)] * 10)) == 2
+
+
+@pytest.mark.parametrize(
+    "member", [{"context": {"x": "y" * 4_000_000}}, {f"x{number}": 0 for number in range(500_000)}]
+)
+def test_only_events_may_be_large(member: dict[str, Any]) -> None:
+    with pytest.raises(BodyTooLarge, match="beside events"):
+        Arguments(json.dumps({"events": [], **member}).encode())
+
+
+def test_one_name_given_twice_is_found_among_many() -> None:
+    names = b",".join(b'"x%d":0' % number for number in range(200_000))
+
+    with pytest.raises(InvalidRequest, match="twice") as refused:
+        Arguments(b"{" + names + b',"ext":1,"ext":2}')
+
+    assert refused.value.field == "ext"
+
+
+@pytest.mark.parametrize("colon", [b":", b" : "])
+@pytest.mark.parametrize("member", ["account", "context", "ext", "anything"])
+def test_a_name_given_twice_inside_a_member_is_refused_with_the_member(member: str, colon: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="twice") as refused:
+        Arguments(b'{"%s":{"a":[{"b":1,"b"%s2}]}}' % (member.encode(), colon))
+
+    assert refused.value.field == member
+
+
+def test_a_name_that_is_an_address_is_not_repeated() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Arguments(b'{"jane@shop.example":1,"jane@shop.example":2}')
+
+    assert refused.value.field is None
+    assert "jane" not in refused.value.message
+
+
+def test_an_entry_with_thousands_of_mistakes_is_told_the_first_ones() -> None:
+    entry = {"event_source_id": "website", "event_types": [f"purchas{number}" for number in range(4_000)]}
+
+    (read,) = read_entries([json.dumps(entry).encode()], ("purchase",))
+
+    assert len(read.problems) == MAX_PROBLEMS
+
+
+def _judged(events: list[dict[str, Any]]) -> Verdicts:
+    return judge([msgspec.Raw(msgspec.json.encode(event)) for event in events], _RULES, _HASHER)
+
+
+def _verdict(judge_one: Callable[[], object]) -> object:
+    try:
+        return judge_one()
+    except Rejection as rejection:
+        return rejection
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """The most memory that Python objects take at a time while it works, in bytes."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
