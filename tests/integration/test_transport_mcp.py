@@ -6,6 +6,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _EVENT = {
     "event_id": "mcp-1",
     "event_type": "lead",
-    "event_time": "2026-01-15T14:30:00",
+    "event_time": datetime.now(UTC).isoformat(),
     "action_source": "chat",
     "user_match": {"uids": [{"type": "uid2", "value": "AgAAAQFt3aNLXKXEyWS8Tpezcymk1Acv3n"}]},
 }
@@ -90,7 +91,7 @@ async def test_ten_thousand_events_fit_into_one_call(server: Server) -> None:
     async with _session(server) as session:
         result = await session.call_tool("log_event", {"event_source_id": "website", "events": events})
 
-    assert result.structured_content["events_received"] == 10_000
+    assert result.structured_content["events_processed"] == 10_000
 
 
 def test_a_client_of_the_newest_protocol_needs_no_handshake(server: Server) -> None:

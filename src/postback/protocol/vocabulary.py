@@ -15,19 +15,19 @@ _FROM_3_0 = {
     "REQUEST_TOO_LARGE": "INVALID_REQUEST",
     "INTERNAL_ERROR": "SERVICE_UNAVAILABLE",
 }
-_3_0 = _FROM_3_0 | {
-    "AUTH_MISSING": "AUTH_REQUIRED",
-    "AUTH_INVALID": "AUTH_REQUIRED",
-    "ACCOUNT_REQUIRED": "INVALID_REQUEST",
-}
-_3_1 = _FROM_3_0 | {"ACCOUNT_REQUIRED": "INVALID_REQUEST"}
+_3_0_AND_3_1 = _FROM_3_0 | {"ACCOUNT_REQUIRED": "INVALID_REQUEST"}
 _3_2 = _FROM_3_0 | {
     "INVALID_EVENT_TYPE": "VALIDATION_ERROR",
     "INVALID_EVENT_TIME": "VALIDATION_ERROR",
     "MISSING_USER_MATCH": "VALIDATION_ERROR",
     "BATCH_TOO_LARGE": "INVALID_REQUEST",
 }
-_VOCABULARIES: dict[Release | None, dict[str, str]] = {None: {}, "3.0": _3_0, "3.1": _3_1, "3.2": _3_2}
+_VOCABULARIES: dict[Release | None, dict[str, str]] = {
+    None: {},
+    "3.0": _3_0_AND_3_1,
+    "3.1": _3_0_AND_3_1,
+    "3.2": _3_2,
+}
 
 
 def code_for(reason: str, release: Release | None) -> str:
