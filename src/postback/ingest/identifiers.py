@@ -113,44 +113,42 @@ class IdentifierHasher:
         Raises:
             Rejection: An identifier in the clear, one that is no digest where a digest belongs, or none that is usable.
         """
-        usable = _usable(user_match, notes)
-        if not usable:
+        keys: list[bytes] = []
+        missed = 1.0
+        for kind, value in _checked(user_match, notes):
+            if not value:
+                continue
+            first, keyed = self._keyed[kind]
+            hasher = keyed.copy()
+            hasher.update(value.encode())
+            key = first + hasher.digest()
+            if key not in keys:
+                keys.append(key)
+                missed *= _CHANCE_TO_MISS[kind]
+        if not keys:
             raise Rejection(
                 "MISSING_USER_MATCH",
                 "user_match holds no usable identifier. Send at least one of uids, hashed_email, hashed_phone, "
                 "click_id, or client_ip with client_user_agent.",
                 "user_match",
             )
-        keys = bytearray()
-        missed = 1.0
-        for kind, value in usable:
-            first, keyed = self._keyed[kind]
-            hasher = keyed.copy()
-            hasher.update(value.encode())
-            keys += first + hasher.digest()
-            missed *= _CHANCE_TO_MISS[kind]
-        return Matchable(bytes(keys), 1.0 - missed)
+        return Matchable(b"".join(keys), 1.0 - missed)
 
 
-def _usable(user_match: UserMatch, notes: list[str]) -> dict[tuple[int, str], None]:
-    """The usable identifiers as (kind, normalised value), strongest first, each once."""
-    usable: dict[tuple[int, str], None] = {}
-
-    def use(kind: int, value: str | None) -> None:
-        if value:
-            usable[kind, value] = None
-
+def _checked(user_match: UserMatch, notes: list[str]) -> list[tuple[int, str | None]]:
+    """Each identifier as (kind, normalised value), strongest first; None stands for one that was dropped."""
+    checked: list[tuple[int, str | None]] = []
     if user_match.hashed_email is not None:
-        use(_EMAIL, _digest(user_match.hashed_email, "user_match.hashed_email", notes))
+        checked.append((_EMAIL, _digest(user_match.hashed_email, "user_match.hashed_email", notes)))
     if user_match.hashed_phone is not None:
-        use(_PHONE, _digest(user_match.hashed_phone, "user_match.hashed_phone", notes))
+        checked.append((_PHONE, _digest(user_match.hashed_phone, "user_match.hashed_phone", notes)))
     for number, uid in enumerate(user_match.uids or ()):
-        use(*_uid(uid.type, uid.value, f"user_match.uids[{number}]", notes))
+        checked.append(_uid(uid.type, uid.value, f"user_match.uids[{number}]", notes))
     if user_match.click_id is not None:
-        use(_CLICK_ID, _opaque(user_match.click_id, "user_match.click_id", notes))
+        checked.append((_CLICK_ID, _opaque(user_match.click_id, "user_match.click_id", notes)))
     if user_match.client_ip is not None or user_match.client_user_agent is not None:
-        use(_IP_UA, _ip_and_user_agent(user_match.client_ip, user_match.client_user_agent, notes))
-    return usable
+        checked.append((_IP_UA, _ip_and_user_agent(user_match.client_ip, user_match.client_user_agent, notes)))
+    return checked
 
 
 def _digest(value: str, field: str, notes: list[str]) -> str | None:

@@ -87,7 +87,10 @@ def _judge_chunk(
     raws: list[bytes], start: int, rules: Rules, identifiers: IdentifierHasher, verdicts: Verdicts
 ) -> None:
     accepted: list[AcceptedEvent] = []
-    for index, decoded in enumerate(decode_events(raws), start):
+    chunk = decode_events(raws)
+    # Looking once over everything costs a tenth of looking at each event.
+    suspicious = may_be_personal(b"\n".join([d.event.custom_data for d in chunk if isinstance(d, Decoded)]))
+    for index, decoded in enumerate(chunk, start):
         raw = raws[index - start]
         if isinstance(decoded, Rejection):
             verdicts.fingerprint.update(canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw)
@@ -95,30 +98,34 @@ def _judge_chunk(
             continue
         verdicts.fingerprint.update(decoded.canonical)
         try:
-            accepted.append(_accept(index, decoded, rules, identifiers))
+            accepted.append(_accept(index, decoded, rules, identifiers, suspicious))
         except Rejection as rejection:
             verdicts.failed.append(_failed(index, raw, rejection))
             continue
-        for code in dict.fromkeys(decoded.notes):
+        for code in decoded.notes:
             verdicts.warnings.setdefault(code, []).append(index)
     verdicts.accepted.extend(accepted)
 
 
-def _accept(index: int, decoded: Decoded, rules: Rules, identifiers: IdentifierHasher) -> AcceptedEvent:
+def _accept(
+    index: int, decoded: Decoded, rules: Rules, identifiers: IdentifierHasher, suspicious: bool
+) -> AcceptedEvent:
     for check in CHECKS:
         check(decoded, rules)
     user_match = decoded.event.user_match
     matchable = identifiers.match(user_match, decoded.notes) if user_match else UNMATCHABLE
-    custom_data, extra = _without_personal_data(decoded)
+    custom_data, extra = _without_personal_data(decoded, suspicious)
+    if decoded.notes:
+        decoded.notes = list(dict.fromkeys(decoded.notes))
     return AcceptedEvent(index, decoded, custom_data, extra, matchable)
 
 
-def _without_personal_data(decoded: Decoded) -> tuple[bytes, bytes]:
-    """The JSON to store: custom_data, and the members that AdCP doesn't know."""
+def _without_personal_data(decoded: Decoded, suspicious: bool) -> tuple[bytes, bytes]:
+    """The JSON to store: custom_data, looked through if ``suspicious``, and the members that AdCP doesn't know."""
     event = decoded.event
     custom_data, extra = bytes(event.custom_data), b""
     found = False
-    if may_be_personal(custom_data) or type(decoded.custom_data) is CustomData:
+    if suspicious or type(decoded.custom_data) is CustomData:
         safe, found = redact(msgspec.json.decode(custom_data))
         custom_data = _encode(safe) if found else custom_data
     if decoded.extra:

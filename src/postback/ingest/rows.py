@@ -75,7 +75,7 @@ class AcceptedEvents:
             "custom_data": [a.custom_data for a in accepted],
             "extra": [a.extra for a in accepted],
             "match_keys": [a.matchable.keys for a in accepted],
-            "warnings": [list(dict.fromkeys(a.decoded.notes)) for a in accepted],
+            "warnings": [a.decoded.notes for a in accepted],
         }
         for name, values in chunk.items():
             self.columns.setdefault(name, []).extend(values)
