@@ -65,6 +65,11 @@ class KeyStore:
             self._principals[digest] = found
         return found
 
+    def remembered(self, key: str) -> Principal | None:
+        """The principal that ``key`` stands for, if the last second knows it; never waits for the store."""
+        with self._lock:
+            return self._principals.get(_digest(key))
+
     def create(self, account_ids: Sequence[str], name: str) -> tuple[str, str]:
         """Make a key for these accounts.
 

@@ -53,7 +53,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     services = call.services
     request = call.arguments.to(LogEventRequest)
     events = events_of(request)
-    source = await asyncio.to_thread(services.sources.resolve, call.principal, request.event_source_id, request.account)
+    source = await services.sources.resolve_soon(call.principal, request.event_source_id, request.account)
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
     verdicts = await _judged(services, source, account, events)

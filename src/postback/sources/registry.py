@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -81,6 +82,14 @@ class SourceRegistry:
         if len(named) > 1:
             raise AccountAmbiguous("Several of your accounts have this event source.", field="event_source_id")
         return named[0]
+
+    async def resolve_soon(self, principal: Principal, event_source_id: str, account_ref: object | None) -> EventSource:
+        """``resolve`` on an event loop: only what isn't remembered costs a thread."""
+        with self._lock:
+            remembered = (principal.key_id, event_source_id) in self._lookups
+        if not remembered:
+            await asyncio.to_thread(self._lookup, principal, event_source_id)
+        return self.resolve(principal, event_source_id, account_ref)
 
     def list(self, account_id: str) -> list[EventSource]:
         """An account's sources by event_source_id, without the archived ones."""

@@ -40,7 +40,7 @@ async def authenticate(keys: KeyStore, headers: Headers) -> Principal | None:
     key = api_key(headers)
     if key is None:
         return None
-    principal = await to_thread.run_sync(keys.principal, key)
+    principal = keys.remembered(key) or await to_thread.run_sync(keys.principal, key)
     if principal is None:
         raise AuthInvalid("The API key is unknown or revoked.")
     return principal
