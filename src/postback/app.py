@@ -17,6 +17,8 @@ from postback.config import Settings
 from postback.errors import StoreUnavailable
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
+from postback.media_buys.buys import MediaBuyStore
+from postback.media_buys.catalog import load_catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.services import Services
@@ -72,6 +74,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     if not accounts.list():
         accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
     apply_seller_config(settings.seller_config, accounts, sources)
+    catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     metrics = Metrics()
@@ -84,6 +87,8 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         accounts=accounts,
         keys=keys,
         sources=sources,
+        catalogue=catalogue,
+        media_buys=MediaBuyStore(control),
         idempotency=IdempotencyStore(control),
         identifiers=IdentifierHasher(folder.secret),
         stamps=Stamps(events.last_stamp()),

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from postback.errors import BodyTooLarge, InvalidRequest
-from postback.ingest.decode import canonical_json, diagnose
+from postback.ingest.decode import canonical_json, diagnose, spell_out_half_pairs
 from postback.ingest.event import NO_JSON
 from postback.ingest.rejection import Rejection
 
@@ -131,9 +131,8 @@ def _is_null(raw: msgspec.Raw) -> bool:
 
 def _members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        str(body, "utf-8")
-        events = msgspec.json.decode(body, type=_Large).events
-        body = _without(events, body)
+        str(body, "utf-8", "surrogatepass")
+        body, events = _parted(body)
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
@@ -158,6 +157,20 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
 
 class _Large(msgspec.Struct):
     events: msgspec.Raw = NO_JSON
+
+
+def _parted(body: bytes) -> tuple[bytes, msgspec.Raw]:
+    """The body without its events, and the events."""
+    try:
+        events = msgspec.json.decode(body, type=_Large).events
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        spelled_out = spell_out_half_pairs(body)
+        if spelled_out == body:
+            raise
+        return _parted(spelled_out)
+    return _without(events, body), events
 
 
 def _without(events: msgspec.Raw, body: bytes) -> bytes:
@@ -211,5 +224,7 @@ def _invalid(problem: str, name: str) -> InvalidRequest:
     field = name + path.rstrip("`")
     if sentence.startswith("Object missing required field"):
         return InvalidRequest(f"{field}.{sentence.split('`')[1]} is required.", field=field)
+    if sentence.startswith("Invalid enum value"):  # which it quotes
+        return InvalidRequest(f"{field} is not one of the values that AdCP lists.", field=field)
     sentence = sentence[0].lower() + sentence[1:].replace("`", "").replace(" | null", "")
     return InvalidRequest(f"{field} is wrong: {sentence}.", field=field)

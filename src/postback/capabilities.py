@@ -6,6 +6,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from postback.idempotency import KEPT_SECONDS
+from postback.media_buys.goals import TARGETS
+from postback.media_buys.windows import offered_windows
 from postback.protocol.enums import ACTION_SOURCES, released_event_types, released_uid_types
 from postback.protocol.releases import RELEASES
 
@@ -34,9 +36,11 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
             "features": {"conversion_tracking": True},
             "conversion_tracking": {
                 "supported_event_types": list(released_event_types(call.release)),
+                "supported_targets": list(TARGETS),
                 "supported_uid_types": list(released_uid_types(call.release)),
                 "supported_hashed_identifiers": ["hashed_email", "hashed_phone"],
                 "supported_action_sources": list(ACTION_SOURCES),
+                "attribution_windows": [offered_windows()],
             },
         },
     }

@@ -134,6 +134,9 @@ class Settings:
         _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
     )
     seller_config: Path | None = _setting(_PATH, None, "TOML file that declares the seller-managed event sources.")
+    products: Path | None = _setting(
+        _PATH, None, "TOML file that declares the products on offer. Unset: none, or in a sandbox a few to try."
+    )
     rate_limit: int = _setting(
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
     )

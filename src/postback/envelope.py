@@ -27,7 +27,7 @@ def failure(error: PostbackError, release: Release | None, request_id: str, cont
         **_echo(release, context),
         "message": error.message,
         "adcp_error": told,
-        "errors": [told],
+        "errors": [told, *(error_object(other, release) for other in error.also)],
         "ext": {"postback": {"request_id": request_id}},
     }
 

@@ -10,6 +10,10 @@ PostbackError
 │   ├── AccountNotFound          no such account, or somebody else's
 │   ├── AccountRequired          several accounts fit; the call names none
 │   ├── AccountAmbiguous         several accounts hold the same source
+│   ├── ProductNotFound          no such product on offer
+│   ├── InvalidPricingOption     the product has no such price
+│   ├── BudgetTooLow             below the least that a price asks for
+│   ├── MediaBuyNotFound         no such media buy, or somebody else's
 │   ├── IdempotencyConflict      the key was used for something else
 │   ├── BodyTooLarge             more bytes than are read
 │   ├── NotFound                 no such route or record (REST)
@@ -31,6 +35,7 @@ status of the REST surface and ``recovery`` (core/error.json). An instance adds 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 Recovery = Literal["transient", "correctable", "terminal"]
@@ -44,14 +49,18 @@ __all__ = [
     "AuthMissing",
     "BatchTooLarge",
     "BodyTooLarge",
+    "BudgetTooLow",
     "EventSourceNotFound",
     "IdempotencyConflict",
     "InternalError",
+    "InvalidPricingOption",
     "InvalidRequest",
+    "MediaBuyNotFound",
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",
     "PostbackError",
+    "ProductNotFound",
     "RateLimitExceeded",
     "Recovery",
     "RequestError",
@@ -60,6 +69,7 @@ __all__ = [
     "TransientError",
     "UnsupportedTask",
     "UnsupportedVersion",
+    "raise_all",
 ]
 
 
@@ -76,6 +86,7 @@ class PostbackError(Exception):
         suggestion: What to do about it.
         retry_after: Whole seconds to wait before the same call, for transient errors.
         details: Further members for a program, or None.
+        also: What else is wrong with the call.
     """
 
     reason: ClassVar[str]
@@ -98,6 +109,7 @@ class PostbackError(Exception):
         self.suggestion = suggestion or self.default_suggestion
         self.retry_after = retry_after
         self.details = details
+        self.also: Sequence[PostbackError] = ()
 
     @property
     def retryable(self) -> bool:
@@ -156,6 +168,30 @@ class AccountAmbiguous(RequestError):
     reason = "ACCOUNT_AMBIGUOUS"
     status = 200
     default_suggestion = 'Add "account": {"account_id": "..."}, or use the seller_id that sync_event_sources returned.'
+
+
+class ProductNotFound(RequestError):
+    reason = "PRODUCT_NOT_FOUND"
+    status = 200
+    default_suggestion = "Use a product_id that get_products returns."
+
+
+class InvalidPricingOption(RequestError):
+    reason = "INVALID_PRICING_OPTION"
+    status = 200
+    default_suggestion = "Use a pricing_option_id of this product, as get_products returns it."
+
+
+class BudgetTooLow(RequestError):
+    reason = "BUDGET_TOO_LOW"
+    status = 200
+    default_suggestion = "Raise the budget, or choose another pricing option."
+
+
+class MediaBuyNotFound(RequestError):
+    reason = "MEDIA_BUY_NOT_FOUND"
+    status = 200
+    default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
 
 
 class IdempotencyConflict(RequestError):
@@ -224,3 +260,13 @@ class InternalError(TransientError):
     reason = "INTERNAL_ERROR"
     status = 500
     default_suggestion = "Retry with the same idempotency_key; if it persists, give the seller the request_id."
+
+
+_MOST_TOLD = 100
+
+
+def raise_all(errors: Sequence[PostbackError]) -> None:
+    """Raise the first of several errors, which carries the others along; nothing happens when there is none."""
+    if errors:
+        errors[0].also = errors[1:_MOST_TOLD]
+        raise errors[0]

@@ -9,6 +9,8 @@ from postback.auth import KeyStore
 from postback.config import Settings
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
+from postback.media_buys.buys import MediaBuyStore
+from postback.media_buys.products import Catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sources.registry import SourceRegistry
@@ -33,6 +35,8 @@ class Services:
     accounts: AccountStore
     keys: KeyStore
     sources: SourceRegistry
+    catalogue: Catalogue
+    media_buys: MediaBuyStore
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
     stamps: Stamps

@@ -19,6 +19,9 @@ from postback.envelope import failure, success
 from postback.errors import IdempotencyConflict, InvalidRequest, PostbackError, UnsupportedTask
 from postback.idempotency import Scope
 from postback.ingest.log_event import log_event
+from postback.media_buys.create import create_media_buy
+from postback.media_buys.discovery import get_products
+from postback.media_buys.listing import get_media_buys
 from postback.principal import Principal
 from postback.protocol.releases import Release, negotiate
 from postback.sources.sync import sync_event_sources
@@ -116,6 +119,9 @@ TASKS: dict[str, _Task] = {
     "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
     "sync_event_sources": _Task(sync_event_sources, mutating=True),
     "log_event": _Task(log_event, mutating=True),
+    "get_products": _Task(get_products, mutating=False),
+    "create_media_buy": _Task(create_media_buy, mutating=True),
+    "get_media_buys": _Task(get_media_buys, mutating=False),
 }
 """Every task that is offered."""
 

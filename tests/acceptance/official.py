@@ -18,7 +18,14 @@ RELEASES = ("3.0", "3.1", "3.2")
 DIALECTS = (None, *RELEASES)
 """What a call may be written in: None pins no release, as on the page that the task was first described on."""
 
-_FOLDERS = {"log_event": "media-buy", "sync_event_sources": "media-buy", "get_adcp_capabilities": "protocol"}
+_FOLDERS = {
+    "log_event": "media-buy",
+    "sync_event_sources": "media-buy",
+    "get_adcp_capabilities": "protocol",
+    "get_products": "media-buy",
+    "create_media_buy": "media-buy",
+    "get_media_buys": "media-buy",
+}
 _SCHEMAS = resources.files("adcp") / "_schemas"
 _FORMATS = FormatChecker()
 

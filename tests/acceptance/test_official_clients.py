@@ -73,6 +73,8 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
         "get_adcp_capabilities": {},
         "sync_event_sources": sources | {"account": {"account_id": "default"}},
         "log_event": {"event_source_id": "mcp_shop", "events": [order("mcp_1")]},
+        "get_products": {"buying_mode": "wholesale"},
+        "get_media_buys": {},
     }
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {server.key}"}, timeout=60) as http,
@@ -87,7 +89,7 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
             assert not result.is_error
             refuse_unless_valid(task, result.structured_content or {}, "3.2")
 
-    assert sorted(tools) == sorted(arguments)
+    assert set(tools) == arguments.keys() | {"create_media_buy"}, "this server has nothing to buy"
 
 
 @pytest.mark.parametrize("door", ["rest", "mcp"])

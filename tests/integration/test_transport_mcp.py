@@ -16,6 +16,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
+from postback.tasks import TASKS
+
 if TYPE_CHECKING:
     from tests.conftest import Server
 
@@ -59,7 +61,7 @@ async def test_an_agent_finds_the_tools_with_schemas_that_it_can_use(server: Ser
     async with _session(server) as session:
         tools = (await session.list_tools()).tools
 
-    assert {tool.name for tool in tools} == {"get_adcp_capabilities", "sync_event_sources", "log_event"}
+    assert {tool.name for tool in tools} == TASKS.keys()
     for tool in tools:
         Draft202012Validator.check_schema(tool.input_schema)
 
@@ -185,7 +187,7 @@ def test_a_large_message_is_read_only_for_its_arguments(server: Server) -> None:
 
 
 def test_an_unknown_tool_is_answered_with_those_that_exist(server: Server) -> None:
-    response = _post(server, _message("tools/call", name="create_media_buy", arguments={}), key=server.key)
+    response = _post(server, _message("tools/call", name="sync_audiences", arguments={}), key=server.key)
 
     result = response.json()["result"]
     assert result["isError"] is True

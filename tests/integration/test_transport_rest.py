@@ -104,7 +104,7 @@ def test_the_header_of_the_official_client_carries_the_key_too(server: Server) -
 
 
 def test_an_unknown_task_is_answered_with_those_that_exist(server: Server) -> None:
-    response = server.call("create_media_buy")
+    response = server.call("sync_audiences")
 
     assert response.status_code == 404
     assert "log_event" in _failure(response)["details"]["supported_tasks"]

@@ -30,6 +30,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
+        "POSTBACK_PRODUCTS": "/etc/products.toml",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
         "POSTBACK_MAX_EVENT_AGE_DAYS": "9000",
@@ -47,6 +48,7 @@ def test_every_setting_has_its_variable() -> None:
     assert settings.public_url == "https://events.seller.example"
     assert settings.bootstrap_key == "a-key-of-16-or-more"
     assert settings.seller_config == Path("/etc/postback.toml")
+    assert settings.products == Path("/etc/products.toml")
     assert (settings.sandbox, settings.require_user_match, settings.log_level) == (True, True, "warning")
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)

@@ -16,6 +16,9 @@ _OFFICIAL = {
     "get_adcp_capabilities": "protocol/get-adcp-capabilities-request.json",
     "sync_event_sources": "media-buy/sync-event-sources-request.json",
     "log_event": "media-buy/log-event-request.json",
+    "get_products": "media-buy/get-products-request.json",
+    "create_media_buy": "media-buy/create-media-buy-request.json",
+    "get_media_buys": "media-buy/get-media-buys-request.json",
 }
 
 

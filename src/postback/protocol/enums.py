@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = [
     "ACTION_SOURCES",
     "EVENT_TYPES",
     "SURFACE_CATEGORIES",
     "UID_TYPES",
     "UID_TYPES_3_0",
+    "Channel",
+    "MediaBuyStatus",
+    "Pacing",
     "released_event_types",
     "released_uid_types",
 ]
@@ -73,6 +78,33 @@ UID_TYPES_3_0 = (
 )
 
 UID_TYPES = (*UID_TYPES_3_0, "world_id_nullifier")
+
+Channel = Literal[
+    "display",
+    "olv",
+    "social",
+    "search",
+    "ctv",
+    "linear_tv",
+    "radio",
+    "streaming_audio",
+    "podcast",
+    "dooh",
+    "ooh",
+    "print",
+    "cinema",
+    "email",
+    "gaming",
+    "retail_media",
+    "influencer",
+    "affiliate",
+    "product_placement",
+    "sponsored_intelligence",
+]
+
+MediaBuyStatus = Literal["pending_creatives", "pending_start", "active", "paused", "completed", "rejected", "canceled"]
+
+Pacing = Literal["even", "asap", "front_loaded"]
 
 
 def released_event_types(release: str | None) -> tuple[str, ...]:

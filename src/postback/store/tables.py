@@ -8,6 +8,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -16,7 +17,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["METADATA", "account", "api_key", "api_key_account", "event_source", "idempotency"]
+__all__ = ["METADATA", "account", "api_key", "api_key_account", "event_source", "idempotency", "media_buy"]
 
 METADATA = MetaData()
 
@@ -76,4 +77,23 @@ idempotency = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# change: numbers the changes of an account's media buys; document: the members that nothing is looked up by.
+media_buy = Table(
+    "media_buy",
+    METADATA,
+    Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+    Column("media_buy_id", Text, primary_key=True),
+    Column("currency", Text, nullable=False),
+    Column("start_at", BigInteger, nullable=False),
+    Column("end_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("paused", Boolean, nullable=False),
+    Column("canceled_at", BigInteger),
+    Column("revision", Integer, nullable=False),
+    Column("change", BigInteger, nullable=False),
+    Column("document", JSON, nullable=False),
+    Index("media_buy_newest", "account_id", "created_at"),
+    Index("media_buy_change", "account_id", "change"),
 )

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from postback.errors import BodyTooLarge, InvalidRequest
+from postback.ingest.decode import spell_out_half_pairs
 from postback.principal import Principal
 from postback.services import Services
 from postback.tasks import Call
@@ -42,7 +43,8 @@ _ARGUMENTS = "postback.mcp.arguments"
 
 _INSTRUCTIONS = (
     "Conversion tracking for advertising. Call get_adcp_capabilities first, set up sources with sync_event_sources, "
-    "then send conversions with log_event. Calling a tool needs an API key: 'Authorization: Bearer KEY'."
+    "buy with get_products and create_media_buy, then send conversions with log_event. Calling a tool needs an API "
+    "key: 'Authorization: Bearer KEY'."
 )
 
 
@@ -90,7 +92,7 @@ class McpEndpoint:
         principal = await identify(self._services, scope)
         body = await self._read(scope, receive, principal)
         try:
-            request = _decoder.decode(body)
+            request = _decoded(body)
         except (msgspec.DecodeError, RecursionError) as error:
             Exchange.of(scope).outcome = InvalidRequest.reason
             await _refusal(error)(scope, receive, send)
@@ -140,6 +142,15 @@ async def _list_tools(_: object, __: object) -> types.ListToolsResult:
             for name, task in TASK_SCHEMAS.items()
         ]
     )
+
+
+def _decoded(body: bytes) -> _Request:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return _decoder.decode(spell_out_half_pairs(body))
 
 
 def _take_arguments(params: dict[str, msgspec.Raw]) -> bytes:

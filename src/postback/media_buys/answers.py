@@ -1,0 +1,77 @@
+"""Media buys as answers show them: the one place where the releases differ.
+
+AdCP 3.0 has one ``status`` at the root, which for create_media_buy is the media buy's. From 3.1 on it is the task's,
+and the media buy's stands in ``media_buy_status``. A caller that pins no release gets the newer shape, valid in all.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from postback.media_buys.buys import MediaBuy, Package
+from postback.protocol.releases import Release
+
+__all__ = ["created_answer", "described_buy"]
+
+
+def created_answer(buy: MediaBuy, release: Release | None, *, sandbox: bool) -> dict[str, Any]:
+    """The success arm of media-buy/create-media-buy-response.json, without the envelope."""
+    shown = _common(buy) | {"media_buy_status": buy.status}
+    if release == "3.0":
+        shown["status"] = buy.status
+    if sandbox:
+        shown["sandbox"] = True
+    return shown
+
+
+def described_buy(buy: MediaBuy) -> dict[str, Any]:
+    """An entry of media-buy/get-media-buys-response.json."""
+    shown = _common(buy) | {
+        "status": buy.status,
+        "start_time": _rfc3339(buy.start_at),
+        "end_time": _rfc3339(buy.end_at),
+        "created_at": _rfc3339(buy.created_at),
+    }
+    if buy.context is not None:
+        shown["context"] = buy.context
+    if buy.canceled_at:
+        shown["cancellation"] = {"canceled_at": _rfc3339(buy.canceled_at), "canceled_by": "buyer"}
+    return shown
+
+
+def _common(buy: MediaBuy) -> dict[str, Any]:
+    return {
+        "media_buy_id": buy.media_buy_id,
+        **({"name": buy.name} if buy.name else {}),
+        "currency": buy.currency,
+        "total_budget": buy.total_budget,
+        "confirmed_at": _rfc3339(buy.created_at),
+        "revision": buy.revision,
+        "valid_actions": [],
+        "packages": [_package(package) for package in buy.packages],
+    }
+
+
+def _package(package: Package) -> dict[str, Any]:
+    optional = {
+        "bid_price": package.bid_price,
+        "impressions": package.impressions,
+        "pacing": package.pacing,
+        "start_time": package.start_at and _rfc3339(package.start_at),
+        "end_time": package.end_at and _rfc3339(package.end_at),
+        "optimization_goals": [goal.described() for goal in package.goals] or None,
+        "context": package.context,
+    }
+    return {
+        "package_id": package.package_id,
+        "product_id": package.product_id,
+        "pricing_option_id": package.pricing_option_id,
+        "budget": package.budget,
+        "paused": package.paused,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _rfc3339(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,98 @@
+"""The arguments of create_media_buy (media-buy/create-media-buy-request.json)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from postback.errors import InvalidRequest
+from postback.media_buys.goals import EventGoal
+from postback.protocol.enums import Pacing
+
+__all__ = ["CreateMediaBuyRequest", "PackageRequest", "moment"]
+
+_OwnId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
+_Money = Annotated[float, Meta(ge=0, le=1e12)]
+
+
+class _OwnIds(msgspec.Struct, frozen=True):
+    """How a system elsewhere calls what is registered here; its own identifiers are kept."""
+
+    media_buy_id: _OwnId | None = None
+    package_id: _OwnId | None = None
+
+
+class _Ext(msgspec.Struct, frozen=True):
+    postback: _OwnIds = _OwnIds()
+
+
+class _Budget(msgspec.Struct, frozen=True):
+    amount: _Money
+    currency: str
+
+
+class _Allocation(msgspec.Struct, frozen=True):
+    mode: str = "fixed"
+
+
+class PackageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One package of the call (media-buy/package-request.json)."""
+
+    product_id: str
+    pricing_option_id: str
+    budget: _Money
+    bid_price: _Money | None = None
+    impressions: _Money | None = None
+    pacing: Pacing | None = None
+    start_time: str | None = None
+    end_time: str | None = None
+    paused: bool = False
+    optimization_goals: tuple[EventGoal, ...] | None = None
+    context: dict[str, Any] | None = None
+    ext: _Ext | None = None
+
+    @property
+    def own_id(self) -> str | None:
+        """``ext.postback.package_id``."""
+        return self.ext.postback.package_id if self.ext else None
+
+
+class CreateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The task's own arguments."""
+
+    start_time: str
+    end_time: str
+    packages: Annotated[tuple[PackageRequest, ...], Meta(min_length=1, max_length=500)]
+    account: Any = None
+    name: Annotated[str, Meta(pattern=r"\S", max_length=255)] | None = None
+    total_budget: _Budget | None = None
+    budget_allocation: _Allocation | None = None
+    proposal_id: str | None = None
+    paused: bool = False
+    ext: _Ext | None = None
+
+    @property
+    def own_id(self) -> str | None:
+        """``ext.postback.media_buy_id``: the call registers a buy that a system elsewhere runs."""
+        return self.ext.postback.media_buy_id if self.ext else None
+
+
+class _Moment(msgspec.Struct):
+    time: Annotated[datetime, Meta(tz=True)]
+
+
+def moment(text: str, field: str) -> datetime:
+    """A time of the call.
+
+    Raises:
+        InvalidRequest: Not RFC 3339 with an offset.
+    """
+    try:
+        return msgspec.convert({"time": text}, _Moment).time
+    except msgspec.ValidationError:
+        raise InvalidRequest(
+            f"{field} must be an RFC 3339 date and time with an offset, as 2026-01-15T14:30:00Z.", field=field
+        ) from None
