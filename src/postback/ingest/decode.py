@@ -19,7 +19,16 @@ from postback.ingest.clear_text import looks_personal
 from postback.ingest.event import NO_JSON, CustomData, Event, StrictCustomData, UserMatch
 from postback.ingest.rejection import Rejection
 
-__all__ = ["MAX_DEPTH", "MAX_EVENT_BYTES", "Decoded", "canonical_json", "decode_events", "diagnose", "names_in"]
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_EVENT_BYTES",
+    "Decoded",
+    "canonical_json",
+    "decode_events",
+    "diagnose",
+    "names_in",
+    "spell_out_half_pairs",
+]
 
 MAX_DEPTH = 32
 """How deep an event's JSON may nest."""
@@ -33,6 +42,9 @@ _EVENT_FIELDS = frozenset(Event.__struct_fields__)
 _USER_MATCH_FIELDS = UserMatch.__struct_fields__
 _CUSTOM_DATA_FIELDS = frozenset(CustomData.__struct_fields__)
 _LONG_NUMBER = re.compile(rb"\d{19}")
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u([dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
+)
 _MISPLACED = ("value", "currency", "content_ids")
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -83,6 +95,19 @@ def canonical_json(raw: bytes | msgspec.Raw) -> bytes:
         return _encode_sorted(_decode_any(raw))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Rejection):
         return bytes(raw)
+
+
+def spell_out_half_pairs(text: bytes) -> bytes:
+    """JSON whose escapes of half a surrogate pair became bytes that are no UTF-8.
+
+    Where such an escape stands no member can be cut out; where such bytes stand it can, and is refused by itself.
+    """
+    return _ESCAPE.sub(_spelled_out, text)
+
+
+def _spelled_out(escape: re.Match[bytes]) -> bytes:
+    half: bytes | None = escape[1]
+    return chr(int(half, 16)).encode("utf-8", "surrogatepass") if half else escape[0]
 
 
 def names_in(text: bytes) -> int:
@@ -223,7 +248,7 @@ def _parse(raw: bytes) -> Json:
     """Parse any JSON, whatever its shape."""
     try:
         tree = _decode_any(raw)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         diagnose(raw)
         raise Rejection("INVALID_REQUEST", "The event holds a string or number that JSON can't carry.") from None
     if raw.count(b'":') != _encode(tree).count(b'":'):
