@@ -191,3 +191,13 @@ def test_the_message_names_the_bound(days: int) -> None:
         max(oldest, datetime(1970, 1, 1, tzinfo=UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
         in judged.failed[0].rejection.message
     )
+
+
+def test_what_one_event_holds_changes_nothing_for_an_event_without_custom_data() -> None:
+    telling = json.dumps({**GOOD, "custom_data": {"order_id": "jane@shop.example"}}).encode()
+    bare = json.dumps({name: value for name, value in GOOD.items() if name != "custom_data"}).encode()
+
+    judged = judge([msgspec.Raw(telling), msgspec.Raw(bare)], rules(), IdentifierHasher(b"s" * 32))
+
+    assert judged.accepted.columns["custom_data"] == [b'{"order_id":"[redacted]"}', b""]
+    assert judged.warnings["REDACTED"] == [0]

@@ -125,7 +125,7 @@ def _without_personal_data(decoded: Decoded, suspicious: bool) -> tuple[bytes, b
     event = decoded.event
     custom_data, extra = bytes(event.custom_data), b""
     found = False
-    if suspicious or type(decoded.custom_data) is CustomData:
+    if custom_data and (suspicious or type(decoded.custom_data) is CustomData):
         safe, found = redact(msgspec.json.decode(custom_data))
         custom_data = _encode(safe) if found else custom_data
     if decoded.extra:
