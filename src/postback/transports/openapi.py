@@ -62,7 +62,7 @@ def _task(name: str, task: TaskSchema) -> dict[str, Any]:
         "operationId": name,
         "summary": task.title,
         "description": task.description,
-        "requestBody": {"required": True, "content": content},
+        "requestBody": {"required": "required" in task.input, "content": content},
         "responses": {"200": _response("The task's answer.", answer)} | _failures(*_FAILURES),
     }
 
