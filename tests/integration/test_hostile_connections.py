@@ -77,6 +77,28 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert _still_answers(server)
 
 
+@pytest.mark.parametrize("line", [b"X-Endless: ", b"POST /v1/"], ids=["header", "path"])
+def test_a_head_that_does_not_end_is_cut_off(server: Server, line: bytes) -> None:
+    head = b"" if line.startswith(b"POST") else _head(server)[:-2]
+
+    with _connect(server) as connection, pytest.raises(ConnectionError):
+        connection.sendall(head + line + b"x" * 50_000_000)
+
+    assert _still_answers(server)
+
+
+def test_a_head_of_ordinary_size_may_come_in_pieces(server: Server) -> None:
+    head = _head(server, b"Content-Length: %d" % len(_BODY), b"X-Long: " + b"x" * 30_000, b"Connection: close")
+
+    with _connect(server) as connection:
+        for start in range(0, len(head), 5_000):
+            connection.sendall(head[start : start + 5_000])
+        connection.sendall(_BODY)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    assert b"events is empty" in answer
+
+
 def test_a_length_too_short_is_answered_for_what_it_covers(server: Server) -> None:
     answer = _exchange(server, _head(server, b"Content-Length: %d" % (len(_BODY) - 1)) + _BODY)
 

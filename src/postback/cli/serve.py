@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from postback import logs
+from postback.cli.http import BoundedHeadProtocol
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
 
@@ -48,7 +49,7 @@ async def _serve(settings: Settings) -> None:
         _announce(settings, app.state.new_key)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHeadProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
