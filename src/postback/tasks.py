@@ -7,8 +7,8 @@ the payload.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -111,17 +111,26 @@ class TaskCall:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
+    """A task that is offered.
+
+    Attributes:
+        function: Does the work; returns the answer's payload.
+        mutating: Whether it changes state.
+        blank: What the schema of its answer requires even of a failure.
+    """
+
     function: Callable[[TaskCall], Awaitable[dict[str, Any]]]
     mutating: bool
+    blank: Mapping[str, Any] = field(default_factory=dict)
 
 
 TASKS: dict[str, _Task] = {
     "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
     "sync_event_sources": _Task(sync_event_sources, mutating=True),
     "log_event": _Task(log_event, mutating=True),
-    "get_products": _Task(get_products, mutating=False),
+    "get_products": _Task(get_products, mutating=False, blank={"products": [], "cache_scope": "public"}),
     "create_media_buy": _Task(create_media_buy, mutating=True),
-    "get_media_buys": _Task(get_media_buys, mutating=False),
+    "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
 }
 """Every task that is offered."""
 
@@ -150,7 +159,8 @@ async def run(services: Services, call: Call) -> Answer:
         )
         return Answer(success(payload, release, call.request_id, context))
     except PostbackError as error:
-        return Answer(failure(error, release, call.request_id, context), error)
+        blank = TASKS[call.task].blank if call.task in TASKS else {}
+        return Answer({**failure(error, release, call.request_id, context), **blank}, error)
 
 
 def _task(name: str) -> _Task:

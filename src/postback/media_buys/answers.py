@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from postback.media_buys.buys import MediaBuy, Package
 from postback.protocol.releases import Release
 
@@ -35,8 +37,6 @@ def described_buy(buy: MediaBuy) -> dict[str, Any]:
     }
     if buy.context is not None:
         shown["context"] = buy.context
-    if buy.canceled_at:
-        shown["cancellation"] = {"canceled_at": _rfc3339(buy.canceled_at), "canceled_by": "buyer"}
     return shown
 
 
@@ -60,7 +60,7 @@ def _package(package: Package) -> dict[str, Any]:
         "pacing": package.pacing,
         "start_time": package.start_at and _rfc3339(package.start_at),
         "end_time": package.end_at and _rfc3339(package.end_at),
-        "optimization_goals": [goal.described() for goal in package.goals] or None,
+        "optimization_goals": [msgspec.to_builtins(goal) for goal in package.goals] or None,
         "context": package.context,
     }
     return {

@@ -66,7 +66,7 @@ async def create_media_buy(call: TaskCall) -> dict[str, Any]:
 
 
 def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, fingerprint: bytes) -> dict[str, Any]:
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).replace(microsecond=0)
     sources = _by_any_id(call.services.sources.list(account.account_id))
     flight = _Flight.of(request, now)
     order = _Order(request, flight, call.services.catalogue, sources, call.release)
@@ -120,12 +120,12 @@ class _Flight:
     @classmethod
     def of(cls, request: CreateMediaBuyRequest, now: datetime) -> _Flight:
         start = now if request.start_time == "asap" else moment(request.start_time, "start_time")
-        return cls(start.replace(microsecond=0), moment(request.end_time, "end_time").replace(microsecond=0))
+        return cls(start, moment(request.end_time, "end_time"))
 
     def problems(self, request: CreateMediaBuyRequest, now: datetime) -> Iterator[RequestError]:
         if self.end <= self.start:
             yield InvalidRequest("end_time must be after start_time.", field="end_time")
-        if request.own_id is None and request.start_time != "asap" and self.start < now.replace(microsecond=0):
+        if request.own_id is None and request.start_time != "asap" and self.start < now:
             yield InvalidRequest(
                 "start_time has passed.",
                 field="start_time",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -76,24 +76,13 @@ class EventGoal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def post_click_seconds(self) -> int:
-        """How long after a click a conversion counts."""
+        """How long after a click a conversion counts; 0 for a campaign's length, which no kept goal has."""
         return self.window.post_click.seconds or 0
 
     @property
     def post_view_seconds(self) -> int:
         """How long after a view a conversion counts."""
         return self.window.post_view.seconds or 0
-
-    def described(self) -> dict[str, Any]:
-        """The goal as answers show it, its windows always spelt out."""
-        shown: dict[str, Any] = msgspec.to_builtins(self)
-        window = self.window
-        shown["attribution_window"] = {
-            "post_click": msgspec.to_builtins(window.post_click),
-            "post_view": msgspec.to_builtins(window.post_view),
-            "model": window.model,
-        }
-        return shown
 
 
 def goal_problems(

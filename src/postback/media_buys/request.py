@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -85,14 +85,14 @@ class _Moment(msgspec.Struct):
 
 
 def moment(text: str, field: str) -> datetime:
-    """A time of the call.
+    """A time of the call, in UTC and to the second.
 
     Raises:
         InvalidRequest: Not RFC 3339 with an offset.
     """
     try:
-        return msgspec.convert({"time": text}, _Moment).time
-    except msgspec.ValidationError:
+        return msgspec.convert({"time": text}, _Moment).time.astimezone(UTC).replace(microsecond=0)
+    except (msgspec.ValidationError, OverflowError):
         raise InvalidRequest(
             f"{field} must be an RFC 3339 date and time with an offset, as 2026-01-15T14:30:00Z.", field=field
         ) from None
