@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
-import numpy as np
 
 from postback.errors import BodyTooLarge, InvalidRequest
 from postback.ingest.decode import canonical_json, diagnose, spell_out_half_pairs
@@ -155,6 +154,10 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
     return members
 
 
+_HEAD_BYTES = 64
+"""As much of an array as is searched for; searching for megabytes would take longer than parsing them."""
+
+
 class _Large(msgspec.Struct):
     events: msgspec.Raw = NO_JSON
 
@@ -183,13 +186,11 @@ def _without(events: msgspec.Raw, body: bytes) -> bytes:
         )
     if not length:
         return body
-    start = _address(events) - _address(body)
+    array = bytes(events)
+    start = body.find(array[:_HEAD_BYTES])
+    while body[start : start + length] != array:  # something else begins alike
+        start = body.find(array[:_HEAD_BYTES], start + 1)
     return body[:start] + b"null" + body[start + length :]
-
-
-def _address(text: bytes | msgspec.Raw) -> int:
-    address: int = np.frombuffer(text, np.uint8).__array_interface__["data"][0]
-    return address
 
 
 def _refuse_duplicates(body: bytes) -> None:
