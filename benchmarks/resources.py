@@ -31,7 +31,7 @@ def measure(size: Size, folder: Path) -> Section:
     return Section(
         title="Memory and start-up",
         method=(
-            f"Resident memory of the server's process, its event store included, after {load.events:,} events in "
+            f"Resident memory of the server's processes, its event store included, after {load.events:,} events in "
             f"batches of {_EVENTS:,} over REST. Then the time from starting the command on the same folder until "
             f"/readyz answers 200, warm, median of {size.starts} starts."
         ),

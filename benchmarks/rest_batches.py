@@ -34,7 +34,7 @@ def measure(size: Size, folder: Path) -> Section:
     return Section(
         title=f"Batches of {_EVENTS:,} events over REST",
         method=(
-            f"Bodies of {len(batches.template) / 1e6:.1f} MB with an idempotency key each, no event twice, over two "
+            f"Bodies of {len(batches.template) / 1e6:.1f} MB with an idempotency key each, no event twice, over four "
             f"connections from one client process. The floor is one thread that decodes the same bytes into typed "
             f"structs and inserts the ready table, equally durably: {len(floor.decode_s)} batches, half of them before "
             "and half after, medians."

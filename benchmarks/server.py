@@ -57,12 +57,16 @@ class Server:
         return sums
 
     def resident_mb(self) -> tuple[float, float]:
-        """Resident memory in MB (10⁶ bytes): now, and at its peak."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        kib = {
-            name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name[:2] == "Vm"
-        }
-        return kib["VmRSS"] * 1024 / 1e6, kib["VmHWM"] * 1024 / 1e6
+        """Memory of the server and its judging processes in MB (10⁶ bytes): now, and the sum of their peaks."""
+        judges = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        each = [_resident_mb(pid) for pid in (str(self.pid), *judges)]
+        return sum(now for now, _ in each), sum(peak for _, peak in each)
+
+
+def _resident_mb(pid: str) -> tuple[float, float]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if name[:2] == "Vm"}
+    return kib["VmRSS"] * 1024 / 1e6, kib["VmHWM"] * 1024 / 1e6
 
 
 @contextmanager

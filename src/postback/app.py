@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -17,6 +18,7 @@ from postback.config import Settings
 from postback.errors import StoreUnavailable
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
+from postback.ingest.judges import Judges
 from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.catalog import load_catalogue
 from postback.metrics import Metrics
@@ -60,7 +62,6 @@ def build_app(settings: Settings) -> Starlette:
         lifespan=lambda _: _lifespan(services, mcp),
     )
     app.router.redirect_slashes = False  # a redirected POST loses its body or its key
-    app.router.redirect_slashes = False
     app.state.new_key = new_key
     return app
 
@@ -78,6 +79,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     metrics = Metrics()
+    identifiers = IdentifierHasher(folder.secret)
     services = Services(
         settings=settings,
         folder=folder,
@@ -90,12 +92,17 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         catalogue=catalogue,
         media_buys=MediaBuyStore(control),
         idempotency=IdempotencyStore(control),
-        identifiers=IdentifierHasher(folder.secret),
+        identifiers=identifiers,
+        judges=Judges(folder.secret, identifiers, _judges(settings)),
         stamps=Stamps(events.last_stamp()),
         events=events,
         writer=GroupWriter(events, settings.queue_events, metrics),
     )
     return services, new_key
+
+
+def _judges(settings: Settings) -> int:
+    return min(4, os.cpu_count() or 1) if settings.judges is None else settings.judges
 
 
 def _first_key(settings: Settings, keys: KeyStore) -> str | None:
@@ -122,6 +129,7 @@ async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]
         purging.cancel()
         with suppress(asyncio.CancelledError):
             await purging
+        await services.judges.stop()
         await services.writer.stop()
         services.events.close()
         services.control.close()

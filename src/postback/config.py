@@ -151,6 +151,11 @@ class Settings:
     queue_events: int = _setting(
         _whole(10_000, 10**8), "200000", "Events that may wait for the event store; more are refused with 503."
     )
+    judges: int | None = _setting(
+        _whole(0, 64),
+        None,
+        "Processes that judge batches of more than 50 events. 0 judges in the server. Unset: one a core, at most 4.",
+    )
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Least severe lines to log.")
 
 

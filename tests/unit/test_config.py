@@ -37,6 +37,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_REQUIRE_USER_MATCH": "on",
         "POSTBACK_MAX_BODY_BYTES": "1000000",
         "POSTBACK_QUEUE_EVENTS": "50000",
+        "POSTBACK_JUDGES": "3",
         "POSTBACK_LOG_LEVEL": "WARNING",
     }
     assert given.keys() == {setting.variable for setting in SETTINGS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from typing import Protocol
 
 import msgspec
 
@@ -48,6 +49,10 @@ class FailedEvent(msgspec.Struct, gc=False, frozen=True):
     rejection: Rejection
 
 
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
 class Verdicts:
     """What became of a batch.
 
@@ -62,17 +67,18 @@ class Verdicts:
         self.accepted = AcceptedEvents()
         self.failed: list[FailedEvent] = []
         self.warnings: dict[str, list[int]] = {}
-        self.fingerprint = sha256()
+        self.fingerprint = b""
 
 
 def judge(raws: list[msgspec.Raw], rules: Rules, identifiers: IdentifierHasher) -> Verdicts:
     """Judge each event of a batch by itself. CPU only: no I/O, safe in a thread."""
-    verdicts = Verdicts()
+    verdicts, said = Verdicts(), sha256()
     start = 0
     while start < len(raws):
         chunk = _chunk(raws[start : start + _CHUNK])
-        _judge_chunk(chunk, start, rules, identifiers, verdicts)
+        _judge_chunk(chunk, start, rules, identifiers, verdicts, said)
         start += len(chunk)
+    verdicts.fingerprint = said.digest()
     return verdicts
 
 
@@ -84,7 +90,7 @@ def _chunk(raws: list[msgspec.Raw]) -> list[bytes]:
 
 
 def _judge_chunk(
-    raws: list[bytes], start: int, rules: Rules, identifiers: IdentifierHasher, verdicts: Verdicts
+    raws: list[bytes], start: int, rules: Rules, identifiers: IdentifierHasher, verdicts: Verdicts, said: _Digest
 ) -> None:
     accepted: list[AcceptedEvent] = []
     chunk = decode_events(raws)
@@ -93,10 +99,10 @@ def _judge_chunk(
     for index, decoded in enumerate(chunk, start):
         raw = raws[index - start]
         if isinstance(decoded, Rejection):
-            verdicts.fingerprint.update(canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw)
+            said.update(canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw)
             verdicts.failed.append(_failed(index, raw, decoded))
             continue
-        verdicts.fingerprint.update(decoded.canonical)
+        said.update(decoded.canonical)
         try:
             accepted.append(_accept(index, decoded, rules, identifiers, suspicious))
         except Rejection as rejection:

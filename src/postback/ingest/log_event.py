@@ -7,7 +7,6 @@ The answer is given when the rows are on disk. Specification: seed/log_event; sh
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from postback.ingest.checks import Rules
-from postback.ingest.judge import FailedEvent, Verdicts, judge
+from postback.ingest.judge import FailedEvent, Verdicts
 from postback.ingest.quality import PRIORS, QUALITY_VERSION, batch_quality
 from postback.ingest.request import LogEventRequest, events_of
 from postback.ingest.rows import rejected_rows
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
     from postback.tasks import TaskCall
 
 __all__ = ["log_event"]
-
-_JUDGED_INLINE = 50
-"""Batches up to this size are judged on the event loop; a thread would cost more than they do."""
 
 _LOW_QUALITY = 0.3
 
@@ -57,7 +53,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
     verdicts = await _judged(services, source, account, events)
-    fingerprint = call.arguments.fingerprint({"events": verdicts.fingerprint.digest()})
+    fingerprint = call.arguments.fingerprint({"events": verdicts.fingerprint})
 
     async def store() -> dict[str, Any]:
         code = request.test_event_code or ""
@@ -78,9 +74,7 @@ async def _judged(services: Services, source: EventSource, account: Account, eve
         max_age_days=services.settings.max_event_age_days,
         require_user_match=services.settings.require_user_match,
     )
-    if len(events) <= _JUDGED_INLINE:
-        return judge(events, rules, services.identifiers)
-    return await asyncio.to_thread(judge, events, rules, services.identifiers)
+    return await services.judges.judge(events, rules)
 
 
 def _count(services: Services, verdicts: Verdicts) -> None:

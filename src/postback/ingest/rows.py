@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pyarrow as pa
 
 from postback.ingest.decode import Decoded
 from postback.ingest.identifiers import KEY_BYTES, KINDS, Matchable
 from postback.sources.model import EventSource
-from postback.store.rows import Rows
+from postback.store.rows import Column, Rows, plain_array
 
 if TYPE_CHECKING:
     from postback.ingest.judge import FailedEvent
 
-__all__ = ["AcceptedEvent", "AcceptedEvents", "rejected_rows"]
+__all__ = ["AcceptedEvent", "AcceptedEvents", "PackedEvents", "rejected_rows"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -41,6 +42,15 @@ class AcceptedEvent(msgspec.Struct, gc=False, frozen=True):
     matchable: Matchable
 
 
+class PackedEvents(msgspec.Struct):
+    """Accepted events on their way between processes; ``columns`` is an Arrow stream."""
+
+    indexes: list[int]
+    qualities: list[float]
+    kinds: dict[bytes, int]
+    columns: bytes
+
+
 class AcceptedEvents:
     """The accepted events of a batch, as columns.
 
@@ -54,7 +64,7 @@ class AcceptedEvents:
         self.indexes: list[int] = []
         self.qualities: list[float] = []
         self._kinds: Counter[bytes] = Counter()
-        self.columns: dict[str, list[Any]] = {}
+        self.columns: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -80,6 +90,25 @@ class AcceptedEvents:
         for name, values in chunk.items():
             self.columns.setdefault(name, []).extend(values)
 
+    def packed(self) -> PackedEvents:
+        """These events, ready for another process."""
+        batch = pa.record_batch({name: plain_array("event", name, values) for name, values in self.columns.items()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return PackedEvents(self.indexes, self.qualities, dict(self._kinds), sink.getvalue().to_pybytes())
+
+    @classmethod
+    def unpacked(cls, packed: PackedEvents) -> AcceptedEvents:
+        """The events that another process packed. Complete: none can be added."""
+        events = cls()
+        events.indexes, events.qualities, events._kinds = packed.indexes, packed.qualities, Counter(packed.kinds)
+        if events.indexes:
+            with pa.ipc.open_stream(packed.columns) as reader:
+                batch = reader.read_next_batch()
+            events.columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return events
+
     def coverage(self) -> Counter[str]:
         """Kind of identifier → number of events that have a usable one."""
         coverage: Counter[str] = Counter()
@@ -99,7 +128,7 @@ class AcceptedEvents:
         count = len(self)
         if not count:
             return []
-        columns: dict[str, Sequence[Any]] = {
+        columns: dict[str, Column] = {
             "account_id": [source.account_id] * count,
             "event_source_id": [source.event_source_id] * count,
             "received_at": [first_stamp + index for index in self.indexes],

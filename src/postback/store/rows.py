@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["COLUMNS", "Rows", "Table", "arrow_stream"]
+__all__ = ["COLUMNS", "Column", "Rows", "Table", "arrow_stream", "plain_array"]
 
 Table = Literal["event", "test_event", "rejected_event"]
 
@@ -46,12 +45,20 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
 the bytes of a row's 16-byte keys, one after the other."""
 
 
+_PLAIN = {_TIME: pa.int64(), _MATCH_KEYS: pa.binary()}
+
+Column: TypeAlias = Sequence[Any] | pa.Array
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows for one table, as columns of equal length with the names of ``COLUMNS[table]``."""
+    """Rows for one table, as columns of equal length with the names of ``COLUMNS[table]``.
+
+    A column is a sequence of Python values, or what ``plain_array`` makes of one.
+    """
 
     table: Table
-    columns: Mapping[str, Sequence[Any]]
+    columns: Mapping[str, Column]
 
     def __len__(self) -> int:
         return len(self.columns["event_id"])
@@ -63,7 +70,10 @@ def arrow_stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buff
     Raises:
         KeyError, OverflowError, TypeError, ValueError: A column is missing, or a value doesn't fit its type.
     """
-    arrays = {name: _array([part.columns[name] for part in rows], kind) for name, kind in COLUMNS[table].items()}
+    arrays = {
+        name: _array([plain_array(table, name, part.columns[name]) for part in rows], kind)
+        for name, kind in COLUMNS[table].items()
+    }
     batch = pa.table(arrays)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -71,13 +81,23 @@ def arrow_stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buff
     return batch.column_names, sink.getvalue()
 
 
-def _array(parts: list[Sequence[Any]], kind: pa.DataType) -> pa.Array:
-    values = parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+def plain_array(table: Table, name: str, values: Column) -> pa.Array:
+    """A column's Python values as Arrow; an array is returned as it is.
+
+    Raises:
+        KeyError, OverflowError, TypeError, ValueError: No such column, or a value doesn't fit its type.
+    """
+    if isinstance(values, pa.Array):
+        return values
+    kind = COLUMNS[table][name]
+    return pa.array(values, _PLAIN.get(kind, kind))
+
+
+def _array(arrays: list[pa.Array], kind: pa.DataType) -> pa.Array:
+    joined = arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
     if kind is _MATCH_KEYS:
-        return _match_keys(pa.array(values, pa.binary()))
-    if kind is _TIME:
-        return pa.array(values, pa.int64()).view(_TIME)
-    return pa.array(values, kind)
+        return _match_keys(joined)
+    return joined.view(_TIME) if kind is _TIME else joined
 
 
 def _match_keys(joined: pa.BinaryArray) -> pa.ListArray:

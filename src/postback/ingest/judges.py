@@ -1,0 +1,110 @@
+"""Who judges a batch: the server itself when it is small, a process of its own when it is large.
+
+Judging takes most of a batch's time, and Python runs one thread at a time: processes let it use every core, and leave
+the server free to read, store and answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+
+import msgspec
+
+from postback.ingest.checks import Rules
+from postback.ingest.identifiers import IdentifierHasher
+from postback.ingest.judge import Verdicts, judge
+from postback.ingest.judge_process import LENGTH, Batch, PackedVerdicts, unpack
+
+__all__ = ["Judges"]
+
+_INLINE = 50
+"""Batches up to this size are judged on the event loop; anything else would cost more than they do."""
+
+_COMMAND = (sys.executable, "-m", "postback.ingest.judge_process")
+_ENVIRONMENT = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TZ", "VIRTUAL_ENV")
+
+_READ_AHEAD = 4 * 2**20
+"""Bytes of a process's answer that may wait to be read: most answers."""
+
+_log = logging.getLogger(__name__)
+
+_decode = msgspec.msgpack.Decoder(PackedVerdicts).decode
+
+
+class Judges:
+    """Judges batches for one event loop.
+
+    Args:
+        secret: The install's, which keys the hashes of identifiers.
+        identifiers: Made with the same secret.
+        processes: How many processes may judge; 0 judges in threads. Each starts with the first batch that needs it.
+    """
+
+    def __init__(self, secret: bytes, identifiers: IdentifierHasher, processes: int) -> None:
+        self._secret = secret
+        self._identifiers = identifiers
+        self._processes = processes
+        self._idle: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
+        for _ in range(processes):
+            self._idle.put_nowait(None)
+        self._at_work: set[asyncio.Task[Verdicts]] = set()
+
+    async def judge(self, events: list[msgspec.Raw], rules: Rules) -> Verdicts:
+        """Judge each event of a batch by itself."""
+        if len(events) <= _INLINE:
+            return judge(events, rules, self._identifiers)
+        if not self._processes:
+            return await asyncio.to_thread(judge, events, rules, self._identifiers)
+        process = await self._idle.get()
+        work = asyncio.create_task(self._judge_in(process, events, rules))
+        self._at_work.add(work)
+        work.add_done_callback(self._at_work.discard)
+        # A caller that goes away must not leave half an exchange in the pipe.
+        return await asyncio.shield(work)
+
+    async def stop(self) -> None:
+        """End the processes, after the batches that they have."""
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        while not self._idle.empty():
+            if process := self._idle.get_nowait():
+                process.stdin.close()  # type: ignore[union-attr] # it was asked for
+                await process.wait()
+
+    async def _judge_in(self, process: Process | None, events: list[msgspec.Raw], rules: Rules) -> Verdicts:
+        """Have a process judge, a new one if need be; without one judge here."""
+        try:
+            process = process or await self._start()
+            await _send(process, msgspec.msgpack.encode(Batch(b"[" + b",".join(events) + b"]", rules)))
+            return unpack(_decode(await _receive(process)))
+        except (OSError, EOFError) as error:
+            _log.error("a judging process failed (%s); its batch is judged in the server", type(error).__name__)
+            process = None
+            return await asyncio.to_thread(judge, events, rules, self._identifiers)
+        finally:
+            self._idle.put_nowait(process)
+
+    async def _start(self) -> Process:
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        # Without stderr, since a traceback may quote an event; what fails there fails again here, and is logged safely.
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, limit=_READ_AHEAD
+        )
+        await _send(process, self._secret)
+        return process
+
+
+async def _send(process: Process, message: bytes) -> None:
+    assert process.stdin is not None  # noqa: S101 - narrows the type: it was asked for
+    process.stdin.write(LENGTH.pack(len(message)))
+    process.stdin.write(message)
+    await process.stdin.drain()
+
+
+async def _receive(process: Process) -> bytes:
+    assert process.stdout is not None  # noqa: S101 - narrows the type: it was asked for
+    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
+    return await process.stdout.readexactly(length)
