@@ -73,7 +73,9 @@ async def judges(processes: int) -> AsyncIterator[Judges]:
 
 
 def children() -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    """The judging processes of this one, which has other children too."""
+    pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [int(pid) for pid in pids if b"judge_process" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 async def test_a_process_gives_the_verdicts_that_the_server_would() -> None:
