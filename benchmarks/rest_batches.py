@@ -26,9 +26,9 @@ def measure(size: Size, folder: Path) -> Section:
     floor = measure_floor(batches, folder / "floor-before", size.floor_batches)
     with serving(folder / "server") as server:
         send_batches(_WARM_UP, server, batches, numbers)
-        before = server.counters()
+        before = server.cpu_s()
         load = send_for(size.sustained_s, server, batches, numbers)
-        cpu = server.counters()["process_cpu_seconds_total"] - before["process_cpu_seconds_total"]
+        cpu = server.cpu_s() - before
     floor += measure_floor(batches, folder / "floor-after", size.floor_batches)
     share = load.rate / floor.rate
     return Section(

@@ -58,9 +58,21 @@ class Server:
 
     def resident_mb(self) -> tuple[float, float]:
         """Memory of the server and its judging processes in MB (10⁶ bytes): now, and the sum of their peaks."""
-        judges = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        each = [_resident_mb(pid) for pid in (str(self.pid), *judges)]
+        each = [_resident_mb(pid) for pid in self._pids()]
         return sum(now for now, _ in each), sum(peak for _, peak in each)
+
+    def cpu_s(self) -> float:
+        """CPU time that the server and its judging processes have taken, in seconds."""
+        return sum(_cpu_s(pid) for pid in self._pids())
+
+    def _pids(self) -> list[str]:
+        judges = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [str(self.pid), *judges]
+
+
+def _cpu_s(pid: str) -> float:
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mb(pid: str) -> tuple[float, float]:
