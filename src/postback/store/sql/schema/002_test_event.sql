@@ -14,9 +14,9 @@ CREATE TABLE IF NOT EXISTS test_event
     custom_event_name String,
     custom_data String,
     extra String,
-    value Nullable(Decimal(38, 9)) MATERIALIZED
+    value Nullable(Decimal(38, 9)) ALIAS
         JSONExtract(if(abs(JSONExtractFloat(custom_data, 'value')) < 1e28, custom_data, ''), 'value', 'Nullable(Decimal(38, 9))'),
-    currency LowCardinality(String) MATERIALIZED JSONExtractString(custom_data, 'currency'),
+    currency String ALIAS JSONExtractString(custom_data, 'currency'),
     match_keys Array(FixedString(16)),
     quality Float32,
     warnings Array(String)
