@@ -186,10 +186,11 @@ def _without(events: msgspec.Raw, body: bytes) -> bytes:
         )
     if not length:
         return body
-    array = bytes(events)
-    start = body.find(array[:_HEAD_BYTES])
-    while body[start : start + length] != array:  # something else begins alike
-        start = body.find(array[:_HEAD_BYTES], start + 1)
+    array = memoryview(events)
+    head = bytes(array[:_HEAD_BYTES])
+    start = body.find(head)
+    while not body.startswith(array, start):  # something else begins alike
+        start = body.find(head, start + 1)
     return body[:start] + b"null" + body[start + length :]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,10 @@ def _event(number: int) -> dict[str, Any]:
     return {**event, **odd.get(number % 7, {})}
 
 
+def judged(judging: Judges, events: list[msgspec.Raw]) -> Coroutine[Any, Any, Verdicts]:
+    return judging.judge(events, msgspec.Raw(b"[" + b", ".join(events) + b"]"), RULES)
+
+
 def told(verdicts: Verdicts) -> tuple[object, ...]:
     """Everything that verdicts say, in a form that can be compared."""
     rows = [arrow_stream(r.table, [r])[1].to_pybytes() for r in verdicts.accepted.rows(SOURCE, "", 1_000_000)]
@@ -81,7 +85,7 @@ def children() -> list[int]:
 async def test_a_process_gives_the_verdicts_that_the_server_would() -> None:
     events = batch(500)
     async with judges(1) as judging:
-        assert told(await judging.judge(events, RULES)) == told(judge(events, RULES, IDENTIFIERS))
+        assert told(await judged(judging, events)) == told(judge(events, RULES, IDENTIFIERS))
         assert len(children()) == 1
     assert children() == []
 
@@ -89,20 +93,20 @@ async def test_a_process_gives_the_verdicts_that_the_server_would() -> None:
 async def test_a_batch_of_failures_only_is_told_as_well() -> None:
     events = [msgspec.Raw(b"[]")] * 100
     async with judges(1) as judging:
-        verdicts = await judging.judge(events, RULES)
+        verdicts = await judged(judging, events)
     assert (len(verdicts.accepted), len(verdicts.failed)) == (0, 100)
 
 
 async def test_small_batches_need_no_process() -> None:
     async with judges(2) as judging:
-        await judging.judge(batch(50), RULES)
+        await judged(judging, batch(50))
         assert children() == []
 
 
 async def test_many_batches_share_few_processes() -> None:
     batches = [batch(60 + number) for number in range(8)]
     async with judges(2) as judging:
-        verdicts = await asyncio.gather(*(judging.judge(events, RULES) for events in batches))
+        verdicts = await asyncio.gather(*(judged(judging, events) for events in batches))
         assert len(children()) == 2
     assert [told(v) for v in verdicts] == [told(judge(events, RULES, IDENTIFIERS)) for events in batches]
 
@@ -110,28 +114,28 @@ async def test_many_batches_share_few_processes() -> None:
 async def test_a_process_that_is_killed_costs_no_batch() -> None:
     events = batch(3_000)
     async with judges(1) as judging:
-        await judging.judge(events, RULES)
+        await judged(judging, events)
         [first] = children()
-        waiting = asyncio.create_task(judging.judge(events, RULES))
+        waiting = asyncio.create_task(judged(judging, events))
         await asyncio.sleep(0.005)
         os.kill(first, signal.SIGKILL)
         expected = told(judge(events, RULES, IDENTIFIERS))
         assert told(await waiting) == expected
-        assert told(await judging.judge(events, RULES)) == expected
+        assert told(await judged(judging, events)) == expected
         assert first not in children()
 
 
 async def test_a_caller_that_goes_away_leaves_the_process_fit_for_the_next() -> None:
     async with judges(1) as judging:
-        leaving = asyncio.create_task(judging.judge(batch(5_000), RULES))
+        leaving = asyncio.create_task(judged(judging, batch(5_000)))
         await asyncio.sleep(0.01)
         leaving.cancel()
         events = batch(70)
-        assert told(await judging.judge(events, RULES)) == told(judge(events, RULES, IDENTIFIERS))
+        assert told(await judged(judging, events)) == told(judge(events, RULES, IDENTIFIERS))
 
 
 async def test_without_processes_the_server_judges_itself() -> None:
     events = batch(200)
     async with judges(0) as judging:
-        assert told(await judging.judge(events, RULES)) == told(judge(events, RULES, IDENTIFIERS))
+        assert told(await judged(judging, events)) == told(judge(events, RULES, IDENTIFIERS))
         assert children() == []

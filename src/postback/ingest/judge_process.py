@@ -19,17 +19,10 @@ from postback.ingest.judge import FailedEvent, Verdicts, judge
 from postback.ingest.rejection import Rejection
 from postback.ingest.rows import AcceptedEvents, PackedEvents
 
-__all__ = ["LENGTH", "Batch", "PackedVerdicts", "main", "pack", "unpack"]
+__all__ = ["LENGTH", "PackedVerdicts", "main", "pack", "unpack"]
 
 LENGTH = struct.Struct("!Q")
 """What precedes each message: its length in bytes."""
-
-
-class Batch(msgspec.Struct):
-    """What is to be judged: a JSON array of events, and the rules."""
-
-    events: bytes
-    rules: Rules
 
 
 class PackedFailure(msgspec.Struct, array_like=True):
@@ -74,7 +67,10 @@ def unpack(packed: PackedVerdicts) -> Verdicts:
 
 
 def main() -> None:
-    """Judge until the input ends; its first message is the install's secret."""
+    """Judge until the input ends.
+
+    The first message is the install's secret; then come two for each batch: its rules, and a JSON array of events.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle, which then closes the input
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
@@ -83,11 +79,10 @@ def main() -> None:
     if secret is None:
         return
     identifiers = IdentifierHasher(secret)
-    decode = msgspec.msgpack.Decoder(Batch).decode
-    while (message := _read(batches)) is not None:
-        batch = decode(message)
-        events = msgspec.json.decode(batch.events, type=list[msgspec.Raw])
-        answer = msgspec.msgpack.encode(pack(judge(events, batch.rules, identifiers)))
+    decode_rules = msgspec.msgpack.Decoder(Rules).decode
+    while (rules := _read(batches)) is not None and (array := _read(batches)) is not None:
+        events = msgspec.json.decode(array, type=list[msgspec.Raw])
+        answer = msgspec.msgpack.encode(pack(judge(events, decode_rules(rules), identifiers)))
         verdicts.write(LENGTH.pack(len(answer)) + answer)
         verdicts.flush()
 

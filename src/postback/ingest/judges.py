@@ -17,7 +17,7 @@ import msgspec
 from postback.ingest.checks import Rules
 from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judge import Verdicts, judge
-from postback.ingest.judge_process import LENGTH, Batch, PackedVerdicts, unpack
+from postback.ingest.judge_process import LENGTH, PackedVerdicts, unpack
 
 __all__ = ["Judges"]
 
@@ -53,14 +53,20 @@ class Judges:
             self._idle.put_nowait(None)
         self._at_work: set[asyncio.Task[Verdicts]] = set()
 
-    async def judge(self, events: list[msgspec.Raw], rules: Rules) -> Verdicts:
-        """Judge each event of a batch by itself."""
+    async def judge(self, events: list[msgspec.Raw], array: msgspec.Raw, rules: Rules) -> Verdicts:
+        """Judge each event of a batch by itself.
+
+        Args:
+            events: The bytes of each event.
+            array: The JSON array that they were taken from, which passes through a pipe without another copy.
+            rules: What they are checked against.
+        """
         if len(events) <= _INLINE:
             return judge(events, rules, self._identifiers)
         if not self._processes:
             return await asyncio.to_thread(judge, events, rules, self._identifiers)
         process = await self._idle.get()
-        work = asyncio.create_task(self._judge_in(process, events, rules))
+        work = asyncio.create_task(self._judge_in(process, events, array, rules))
         self._at_work.add(work)
         work.add_done_callback(self._at_work.discard)
         # A caller that goes away must not leave half an exchange in the pipe.
@@ -74,11 +80,14 @@ class Judges:
                 process.stdin.close()  # type: ignore[union-attr] # it was asked for
                 await process.wait()
 
-    async def _judge_in(self, process: Process | None, events: list[msgspec.Raw], rules: Rules) -> Verdicts:
+    async def _judge_in(
+        self, process: Process | None, events: list[msgspec.Raw], array: msgspec.Raw, rules: Rules
+    ) -> Verdicts:
         """Have a process judge, a new one if need be; without one judge here."""
         try:
             process = process or await self._start()
-            await _send(process, msgspec.msgpack.encode(Batch(b"[" + b",".join(events) + b"]", rules)))
+            await _send(process, msgspec.msgpack.encode(rules))
+            await _send(process, memoryview(array))
             return unpack(_decode(await _receive(process)))
         except (OSError, EOFError) as error:
             _log.error("a judging process failed (%s); its batch is judged in the server", type(error).__name__)
@@ -97,7 +106,7 @@ class Judges:
         return process
 
 
-async def _send(process: Process, message: bytes) -> None:
+async def _send(process: Process, message: bytes | memoryview) -> None:
     assert process.stdin is not None  # noqa: S101 - narrows the type: it was asked for
     process.stdin.write(LENGTH.pack(len(message)))
     process.stdin.write(message)

@@ -11,8 +11,6 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from postback.ingest.checks import Rules
 from postback.ingest.judge import FailedEvent, Verdicts
 from postback.ingest.quality import PRIORS, QUALITY_VERSION, batch_quality
@@ -52,7 +50,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     source = await services.sources.resolve_soon(call.principal, request.event_source_id, request.account)
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
-    verdicts = await _judged(services, source, account, events)
+    verdicts = await services.judges.judge(events, request.events, _rules(services, source, account))
     fingerprint = call.arguments.fingerprint({"events": verdicts.fingerprint})
 
     async def store() -> dict[str, Any]:
@@ -66,15 +64,14 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     return await call.once(account.account_id, fingerprint, store)
 
 
-async def _judged(services: Services, source: EventSource, account: Account, events: list[msgspec.Raw]) -> Verdicts:
-    rules = Rules.of(
+def _rules(services: Services, source: EventSource, account: Account) -> Rules:
+    return Rules.of(
         source,
         now=datetime.now(UTC),
         sandbox=account.sandbox,
         max_age_days=services.settings.max_event_age_days,
         require_user_match=services.settings.require_user_match,
     )
-    return await services.judges.judge(events, rules)
 
 
 def _count(services: Services, verdicts: Verdicts) -> None:
