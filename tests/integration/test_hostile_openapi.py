@@ -12,7 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from tests.conftest import Server, StartServer
 
 _OPERATIONS = (
     "POST /v1/get_adcp_capabilities",
@@ -23,6 +23,14 @@ _OPERATIONS = (
     "GET /readyz",
     "GET /metrics",
 )
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer) -> Server:
+    """A server of its own: made-up calls delete its event sources, too."""
+    running = start_server()
+    running.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+    return running
 
 
 @pytest.fixture(scope="module")
