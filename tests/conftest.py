@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from hypothesis import settings
 
 _KEY = "pb_of_the_tests_servers"
 
@@ -49,6 +50,11 @@ class Server:
 
 
 StartServer = Callable[..., Server]
+
+
+# The same examples in every run, so that a build fails for what changed; HYPOTHESIS_PROFILE=default looks further.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")
