@@ -79,7 +79,6 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     metrics = Metrics()
-    identifiers = IdentifierHasher(folder.secret)
     services = Services(
         settings=settings,
         folder=folder,
@@ -92,8 +91,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         catalogue=catalogue,
         media_buys=MediaBuyStore(control),
         idempotency=IdempotencyStore(control),
-        identifiers=identifiers,
-        judges=Judges(folder.secret, identifiers, _judges(settings)),
+        judges=Judges(folder.secret, IdentifierHasher(folder.secret), _judges(settings)),
         stamps=Stamps(events.last_stamp()),
         events=events,
         writer=GroupWriter(events, settings.queue_events, metrics),

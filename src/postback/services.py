@@ -8,7 +8,6 @@ from postback.accounts import AccountStore
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.idempotency import IdempotencyStore
-from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
 from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.products import Catalogue
@@ -39,7 +38,6 @@ class Services:
     catalogue: Catalogue
     media_buys: MediaBuyStore
     idempotency: IdempotencyStore
-    identifiers: IdentifierHasher
     judges: Judges
     stamps: Stamps
     events: EventStore

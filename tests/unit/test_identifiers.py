@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postback.ingest.event import Uid, UserMatch
-from postback.ingest.identifiers import KEY_BYTES, KINDS, IdentifierHasher, Matchable, kinds_of
+from postback.ingest.identifiers import KEY_BYTES, KINDS, IdentifierHasher, Matchable
 from postback.ingest.quality import PRIORS
 from postback.ingest.rejection import Rejection
 
@@ -23,6 +23,11 @@ PRIVATE_ADDRESSES = (
     *("255.255.255.255", "::1", "fe80::1", "fd00::1", "::ffff:192.168.0.1"),
 )
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) Firefox/130.0"
+
+
+def kinds_of(keys: bytes) -> list[str]:
+    """The kinds of identifier behind concatenated match keys, in order."""
+    return [KINDS[keys[start]] for start in range(0, len(keys), KEY_BYTES)]
 
 
 def match(**user_match: Any) -> tuple[Matchable, list[str]]:

@@ -24,7 +24,7 @@ from postback.ingest.quality import PRIORS
 from postback.ingest.rejection import Rejection
 from postback.protocol.enums import UID_TYPES
 
-__all__ = ["KEY_BYTES", "KINDS", "UNMATCHABLE", "IdentifierHasher", "Matchable", "kinds_of"]
+__all__ = ["KEY_BYTES", "KINDS", "UNMATCHABLE", "IdentifierHasher", "Matchable"]
 
 KEY_BYTES = 16
 
@@ -90,11 +90,6 @@ class Matchable(msgspec.Struct, gc=False, frozen=True):
 
 UNMATCHABLE = Matchable(b"", 0.0)
 """An event without user_match."""
-
-
-def kinds_of(keys: bytes) -> list[str]:
-    """The kinds of identifier behind concatenated match keys, in order."""
-    return [KINDS[keys[start]] for start in range(0, len(keys), KEY_BYTES)]
 
 
 class IdentifierHasher:

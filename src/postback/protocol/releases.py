@@ -6,13 +6,12 @@ import re
 
 from postback.errors import InvalidRequest, UnsupportedVersion
 
-__all__ = ["LATEST", "RELEASES", "Release", "negotiate"]
+__all__ = ["RELEASES", "Release", "negotiate"]
 
 Release = str
 """A release as ``"3.1"``. None stands for the seed's dialect: a request that pins nothing."""
 
 RELEASES: tuple[Release, ...] = ("3.0", "3.1", "3.2")
-LATEST = RELEASES[-1]
 
 _PIN = re.compile(r"(0|[1-9]\d{0,3})\.(0|[1-9]\d{0,3})(-[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)?\Z")
 
