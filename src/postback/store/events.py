@@ -231,6 +231,12 @@ def _failures_reported() -> Iterator[None]:
 
 @cache
 def _sql(name: str) -> str:
+    return _statement(name)
+
+
+@cache
+def _statement(name: str) -> str:
+    """The statement in ``sql/NAME.sql``."""
     return (_SQL / f"{name}.sql").read_text()
 
 
