@@ -16,6 +16,7 @@ from postback.errors import BodyTooLarge, InvalidRequest
 from postback.ingest.decode import canonical_json, diagnose, spell_out_half_pairs
 from postback.ingest.event import NO_JSON
 from postback.ingest.rejection import Rejection
+from postback.shapes import departure
 
 __all__ = ["Arguments"]
 
@@ -197,11 +198,8 @@ def _without(events: msgspec.Raw, body: bytes) -> bytes:
 def _refuse_duplicates(body: bytes) -> None:
     """Refuse a body whose top-level object gives a name twice: one of the two is lost on the way into a dict."""
 
-    def check(pairs: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
-        return pairs
-
     try:
-        pairs = json.loads(body, object_pairs_hook=check)
+        pairs = json.loads(body, object_pairs_hook=list)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body holds a number that JSON can't carry, or nests too deep.") from None
     twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
@@ -222,11 +220,10 @@ def _refuse_ambiguous(name: str, text: bytes) -> None:
 
 def _invalid(problem: str, name: str) -> InvalidRequest:
     """msgspec's sentence about one member, which holds no value, in our words."""
-    sentence, _, path = problem.partition(" - at `$")
-    field = name + path.rstrip("`")
-    if sentence.startswith("Object missing required field"):
-        return InvalidRequest(f"{field}.{sentence.split('`')[1]} is required.", field=field)
-    if sentence.startswith("Invalid enum value"):  # which it quotes
+    path, sentence = departure(problem)
+    field = f"{name}{path}"
+    if sentence == "is required":
+        return InvalidRequest(f"{field} is required.", field=field.rpartition(".")[0])
+    if sentence.startswith("invalid enum value"):  # which it quotes
         return InvalidRequest(f"{field} is not one of the values that AdCP lists.", field=field)
-    sentence = sentence[0].lower() + sentence[1:].replace("`", "").replace(" | null", "")
     return InvalidRequest(f"{field} is wrong: {sentence}.", field=field)

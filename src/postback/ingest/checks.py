@@ -18,6 +18,7 @@ from postback.ingest.rejection import Rejection
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES
 from postback.sources.model import EventSource
+from postback.times import rfc3339
 
 __all__ = ["CHECKS", "Rules"]
 
@@ -108,14 +109,14 @@ def check_event_time(decoded: Decoded, rules: Rules) -> None:
     if event_time < rules.oldest:
         raise Rejection(
             "INVALID_EVENT_TIME",
-            f"event_time is older than {rules.max_age_days} days; the oldest taken now is {_rfc3339(rules.oldest)}. "
+            f"event_time is older than {rules.max_age_days} days; the oldest taken now is {rfc3339(rules.oldest)}. "
             "Ask the seller to raise the event source's bound if older events should count.",
             "event_time",
         )
     if event_time > rules.newest:
         raise Rejection(
             "INVALID_EVENT_TIME",
-            f"event_time is in the future; the newest taken now is {_rfc3339(rules.newest)}, 10 minutes ahead. "
+            f"event_time is in the future; the newest taken now is {rfc3339(rules.newest)}, 10 minutes ahead. "
             "Check the sender's clock and UTC offset.",
             "event_time",
         )
@@ -225,7 +226,3 @@ def _check_currency(currency: str, accepted: tuple[str, ...] | None) -> None:
             f"This event source takes values in {', '.join(accepted)} only, not {currency}.",
             "custom_data.currency",
         )
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

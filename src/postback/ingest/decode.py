@@ -18,6 +18,7 @@ import numpy as np
 from postback.ingest.clear_text import looks_personal
 from postback.ingest.event import NO_JSON, CustomData, Event, StrictCustomData, UserMatch
 from postback.ingest.rejection import Rejection
+from postback.shapes import departure
 
 __all__ = [
     "MAX_DEPTH",
@@ -58,10 +59,11 @@ class Decoded(msgspec.Struct, gc=False):
     """One decoded event.
 
     Attributes:
-        event: Its members; ``event.custom_data`` is canonical JSON, or empty. custom_data: The members of custom_data
-            that the schemas know. extra: The members that they don't know, with ``ext`` and ``surface``, as a JSON
-            object; None when there are none. notes: Codes of warnings. canonical: The whole event in a form that
-            doesn't depend on how the caller wrote it down; for idempotency only.
+        event: Its members; ``event.custom_data`` is canonical JSON, or empty.
+        custom_data: The members of custom_data that the schemas know.
+        extra: The members that they don't know, with ``ext`` and ``surface``, as a JSON object; None without any.
+        notes: Codes of warnings.
+        canonical: The whole event in a form that doesn't depend on how the caller wrote it down; for idempotency only.
     """
 
     event: Event
@@ -230,17 +232,13 @@ _CLEARER = {
 
 def _refuse(problem: str, at: str) -> NoReturn:
     """Turn msgspec's sentence, which holds no value, into a rejection with a path."""
-    sentence, _, path = problem.partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    if sentence.startswith("Object missing required field"):
-        path = ".".join(part for part in (path, sentence.split("`")[1]) if part)
-        sentence = "is required"
-    field = ".".join(part for part in (at, path) if part)
+    path, sentence = departure(problem)
+    field = f"{at}{path}".lstrip(".")
     reason, clearer = _CLEARER.get(field, ("INVALID_REQUEST", ""))
     if sentence == "is required":
         reason = "INVALID_REQUEST"
     else:
-        sentence = clearer or sentence[0].lower() + sentence[1:].replace("`", "").replace(" | null", "")
+        sentence = clearer or sentence
     raise Rejection(reason, f"{field} {'' if sentence.startswith(('is', 'must')) else 'is wrong: '}{sentence}.", field)
 
 

@@ -6,13 +6,13 @@ and the media buy's stands in ``media_buy_status``. A caller that pins no releas
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from postback.media_buys.buys import MediaBuy, Package
 from postback.protocol.releases import Release
+from postback.times import rfc3339
 
 __all__ = ["created_answer", "described_buy"]
 
@@ -31,9 +31,9 @@ def described_buy(buy: MediaBuy) -> dict[str, Any]:
     """An entry of media-buy/get-media-buys-response.json."""
     shown = _common(buy) | {
         "status": buy.status,
-        "start_time": _rfc3339(buy.start_at),
-        "end_time": _rfc3339(buy.end_at),
-        "created_at": _rfc3339(buy.created_at),
+        "start_time": rfc3339(buy.start_at),
+        "end_time": rfc3339(buy.end_at),
+        "created_at": rfc3339(buy.created_at),
     }
     if buy.context is not None:
         shown["context"] = buy.context
@@ -46,7 +46,7 @@ def _common(buy: MediaBuy) -> dict[str, Any]:
         **({"name": buy.name} if buy.name else {}),
         "currency": buy.currency,
         "total_budget": buy.total_budget,
-        "confirmed_at": _rfc3339(buy.created_at),
+        "confirmed_at": rfc3339(buy.created_at),
         "revision": buy.revision,
         "valid_actions": [],
         "packages": [_package(package) for package in buy.packages],
@@ -58,8 +58,8 @@ def _package(package: Package) -> dict[str, Any]:
         "bid_price": package.bid_price,
         "impressions": package.impressions,
         "pacing": package.pacing,
-        "start_time": package.start_at and _rfc3339(package.start_at),
-        "end_time": package.end_at and _rfc3339(package.end_at),
+        "start_time": package.start_at and rfc3339(package.start_at),
+        "end_time": package.end_at and rfc3339(package.end_at),
         "optimization_goals": [msgspec.to_builtins(goal) for goal in package.goals] or None,
         "context": package.context,
     }
@@ -71,7 +71,3 @@ def _package(package: Package) -> dict[str, Any]:
         "paused": package.paused,
         **{name: value for name, value in optional.items() if value is not None},
     }
-
-
-def _rfc3339(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -14,6 +14,7 @@ from msgspec import Meta
 from postback.hostnames import normal_hostname
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, SURFACE_CATEGORIES
+from postback.shapes import departure
 
 __all__ = ["MAX_PROBLEMS", "DeclaredSource", "Problem", "normalised", "problems", "structure_problem"]
 
@@ -94,15 +95,12 @@ def normalised(declared: Declared) -> Declared:
 
 def structure_problem(error: msgspec.ValidationError, within: str = "") -> Problem:
     """What msgspec found wrong with a declaration's types and bounds, in our words."""
-    sentence, _, path = str(error).partition(" - at `$")
-    path = within + path.rstrip("`")
-    if missing := re.fullmatch(r"Object missing required field `(\w+)`", sentence):
-        path, wrong = f"{path}.{missing[1]}", "is required"
-    elif unknown := re.fullmatch(r"Object contains unknown field `(.*)`", sentence):
+    path, wrong = departure(str(error))
+    if unknown := re.fullmatch(r"object contains unknown field (.*)", wrong):
         path, wrong = f"{path}.{unknown[1]}", "is not known here"
-    else:
-        wrong = f"is wrong: {sentence[0].lower()}{sentence[1:]}".replace(" | null", "").replace("`", "")
-    field = path.lstrip(".")
+    elif wrong != "is required":
+        wrong = f"is wrong: {wrong}"
+    field = f"{within}{path}".lstrip(".")
     return Problem(field, f"{field or 'The entry'} {wrong}.", f"Correct {field or 'the entry'}.")
 
 

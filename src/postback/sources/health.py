@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
+from postback.times import rfc3339
+
 if TYPE_CHECKING:
     from postback.store.events import SourceActivity
 
@@ -28,11 +30,11 @@ def assess(activity: SourceActivity | None, now: datetime) -> dict[str, Any]:
     health: dict[str, Any] = {
         "status": _status(activity),
         "events_received_24h": received,
-        "evaluated_at": _rfc3339(now),
+        "evaluated_at": rfc3339(now),
         "issues": [{"severity": severity, "message": message} for severity, message in _issues(activity)],
     }
     if activity and activity.last_event_at:
-        health["last_event_at"] = _rfc3339(activity.last_event_at)
+        health["last_event_at"] = rfc3339(activity.last_event_at)
     if activity and activity.mean_quality_24h is not None:
         score = round(activity.mean_quality_24h, 3)
         health["detail"] = {"score": score, "max_score": 1, "label": "Match quality (mq1)"}
@@ -74,7 +76,3 @@ def _issues(activity: SourceActivity | None) -> Iterator[tuple[Literal["error", 
 
 def _rejected_share(activity: SourceActivity) -> float:
     return activity.rejected_24h / max(activity.events_received_24h, 1)
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
