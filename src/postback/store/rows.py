@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 __all__ = ["COLUMNS", "Column", "Rows", "Table", "arrow_stream", "plain_array"]
 
-Table = Literal["event", "test_event", "rejected_event"]
+Table = Literal["event", "test_event", "rejected_event", "exposure", "delivery_total"]
 
 _KEY_BYTES = 16
 
@@ -20,6 +20,8 @@ _JSON = pa.binary()
 _TIME = pa.timestamp("us", tz="UTC")
 _TEXTS = pa.list_(pa.string())
 _MATCH_KEYS = pa.list_(pa.binary(_KEY_BYTES))
+_SECONDS = pa.timestamp("s", tz="UTC")
+_MONEY = pa.decimal128(38, 9)
 
 _IDENTITY = {"account_id": _TEXT, "event_source_id": _TEXT, "event_type": _TEXT, "event_id": _TEXT}
 _EVENT = _IDENTITY | {
@@ -40,9 +42,34 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
     "test_event": _EVENT | {"test_event_code": _TEXT},
     "rejected_event": _IDENTITY
     | {"received_at": _TIME, "test_event_code": _TEXT, "reason": _TEXT, "field": _TEXT, "message": _TEXT},
+    "exposure": {
+        "account_id": _TEXT,
+        "exposure_id": _TEXT,
+        "kind": _TEXT,
+        "occurred_at": _TIME,
+        "received_at": _TIME,
+        "media_buy_id": _TEXT,
+        "package_id": _TEXT,
+        "creative_id": _TEXT,
+        "match_keys": _MATCH_KEYS,
+        "cost": _MONEY,
+        "currency": _TEXT,
+    },
+    "delivery_total": {
+        "account_id": _TEXT,
+        "media_buy_id": _TEXT,
+        "package_id": _TEXT,
+        "hour": _SECONDS,
+        "creative_id": _TEXT,
+        "received_at": _TIME,
+        "impressions": pa.uint64(),
+        "clicks": pa.uint64(),
+        "spend": _MONEY,
+        "currency": _TEXT,
+    },
 }
-"""The columns that each table takes. In Python a time is an int (µs since the epoch), JSON is bytes, and match keys are
-the bytes of a row's 16-byte keys, one after the other."""
+"""The columns that each table takes. In Python a time is an int (µs since the epoch; an hour, seconds), money is a
+Decimal or None, JSON is bytes, and match keys are the bytes of a row's 16-byte keys, one after the other."""
 
 
 _PLAIN = {_TIME: pa.int64(), _MATCH_KEYS: pa.binary()}
@@ -61,7 +88,7 @@ class Rows:
     columns: Mapping[str, Column]
 
     def __len__(self) -> int:
-        return len(self.columns["event_id"])
+        return len(self.columns["account_id"])
 
 
 def arrow_stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buffer]:
