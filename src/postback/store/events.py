@@ -177,9 +177,9 @@ class EventStore:
             "event_id": event_id,
         }
         return StoredVerdicts(
-            event=next(map(_event, self._query("accepted", **key)), None),
-            tests=tuple(map(_event, self._query("accepted_tests", **key))),
-            rejections=tuple(StoredRejection(*row) for row in self._query("rejected", **key)),
+            event=next(map(_event, self.query("accepted", **key)), None),
+            tests=tuple(map(_event, self.query("accepted_tests", **key))),
+            rejections=tuple(StoredRejection(*row) for row in self.query("rejected", **key)),
         )
 
     def activity(self, account_id: str) -> dict[str, SourceActivity]:
@@ -195,19 +195,24 @@ class EventStore:
                 last_event_at=last_at,
                 mean_quality_24h=quality / accepted if accepted else None,
             )
-            for event_source_id, accepted, rejected, quality, last_at in self._query("activity", account_id=account_id)
+            for event_source_id, accepted, rejected, quality, last_at in self.query("activity", account_id=account_id)
         }
 
     def last_stamp(self) -> int:
         """The newest received_at of any live event, in µs since the epoch; 0 when there is none."""
-        return int(self._query("last_stamp")[0][0])
+        return int(self.query("last_stamp")[0][0])
 
     def count(self, table: Table) -> int:
         """Rows of a table, copies collapsed."""
         with _failures_reported(), self._reader() as client:
             return int(client.query(f"SELECT count() FROM {table} FINAL").result_rows[0][0])  # noqa: S608 a literal type
 
-    def _query(self, name: str, **parameters: str) -> Sequence[Sequence[Any]]:
+    def query(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows that the statement in ``sql/NAME.sql`` selects.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
         with _failures_reported(), self._reader() as client:
             return client.query(_sql(name), parameters=parameters).result_rows
 
@@ -231,11 +236,6 @@ def _failures_reported() -> Iterator[None]:
 
 @cache
 def _sql(name: str) -> str:
-    return _statement(name)
-
-
-@cache
-def _statement(name: str) -> str:
     """The statement in ``sql/NAME.sql``."""
     return (_SQL / f"{name}.sql").read_text()
 
