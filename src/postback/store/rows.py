@@ -68,8 +68,8 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
         "currency": _TEXT,
     },
 }
-"""The columns that each table takes. In Python a time is an int (µs since the epoch; for an hour, seconds), money a Decimal or
-None, JSON is bytes, and match keys are the bytes of a row's 16-byte keys, one after the other."""
+"""The columns that each table takes. In Python a time is an int (µs since the epoch; for an hour, seconds), money a
+Decimal or None, JSON is bytes, and match keys are the bytes of a row's 16-byte keys, one after the other."""
 
 
 _PLAIN = {_TIME: pa.int64(), _MATCH_KEYS: pa.binary()}
