@@ -19,6 +19,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.errors import InternalError, StartupError, StoreUnavailable
+from postback.store.derived import DerivedStore
 from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
 
 __all__ = ["EventStore", "SourceActivity", "StoredEvent", "StoredRejection", "StoredVerdicts"]
@@ -102,12 +103,16 @@ class SourceActivity:
 class EventStore:
     """The tables of events. Synchronous and thread-safe: callers on an event loop use threads.
 
-    One client writes and a few read, for a client does one thing at a time.
+    One client writes, one derives and a few read, for a client does one thing at a time.
+
+    Attributes:
+        derived: The tables that attribution derives from these.
     """
 
-    def __init__(self, writer: Client, readers: Sequence[Client]) -> None:
+    def __init__(self, writer: Client, deriver: Client, readers: Sequence[Client]) -> None:
+        self.derived = DerivedStore(deriver)
+        self._clients = (writer, deriver, *readers)
         self._writer = writer
-        self._readers = readers
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         for reader in readers:
             self._idle.put(reader)
@@ -125,18 +130,18 @@ class EventStore:
         """
         try:
             clients = [
-                clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS, tz_mode="aware") for _ in range(1 + _READERS)
+                clickhouse_connect.get_client(dsn=dsn, settings=_SETTINGS, tz_mode="aware") for _ in range(2 + _READERS)
             ]
             for file in sorted((_SQL / "schema").iterdir(), key=lambda file: file.name):
                 clients[0].command(file.read_text())
         except (ClickHouseError, OSError) as error:
             raise StartupError(f"The event store {dsn} can't be opened: {_name(error)}. Check its folder.") from error
         tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
-        return cls(clients[0], clients[1:])
+        return cls(clients[0], clients[1], clients[2:])
 
     def close(self) -> None:
         """Close every client; the engine stops with the last one."""
-        for client in (self._writer, *self._readers):
+        for client in self._clients:
             client.close()
         tempfile.tempdir = None
 

@@ -17,7 +17,16 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["METADATA", "account", "api_key", "api_key_account", "event_source", "idempotency", "media_buy"]
+__all__ = [
+    "METADATA",
+    "account",
+    "api_key",
+    "api_key_account",
+    "attribution_state",
+    "event_source",
+    "idempotency",
+    "media_buy",
+]
 
 METADATA = MetaData()
 
@@ -41,6 +50,7 @@ api_key = Table(
     Column("name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("scope", Text, nullable=False, server_default="buyer"),
 )
 
 api_key_account = Table(
@@ -96,4 +106,11 @@ media_buy = Table(
     Column("document", JSON, nullable=False),
     Index("media_buy_newest", "account_id", "created_at"),
     Index("media_buy_change", "account_id", "change"),
+)
+
+attribution_state = Table(
+    "attribution_state",
+    METADATA,
+    Column("account_id", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
 )

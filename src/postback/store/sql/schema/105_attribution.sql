@@ -27,4 +27,4 @@ CREATE TABLE IF NOT EXISTS attribution
 ENGINE = ReplacingMergeTree(run_id)
 PRIMARY KEY (account_id, event_hash)
 ORDER BY (account_id, event_hash, event_type, event_id, event_source_id)
-SETTINGS index_granularity = 1024, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
+SETTINGS index_granularity = 512, fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1

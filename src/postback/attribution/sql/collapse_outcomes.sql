@@ -1,0 +1,2 @@
+-- Lets only the newest outcome of each event remain.
+OPTIMIZE TABLE attribution FINAL

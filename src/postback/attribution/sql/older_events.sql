@@ -1,0 +1,10 @@
+-- The stored events of one source and type within a span of ids, as far as they arrived by a moment: of copies the first.
+INSERT INTO run_new
+SELECT event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys, kind, amounts, currency
+FROM named_event
+WHERE account_id = {account_id:String} AND event_source_id = {event_source_id:String} AND event_type = {event_type:String}
+    AND event_id > {after:String} AND ({end:String} = '' OR event_id <= {end:String})
+    AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
+    AND kind > 0
+ORDER BY received_at
+LIMIT 1 BY event_source_id, event_type, event_id

@@ -1,0 +1,15 @@
+-- Of the run at work: events that are new to it.
+CREATE TABLE IF NOT EXISTS run_new
+(
+    event_source_id LowCardinality(String),
+    event_type LowCardinality(String),
+    event_id String,
+    received_at DateTime64(6, 'UTC'),
+    event_time DateTime64(6, 'UTC'),
+    action_source LowCardinality(String),
+    match_keys Array(FixedString(16)),
+    kind UInt32,
+    amounts Array(Nullable(Decimal(38, 9))),
+    currency String
+)
+ENGINE = Memory
