@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from postback.accounts import AccountStore
+from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.errors import StoreUnavailable
@@ -40,6 +41,7 @@ __all__ = ["build_app"]
 FIRST_ACCOUNT = "default"
 
 _PURGE_SECONDS = 3600
+_ATTRIBUTION_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -79,6 +81,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     metrics = Metrics()
+    media_buys = MediaBuyStore(control)
     services = Services(
         settings=settings,
         folder=folder,
@@ -89,12 +92,13 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         keys=keys,
         sources=sources,
         catalogue=catalogue,
-        media_buys=MediaBuyStore(control),
+        media_buys=media_buys,
         idempotency=IdempotencyStore(control),
         judges=Judges(folder.secret, IdentifierHasher(folder.secret), _judges(settings)),
         stamps=Stamps(events.last_stamp()),
         events=events,
         writer=GroupWriter(events, settings.queue_events, metrics),
+        attribution=Attribution(events, control, media_buys),
     )
     return services, new_key
 
@@ -110,7 +114,7 @@ def _first_key(settings: Settings, keys: KeyStore) -> str | None:
         return None
     if keys.list():
         return None
-    return keys.create([FIRST_ACCOUNT], "first start")[1]
+    return keys.create([FIRST_ACCOUNT], "first start", "both")[1]
 
 
 @asynccontextmanager
@@ -120,6 +124,8 @@ async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]
     gc.set_threshold(10_000, 50, 50)
     services.writer.start()
     purging = asyncio.create_task(_purge_hourly(services))
+    stopping = asyncio.Event()
+    attributing = asyncio.create_task(_attribute(services, stopping))
     try:
         async with mcp.run():
             yield
@@ -127,6 +133,9 @@ async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]
         purging.cancel()
         with suppress(asyncio.CancelledError):
             await purging
+        services.attribution.stop()
+        stopping.set()
+        await attributing
         await services.judges.stop()
         await services.writer.stop()
         services.events.close()
@@ -141,3 +150,16 @@ async def _purge_hourly(services: Services) -> None:
         except StoreUnavailable:
             _log.warning("expired idempotency records could not be purged; trying again in an hour")
         await asyncio.sleep(_PURGE_SECONDS)
+
+
+async def _attribute(services: Services, stopping: asyncio.Event) -> None:
+    """Attribute what has arrived, about once a second."""
+    while not stopping.is_set():
+        try:
+            await asyncio.to_thread(services.attribution.catch_up)
+        except StoreUnavailable:
+            _log.warning("attribution could not go on; trying again")
+        except Exception:
+            _log.exception("attribution failed; trying again")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _ATTRIBUTION_SECONDS)

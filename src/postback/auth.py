@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 
 from postback.accounts import account_from
 from postback.errors import StartupError
-from postback.principal import Principal
+from postback.principal import SCOPES, Principal
 from postback.store.control import ControlStore
 from postback.store.tables import account, api_key, api_key_account
 
@@ -32,6 +32,7 @@ class ApiKey:
         key_id: Public identifier.
         name: For people.
         account_ids: The accounts it acts for, ordered.
+        scope: What it may be used for, one of SCOPES.
         created_at: Seconds since the epoch.
         revoked_at: Seconds since the epoch, or None while it is valid.
     """
@@ -39,6 +40,7 @@ class ApiKey:
     key_id: str
     name: str
     account_ids: tuple[str, ...]
+    scope: str
     created_at: int
     revoked_at: int | None
 
@@ -70,8 +72,8 @@ class KeyStore:
         with self._lock:
             return self._principals.get(_digest(key))
 
-    def create(self, account_ids: Sequence[str], name: str) -> tuple[str, str]:
-        """Make a key for these accounts.
+    def create(self, account_ids: Sequence[str], name: str, scope: str = "buyer") -> tuple[str, str]:
+        """Make a key for these accounts, and for one of SCOPES.
 
         Returns:
             The key_id, and the key: shown once, never again.
@@ -81,13 +83,13 @@ class KeyStore:
         """
         key = f"pb_{secrets.token_urlsafe(32)}"
         with self._control.begin() as connection:
-            key_id = _insert(connection, key, name)
+            key_id = _insert(connection, key, name, scope)
             _grant(connection, key_id, account_ids)
         self._forget(key)
         return key_id, key
 
     def adopt(self, key: str, account_ids: Sequence[str]) -> str:
-        """Make a key of the operator's choice valid for these accounts; the second time nothing changes.
+        """Make a key of the operator's choice valid for these accounts and everything; the second time nothing changes.
 
         Returns:
             The key_id.
@@ -99,7 +101,7 @@ class KeyStore:
             known = connection.execute(select(api_key).where(api_key.c.digest == _digest(key))).one_or_none()
             if known and known.revoked_at is not None:
                 raise StartupError(f"The bootstrap key was revoked (as {known.key_id}). Set another one.")
-            key_id: str = known.key_id if known else _insert(connection, key, "bootstrap")
+            key_id: str = known.key_id if known else _insert(connection, key, "bootstrap", "both")
             _grant(connection, key_id, account_ids)
         self._forget(key)
         return key_id
@@ -111,7 +113,10 @@ class KeyStore:
             for link in connection.execute(select(api_key_account).order_by(api_key_account.c.account_id)):
                 granted.setdefault(link.key_id, []).append(link.account_id)
             keys = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.key_id)).all()
-        return [ApiKey(k.key_id, k.name, tuple(granted.get(k.key_id, ())), k.created_at, k.revoked_at) for k in keys]
+        return [
+            ApiKey(k.key_id, k.name, tuple(granted.get(k.key_id, ())), k.scope, k.created_at, k.revoked_at)
+            for k in keys
+        ]
 
     def revoke(self, key_id: str) -> None:
         """End a key for good; revoking it again changes nothing.
@@ -131,7 +136,7 @@ class KeyStore:
 
     def _find(self, digest: bytes) -> Principal | None:
         granted = (
-            select(api_key.c.key_id, account)
+            select(api_key.c.key_id, api_key.c.scope, account)
             .join(api_key_account, api_key_account.c.key_id == api_key.c.key_id)
             .join(account, account.c.account_id == api_key_account.c.account_id)
             .where(api_key.c.digest == digest, api_key.c.revoked_at.is_(None))
@@ -139,7 +144,9 @@ class KeyStore:
         )
         with self._control.connect() as connection:
             rows = connection.execute(granted).all()
-        return Principal(rows[0].key_id, tuple(account_from(row) for row in rows)) if rows else None
+        if not rows:
+            return None
+        return Principal(rows[0].key_id, tuple(account_from(row) for row in rows), SCOPES[rows[0].scope])
 
     def _forget(self, key: str) -> None:
         with self._lock:
@@ -150,9 +157,15 @@ def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _insert(connection: Connection, key: str, name: str) -> str:
+def _insert(connection: Connection, key: str, name: str, scope: str) -> str:
     key_id = f"key_{secrets.token_hex(6)}"
-    row = {"key_id": key_id, "digest": _digest(key), "name": name, "created_at": int(time.time())}
+    row = {
+        "key_id": key_id,
+        "digest": _digest(key),
+        "name": name,
+        "created_at": int(time.time()),
+        "scope": scope,
+    }
     connection.execute(api_key.insert().values(row))
     return key_id
 

@@ -59,6 +59,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",
+    "PermissionDenied",
     "PostbackError",
     "ProductNotFound",
     "RateLimitExceeded",
@@ -232,6 +233,12 @@ class AuthInvalid(AuthError):
     reason = "AUTH_INVALID"
     recovery = "terminal"
     default_suggestion = "Ask the seller for a valid API key."
+
+
+class PermissionDenied(AuthError):
+    reason = "PERMISSION_DENIED"
+    status = 403
+    default_suggestion = "Use a key of the right scope; the seller makes one with 'postback keys create --scope'."
 
 
 class TransientError(PostbackError):

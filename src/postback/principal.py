@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
-__all__ = ["Account", "Principal"]
+__all__ = ["BUYER", "SCOPES", "Account", "Principal", "Scope"]
+
+Scope: TypeAlias = Literal["buyer", "seller"]
+
+BUYER: frozenset[Scope] = frozenset({"buyer"})
+
+SCOPES: dict[str, frozenset[Scope]] = {
+    "buyer": BUYER,
+    "seller": frozenset({"seller"}),
+    "both": frozenset({"buyer", "seller"}),
+}
+"""What a key may be made for → what it may then be used for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +45,12 @@ class Principal:
     Attributes:
         key_id: The key's public identifier; safe in logs.
         accounts: The accounts that the key acts for, ordered by account_id. Never empty.
+        scopes: Whether it reports conversions, as buyers do, or exposures and delivery, as sellers do.
     """
 
     key_id: str
     accounts: tuple[Account, ...]
+    scopes: frozenset[Scope] = BUYER
 
     def account(self, account_id: str) -> Account:
         """One of the principal's accounts; one that isn't is a defect of the calling code."""

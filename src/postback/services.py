@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from postback.accounts import AccountStore
+from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.idempotency import IdempotencyStore
@@ -42,3 +43,4 @@ class Services:
     stamps: Stamps
     events: EventStore
     writer: GroupWriter
+    attribution: Attribution

@@ -16,20 +16,21 @@ import msgspec
 from postback.arguments import Arguments
 from postback.capabilities import get_adcp_capabilities
 from postback.envelope import failure, success
-from postback.errors import IdempotencyConflict, InvalidRequest, PostbackError, UnsupportedTask
+from postback.errors import IdempotencyConflict, InvalidRequest, PermissionDenied, PostbackError, UnsupportedTask
 from postback.idempotency import Scope
 from postback.ingest.log_event import log_event
 from postback.media_buys.create import create_media_buy
 from postback.media_buys.discovery import get_products
 from postback.media_buys.listing import get_media_buys
-from postback.principal import Principal
+from postback.principal import SCOPES, Principal
+from postback.principal import Scope as KeyScope
 from postback.protocol.releases import Release, negotiate
 from postback.sources.sync import sync_event_sources
 
 if TYPE_CHECKING:
     from postback.services import Services
 
-__all__ = ["TASKS", "Answer", "Call", "TaskCall", "Transport", "run"]
+__all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "run"]
 
 Transport = Literal["rest", "mcp"]
 Work = Callable[[], Awaitable[dict[str, Any]]]
@@ -116,23 +117,28 @@ class _Task:
     Attributes:
         function: Does the work; returns the answer's payload.
         mutating: Whether it changes state.
+        scope: Which keys may call it, one of SCOPES; ``both``: any.
         blank: What the schema of its answer requires even of a failure.
     """
 
     function: Callable[[TaskCall], Awaitable[dict[str, Any]]]
     mutating: bool
+    scope: str = "both"
     blank: Mapping[str, Any] = field(default_factory=dict)
 
 
 TASKS: dict[str, _Task] = {
     "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
-    "sync_event_sources": _Task(sync_event_sources, mutating=True),
-    "log_event": _Task(log_event, mutating=True),
+    "sync_event_sources": _Task(sync_event_sources, mutating=True, scope="buyer"),
+    "log_event": _Task(log_event, mutating=True, scope="buyer"),
     "get_products": _Task(get_products, mutating=False, blank={"products": [], "cache_scope": "public"}),
     "create_media_buy": _Task(create_media_buy, mutating=True),
     "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
 }
-"""Every task that is offered."""
+"""Every AdCP task that is offered."""
+
+SELLER_TASKS: dict[str, _Task] = {}
+"""What sellers report, over REST only; not AdCP's."""
 
 
 async def run(services: Services, call: Call) -> Answer:
@@ -146,9 +152,10 @@ async def run(services: Services, call: Call) -> Answer:
         finally:  # echoed even when no release fits the pin
             context = arguments.context()
         services.limits.hit_request(call.principal.key_id)
-        task = _task(call.task)
+        task = _task(call)
+        _check_scope(task, call.principal.scopes)
         key = arguments.idempotency_key()
-        if task.mutating and release is not None and key is None:
+        if task.mutating and release is not None and key is None and call.task in TASKS:
             raise InvalidRequest(
                 f"idempotency_key is required from AdCP 3.0 on, and {call.task} changes state.",
                 field="idempotency_key",
@@ -163,10 +170,13 @@ async def run(services: Services, call: Call) -> Answer:
         return Answer({**failure(error, release, call.request_id, context), **blank}, error)
 
 
-def _task(name: str) -> _Task:
-    try:
-        return TASKS[name]
-    except KeyError:
-        raise UnsupportedTask(
-            "This server does not offer that task.", details={"supported_tasks": sorted(TASKS)}
-        ) from None
+def _task(call: Call) -> _Task:
+    task = TASKS.get(call.task) or (SELLER_TASKS.get(call.task) if call.transport == "rest" else None)
+    if task is None:
+        raise UnsupportedTask("This server does not offer that task.", details={"supported_tasks": sorted(TASKS)})
+    return task
+
+
+def _check_scope(task: _Task, scopes: frozenset[KeyScope]) -> None:
+    if not SCOPES[task.scope] & scopes:
+        raise PermissionDenied(f"Your API key is not for {task.scope}s, and this call is.")

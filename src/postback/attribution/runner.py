@@ -164,11 +164,11 @@ class Attribution:
         if state.change != change:
             state = self._apply_goals(account_id, state, change, newest_event)
         while state.exposures_through < newest_exposure and not self._stopping:
-            state = self._count_exposures(account_id, state)
+            state = self._count_exposures(account_id, state, newest_exposure)
         if not state.kinds:
             return
         while not (self._stopping or (state.caught_up and state.events_through >= newest_event)):
-            state = self._attribute(account_id, state)
+            state = self._attribute(account_id, state, newest_event)
 
     def _keep(self, account_id: str, state: AccountState) -> AccountState:
         self._states.save(account_id, state)
@@ -208,21 +208,24 @@ class Attribution:
         self._derived.run("sum_frozen", account_id=account_id, run_id=run)
         return self._keep(account_id, AccountState(run_id=run))
 
-    def _count_exposures(self, account_id: str, state: AccountState) -> AccountState:
+    def _count_exposures(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Count the next span of exposures and make them findable."""
         run = self._begin(account_id, state)
         span = {"account_id": account_id, "after": state.exposures_through}
-        through = self._derived.value("exposures_through", **span, most=self._limits.exposures)
+        # The newest of all may have been a copy, which a merge has dropped.
+        through = self._derived.value("exposures_through", **span, most=self._limits.exposures) or newest
         self._derived.run("new_exposures", **span, through=through)
         self._derived.run("known_exposures", **span)
         self._derived.run("key_exposures", account_id=account_id)
         following = replace(state, run_id=run, exposures_through=through)
         return self._finish(account_id, state, following, _EXPOSURES)
 
-    def _attribute(self, account_id: str, state: AccountState) -> AccountState:
+    def _attribute(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Attribute the next span of events: older ones that goals have come to name, or those that are new."""
         run = self._begin(account_id, state)
-        following = self._stage_older(account_id, state) if state.backfill else self._stage_new(account_id, state)
+        following = (
+            self._stage_older(account_id, state) if state.backfill else self._stage_new(account_id, state, newest)
+        )
         if following is None:
             return self._keep(account_id, self._all_again(account_id, state))
         self._derived.run("prior", account_id=account_id)
@@ -244,7 +247,7 @@ class Attribution:
         left = (replace(older, after=end), *rest) if end else tuple(rest)
         return replace(state, backfill=left)
 
-    def _stage_new(self, account_id: str, state: AccountState) -> AccountState | None:
+    def _stage_new(self, account_id: str, state: AccountState, newest: int) -> AccountState | None:
         """Stage what is new, and what it restates; None when that is too much to do one by one."""
         span = {"account_id": account_id, "after": state.events_through}
         through = self._derived.value("events_through", **span, most=self._limits.events)
@@ -269,8 +272,7 @@ class Attribution:
             return None
         if through:
             self._derived.run("new_events", **span, through=through)
-            following = replace(following, events_through=through)
-        return following
+        return replace(following, events_through=through or max(newest, state.events_through))
 
     def _all_again(self, account_id: str, state: AccountState) -> AccountState:
         """So many events are restated that all of them are gone through in order."""

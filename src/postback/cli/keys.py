@@ -8,6 +8,7 @@ import click
 
 from postback.auth import ApiKey, KeyStore
 from postback.cli.control import data_option, open_control, print_table
+from postback.principal import SCOPES
 
 __all__ = ["keys"]
 
@@ -20,11 +21,17 @@ def keys() -> None:
 @keys.command()
 @click.option("--account", "account_ids", metavar="ID", multiple=True, required=True, help="Repeat for several.")
 @click.option("--name", default="", help="Whom the key is for.")
+@click.option(
+    "--scope",
+    type=click.Choice(list(SCOPES)),
+    default="buyer",
+    help="Buyers report conversions, sellers exposures and delivery.",
+)
 @data_option
-def create(account_ids: tuple[str, ...], name: str, data: str | None) -> None:
+def create(account_ids: tuple[str, ...], name: str, scope: str, data: str | None) -> None:
     """Create a key and print it, this once."""
     with open_control(data) as control:
-        key_id, key = KeyStore(control).create(account_ids, name)
+        key_id, key = KeyStore(control).create(account_ids, name, scope)
     click.echo(f"Created {key_id} for {', '.join(account_ids)}. The key is shown only this once:", err=True)
     click.echo(key)
 
@@ -35,7 +42,7 @@ def list_keys(data: str | None) -> None:
     """List the keys; the keys themselves are not stored."""
     with open_control(data) as control:
         found = KeyStore(control).list()
-    print_table(("KEY ID", "NAME", "ACCOUNTS", "CREATED", "REVOKED"), [_row(key) for key in found])
+    print_table(("KEY ID", "NAME", "ACCOUNTS", "SCOPE", "CREATED", "REVOKED"), [_row(key) for key in found])
 
 
 @keys.command()
@@ -50,7 +57,7 @@ def revoke(key_id: str, data: str | None) -> None:
 
 def _row(key: ApiKey) -> tuple[str, ...]:
     revoked = _day(key.revoked_at) if key.revoked_at is not None else ""
-    return key.key_id, key.name, ", ".join(key.account_ids), _day(key.created_at), revoked
+    return key.key_id, key.name, ", ".join(key.account_ids), key.scope, _day(key.created_at), revoked
 
 
 def _day(seconds: int) -> str:

@@ -63,7 +63,7 @@ class Exchange:
     def calls(self, transport: Transport, task: str) -> None:
         """Note which task is called, and through which door."""
         self.transport = transport
-        self.task = task if task in tasks.TASKS else "unknown"
+        self.task = task if task in tasks.TASKS or task in tasks.SELLER_TASKS else "unknown"
 
     def fail(self, error: PostbackError) -> Response:
         """The answer to an error that kept a task from running."""
