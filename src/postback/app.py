@@ -81,6 +81,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     metrics = Metrics()
+    identifiers = IdentifierHasher(folder.secret)
     media_buys = MediaBuyStore(control)
     services = Services(
         settings=settings,
@@ -94,7 +95,8 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         catalogue=catalogue,
         media_buys=media_buys,
         idempotency=IdempotencyStore(control),
-        judges=Judges(folder.secret, IdentifierHasher(folder.secret), _judges(settings)),
+        identifiers=identifiers,
+        judges=Judges(folder.secret, identifiers, _judges(settings)),
         stamps=Stamps(events.last_stamp()),
         events=events,
         writer=GroupWriter(events, settings.queue_events, metrics),

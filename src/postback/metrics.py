@@ -43,6 +43,12 @@ class Metrics:
         self._warnings = Counter(
             "postback_event_warnings", "Events accepted with a warning, by code.", ("code",), registry=registry
         )
+        self._exposures = Counter(
+            "postback_exposures_accepted", "Exposures accepted, copies included.", ("kind",), registry=registry
+        )
+        self._rejected_exposures = Counter(
+            "postback_exposures_rejected", "Exposures rejected, by reason.", ("reason",), registry=registry
+        )
         self._insert_seconds = Histogram(
             "postback_insert_seconds", "Time of a durable insert.", registry=registry, buckets=_SECONDS
         )
@@ -66,6 +72,13 @@ class Metrics:
         self._accepted.inc(accepted)
         for reason, count in rejected.items():
             self._rejected.labels(reason).inc(count)
+
+    def exposures(self, accepted: Mapping[str, int], rejected: Mapping[str, int]) -> None:
+        """Count the exposures of one call: by kind how many were accepted, by reason how many were rejected."""
+        for kind, count in accepted.items():
+            self._exposures.labels(kind).inc(count)
+        for reason, count in rejected.items():
+            self._rejected_exposures.labels(reason).inc(count)
 
     def warnings(self, codes: Mapping[str, int]) -> None:
         """Count events by the warnings that they were accepted with."""

@@ -9,6 +9,7 @@ from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.idempotency import IdempotencyStore
+from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
 from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.products import Catalogue
@@ -39,6 +40,7 @@ class Services:
     catalogue: Catalogue
     media_buys: MediaBuyStore
     idempotency: IdempotencyStore
+    identifiers: IdentifierHasher
     judges: Judges
     stamps: Stamps
     events: EventStore

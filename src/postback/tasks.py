@@ -17,6 +17,7 @@ from postback.arguments import Arguments
 from postback.capabilities import get_adcp_capabilities
 from postback.envelope import failure, success
 from postback.errors import IdempotencyConflict, InvalidRequest, PermissionDenied, PostbackError, UnsupportedTask
+from postback.exposures.log_exposures import log_exposures
 from postback.idempotency import Scope
 from postback.ingest.log_event import log_event
 from postback.media_buys.create import create_media_buy
@@ -137,7 +138,9 @@ TASKS: dict[str, _Task] = {
 }
 """Every AdCP task that is offered."""
 
-SELLER_TASKS: dict[str, _Task] = {}
+SELLER_TASKS: dict[str, _Task] = {
+    "exposures": _Task(log_exposures, mutating=True, scope="seller"),
+}
 """What sellers report, over REST only; not AdCP's."""
 
 

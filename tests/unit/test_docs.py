@@ -20,7 +20,7 @@ from postback.idempotency import KEPT_SECONDS
 from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
 from postback.ingest.rejection import REASONS
-from postback.ingest.request import MAX_EVENTS
+from postback.items import MAX_ITEMS as MAX_EVENTS
 from postback.ingest.warnings import WARNINGS
 from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES

@@ -27,7 +27,10 @@ __all__ = [
     "canonical_json",
     "decode_events",
     "diagnose",
+    "json_type",
+    "known_identifiers",
     "names_in",
+    "parse_json",
     "spell_out_half_pairs",
 ]
 
@@ -144,20 +147,20 @@ def _where_names_were_lost(raws: list[bytes], decoded: list[Decoded | Rejection]
 
 def _carefully(raw: bytes) -> Decoded | Rejection:
     try:
-        return _repaired(_parse(raw))
+        return _repaired(parse_json(raw))
     except Rejection as rejection:
         return rejection
 
 
 def _repaired(tree: Json) -> Decoded:
     if not isinstance(tree, dict):
-        raise Rejection("INVALID_REQUEST", f"The event must be a JSON object, not {_json_type(tree)}.")
+        raise Rejection("INVALID_REQUEST", f"The event must be a JSON object, not {json_type(tree)}.")
     members = {name: value for name, value in tree.items() if value is not None}
     notes: list[str] = []
     sent_custom_data = _take_custom_data(members, notes)
     extra = {name: members.pop(name) for name in list(members) if name not in _EVENT_FIELDS}
     if isinstance(members.get("user_match"), dict):
-        members["user_match"] = _known_identifiers(members["user_match"], notes)
+        members["user_match"] = known_identifiers(members["user_match"], notes)
     event = _convert(members, Event, "")
     custom_data = None
     if sent_custom_data:
@@ -180,7 +183,7 @@ def _take_custom_data(members: dict[str, Json], notes: list[str]) -> dict[str, J
     custom_data = members.pop("custom_data", {})
     if not isinstance(custom_data, dict):
         raise Rejection(
-            "INVALID_REQUEST", f"custom_data must be an object, not {_json_type(custom_data)}.", "custom_data"
+            "INVALID_REQUEST", f"custom_data must be an object, not {json_type(custom_data)}.", "custom_data"
         )
     custom_data = {name: value for name, value in custom_data.items() if value is not None}
     for name in _MISPLACED:
@@ -190,8 +193,12 @@ def _take_custom_data(members: dict[str, Json], notes: list[str]) -> dict[str, J
     return custom_data
 
 
-def _known_identifiers(user_match: dict[str, Json], notes: list[str]) -> dict[str, Json]:
-    """Keep the identifiers that the schema names. Others can't be matched and are never stored."""
+def known_identifiers(user_match: dict[str, Json], notes: list[str]) -> dict[str, Json]:
+    """Keep the identifiers that the schema names; others can't be matched and are never stored.
+
+    Raises:
+        Rejection: Another member holds personal data in the clear.
+    """
     for name, value in user_match.items():
         if name in _USER_MATCH_FIELDS or name == "ext":
             continue
@@ -242,8 +249,12 @@ def _refuse(problem: str, at: str) -> NoReturn:
     raise Rejection(reason, f"{field} {'' if sentence.startswith(('is', 'must')) else 'is wrong: '}{sentence}.", field)
 
 
-def _parse(raw: bytes) -> Json:
-    """Parse any JSON, whatever its shape."""
+def parse_json(raw: bytes) -> Json:
+    """Parse any JSON, whatever its shape.
+
+    Raises:
+        Rejection: It is ambiguous, nests too deep, or other parsers would choke on it.
+    """
     try:
         tree = _decode_any(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -309,6 +320,7 @@ def _too_deep() -> Rejection:
     return Rejection("INVALID_REQUEST", f"The event nests deeper than {MAX_DEPTH} levels.")
 
 
-def _json_type(value: Json) -> str:
+def json_type(value: Json) -> str:
+    """A value's type, with its article."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

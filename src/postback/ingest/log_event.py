@@ -17,8 +17,8 @@ from postback.ingest.quality import PRIORS, QUALITY_VERSION, batch_quality
 from postback.ingest.request import LogEventRequest, events_of
 from postback.ingest.rows import rejected_rows
 from postback.ingest.warnings import group_warnings
+from postback.items import partial_failure
 from postback.protocol.releases import Release
-from postback.protocol.vocabulary import code_for
 
 if TYPE_CHECKING:
     from postback.principal import Account
@@ -112,17 +112,8 @@ def _answer(
 
 
 def _failure(failed: FailedEvent, release: Release | None) -> dict[str, Any]:
-    rejection = failed.rejection
-    at = f"events[{failed.index}]"
-    return {
-        "event_id": failed.event_id if failed.event_id is not None else f"index:{failed.index}",
-        "code": code_for(rejection.reason, release),
-        "message": rejection.message,
-        "index": failed.index,
-        "field": f"{at}.{rejection.field}" if rejection.field else at,
-        "reason": rejection.reason,
-        "retryable": False,
-    }
+    event_id = failed.event_id if failed.event_id is not None else f"index:{failed.index}"
+    return {"event_id": event_id, **partial_failure("events", failed.index, failed.rejection, release)}
 
 
 def _summary(accepted: int, received: int, *, test: bool) -> str:

@@ -6,22 +6,11 @@ from typing import Any
 
 import msgspec
 
-from postback.errors import BatchTooLarge, InvalidRequest
+from postback.errors import InvalidRequest
 from postback.ingest.clear_text import looks_personal
-from postback.ingest.event import NO_JSON
+from postback.items import items_of
 
-__all__ = ["MAX_EVENTS", "LogEventRequest", "events_of"]
-
-MAX_EVENTS = 10_000
-
-_SMALL_BYTES = 1_000_000
-_FirstEvents = msgspec.defstruct(
-    "_FirstEvents",
-    [(f"event_{number}", msgspec.Raw, NO_JSON) for number in range(MAX_EVENTS + 1)],
-    array_like=True,
-    gc=False,
-)
-"""An array's first members. Those behind them are read and not kept, so that millions of them take no memory."""
+__all__ = ["LogEventRequest", "events_of"]
 
 
 class LogEventRequest(msgspec.Struct):
@@ -45,31 +34,11 @@ def events_of(request: LogEventRequest) -> list[msgspec.Raw]:
 
     Raises:
         InvalidRequest: Not an array, or an empty one; or a test_event_code that can't be one.
-        BatchTooLarge: More than MAX_EVENTS.
+        BatchTooLarge: More than MAX_ITEMS.
     """
     code = request.test_event_code
     if code is not None and not (0 < len(code) <= 256 and code.isprintable() and not looks_personal(code)):
         raise InvalidRequest(
             "test_event_code must be 1 to 256 printable characters without personal data.", field="test_event_code"
         )
-    try:
-        events = _split(request.events)
-    except msgspec.ValidationError:
-        raise InvalidRequest("events must be an array of event objects.", field="events") from None
-    if not events:
-        raise InvalidRequest("events is empty; send at least one event.", field="events")
-    if len(events) > MAX_EVENTS:
-        raise BatchTooLarge(
-            f"events holds more than {MAX_EVENTS:,} events.",
-            field="events",
-            suggestion=f"Split the events into batches of at most {MAX_EVENTS:,}.",
-        )
-    return events
-
-
-def _split(events: msgspec.Raw) -> list[msgspec.Raw]:
-    """The bytes of each member of an array; of a large array only as many as tell that they are too many."""
-    if memoryview(events).nbytes <= _SMALL_BYTES:
-        return msgspec.json.decode(events, type=list[msgspec.Raw])
-    first: tuple[msgspec.Raw, ...] = msgspec.structs.astuple(msgspec.json.decode(events, type=_FirstEvents))
-    return [event for event in first if event]
+    return items_of(request.events, "events")

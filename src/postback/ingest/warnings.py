@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["WARNINGS", "group_warnings"]
+__all__ = ["EXPOSURE_WARNINGS", "WARNINGS", "group_warnings"]
 
 WARNINGS: dict[str, tuple[str, str]] = {
     "MISSING_USER_MATCH": (
@@ -69,13 +69,45 @@ WARNINGS: dict[str, tuple[str, str]] = {
 }
 """Code → (what about the events, how to fix it)."""
 
+EXPOSURE_WARNINGS: dict[str, tuple[str, str]] = {
+    **{
+        code: WARNINGS[code]
+        for code in (
+            "REPAIRED_IDENTIFIER",
+            "UNSUPPORTED_HASH",
+            "JUNK_IDENTIFIER",
+            "LOW_ENTROPY_IDENTIFIER",
+            "UNEXPANDED_MACRO",
+            "PRIVATE_IP",
+            "INVALID_CLIENT_IP",
+            "INCOMPLETE_IP_MATCH",
+            "UNKNOWN_IDENTIFIER",
+        )
+    },
+    "MISSING_USER_MATCH": (
+        "have no user_match; they count as delivery, and no conversion can be attributed to them",
+        "send the identifiers that you have of the person who saw or clicked",
+    ),
+    "UNKNOWN_FIELD": ("have members that are not known; they were not kept", "compare their names with the reference"),
+    "UNKNOWN_PACKAGE": (
+        "name a media buy or package that is not registered; they count for it once it is",
+        "register it with create_media_buy, or correct media_buy_id and package_id",
+    ),
+}
+"""The same for exposures and delivery totals."""
+
 _SHOWN = 3
 
 
-def group_warnings(indexes: dict[str, list[int]], received: int) -> list[str]:
+def group_warnings(
+    indexes: dict[str, list[int]],
+    received: int,
+    what: str = "events",
+    said: dict[str, tuple[str, str]] = WARNINGS,
+) -> list[str]:
     """One sentence per code, as ``CODE: 37/500 events [3,17,40,…] what. Fix: how``; most frequent first."""
     return [
-        f"{code}: {len(at)}/{received} events [{_shown(at)}] {WARNINGS[code][0]}. Fix: {WARNINGS[code][1]}."
+        f"{code}: {len(at)}/{received} {what} [{_shown(at)}] {said[code][0]}. Fix: {said[code][1]}."
         for code, at in sorted(indexes.items(), key=lambda item: -len(item[1]))
     ]
 

@@ -106,6 +106,7 @@ class MediaBuyStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
+        self._keys: dict[str, tuple[int, frozenset[tuple[str, str]]]] = {}
 
     def create(self, created: MediaBuy) -> MediaBuy | None:
         """Keep a new media buy; returns it as read back, or None when the account has one of this id.
@@ -161,6 +162,15 @@ class MediaBuyStore:
             for package in buy.packages
             if package.goals
         ]
+
+    def package_keys(self, account_id: str) -> frozenset[tuple[str, str]]:
+        """The media_buy_id and package_id of every package of an account."""
+        change = self.changes().get(account_id, 0)
+        if account_id not in self._keys or self._keys[account_id][0] != change:
+            buys = self._select(media_buy.c.account_id == account_id)
+            keys = frozenset((buy.media_buy_id, package.package_id) for buy in buys for package in buy.packages)
+            self._keys[account_id] = change, keys
+        return self._keys[account_id][1]
 
     def changes(self) -> dict[str, int]:
         """By account, a number that grows with every change of one of its media buys."""

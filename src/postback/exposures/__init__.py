@@ -1,0 +1,1 @@
+"""Exposures: the impressions and clicks that conversions are attributed to."""
