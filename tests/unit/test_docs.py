@@ -20,8 +20,8 @@ from postback.idempotency import KEPT_SECONDS
 from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
 from postback.ingest.rejection import REASONS
-from postback.items import MAX_ITEMS as MAX_EVENTS
 from postback.ingest.warnings import WARNINGS
+from postback.items import MAX_ITEMS as MAX_EVENTS
 from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES
 from postback.protocol.vocabulary import code_for

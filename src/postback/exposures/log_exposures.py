@@ -45,7 +45,7 @@ async def log_exposures(call: TaskCall) -> dict[str, Any]:
     """Judge, store and answer one batch.
 
     Returns:
-        ``exposures_received``, ``exposures_processed``, and ``partial_failures`` and ``warnings``, as log_event has them.
+        ``exposures_received``, ``exposures_processed``, ``partial_failures`` and ``warnings``, much as log_event does.
 
     Raises:
         InvalidRequest, BatchTooLarge: The request can't be read as a batch.
