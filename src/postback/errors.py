@@ -68,6 +68,7 @@ __all__ = [
     "StartupError",
     "StoreUnavailable",
     "TransientError",
+    "UnsupportedGranularity",
     "UnsupportedTask",
     "UnsupportedVersion",
     "raise_all",
@@ -193,6 +194,12 @@ class MediaBuyNotFound(RequestError):
     reason = "MEDIA_BUY_NOT_FOUND"
     status = 200
     default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
+
+
+class UnsupportedGranularity(RequestError):
+    reason = "UNSUPPORTED_GRANULARITY"
+    status = 400
+    default_suggestion = "Leave time_granularity out."
 
 
 class IdempotencyConflict(RequestError):

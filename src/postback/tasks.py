@@ -15,6 +15,7 @@ import msgspec
 
 from postback.arguments import Arguments
 from postback.capabilities import get_adcp_capabilities
+from postback.delivery.report import DELIVERY_BLANK, get_media_buy_delivery
 from postback.envelope import failure, success
 from postback.errors import IdempotencyConflict, InvalidRequest, PermissionDenied, PostbackError, UnsupportedTask
 from postback.exposures.log_exposures import log_exposures
@@ -134,6 +135,7 @@ TASKS: dict[str, _Task] = {
     "log_event": _Task(log_event, mutating=True, scope="buyer"),
     "get_products": _Task(get_products, mutating=False, blank={"products": [], "cache_scope": "public"}),
     "create_media_buy": _Task(create_media_buy, mutating=True),
+    "get_media_buy_delivery": _Task(get_media_buy_delivery, mutating=False, blank=DELIVERY_BLANK),
     "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
 }
 """Every AdCP task that is offered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES, UID_TYPES
+from postback.transports.delivery_schemas import DELIVERY_SCHEMAS
 from postback.transports.media_buy_schemas import MEDIA_BUY_SCHEMAS
 from postback.transports.shapes import (
     ACCOUNT,
@@ -276,5 +277,6 @@ TASK_SCHEMAS: dict[str, TaskSchema] = {
         read_only=False,
     ),
     **MEDIA_BUY_SCHEMAS,
+    **DELIVERY_SCHEMAS,
 }
 """The tasks that this server offers, by name."""

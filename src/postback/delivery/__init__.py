@@ -1,0 +1,1 @@
+"""Delivery: what media buys delivered, and what it achieved."""

@@ -1,0 +1,28 @@
+-- What packages delivered, by day and creative: counted from exposures, except in the hours for which the seller gave totals.
+SELECT
+    account_id, media_buy_id, package_id, toDate(hour) AS day, creative_id, sum(shown), sum(clicked),
+    sumIf(spent, (account_id, media_buy_id, currency) IN arrayZip(
+        {account_ids:Array(String)}, {media_buy_ids:Array(String)}, {currencies:Array(String)}
+    ))
+FROM
+(
+    SELECT
+        account_id, media_buy_id, package_id, hour, creative_id, currency, impressions AS shown, clicks AS clicked,
+        spend AS spent
+    FROM exposure_hour
+    WHERE (account_id, media_buy_id) IN arrayZip({account_ids:Array(String)}, {media_buy_ids:Array(String)})
+        AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+        AND (account_id, media_buy_id, package_id, hour) NOT IN
+        (
+            SELECT account_id, media_buy_id, package_id, hour
+            FROM delivery_total
+            WHERE (account_id, media_buy_id) IN arrayZip({account_ids:Array(String)}, {media_buy_ids:Array(String)})
+        )
+    UNION ALL
+    SELECT
+        account_id, media_buy_id, package_id, hour, creative_id, currency, toInt64(impressions), toInt64(clicks), spend
+    FROM delivery_total FINAL
+    WHERE (account_id, media_buy_id) IN arrayZip({account_ids:Array(String)}, {media_buy_ids:Array(String)})
+        AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
+)
+GROUP BY account_id, media_buy_id, package_id, day, creative_id
