@@ -55,6 +55,7 @@ __all__ = [
     "InternalError",
     "InvalidPricingOption",
     "InvalidRequest",
+    "MediaBuyNotFinal",
     "MediaBuyNotFound",
     "MethodNotAllowed",
     "NotFound",
@@ -194,6 +195,12 @@ class MediaBuyNotFound(RequestError):
     reason = "MEDIA_BUY_NOT_FOUND"
     status = 200
     default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
+
+
+class MediaBuyNotFinal(RequestError):
+    reason = "NOT_FINAL_YET"
+    status = 409
+    default_suggestion = "Call again after that time."
 
 
 class UnsupportedGranularity(RequestError):

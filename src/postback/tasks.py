@@ -25,14 +25,13 @@ from postback.media_buys.create import create_media_buy
 from postback.media_buys.discovery import get_products
 from postback.media_buys.listing import get_media_buys
 from postback.principal import SCOPES, Principal
-from postback.principal import Scope as KeyScope
 from postback.protocol.releases import Release, negotiate
 from postback.sources.sync import sync_event_sources
 
 if TYPE_CHECKING:
     from postback.services import Services
 
-__all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "run"]
+__all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "require_scope", "run"]
 
 Transport = Literal["rest", "mcp"]
 Work = Callable[[], Awaitable[dict[str, Any]]]
@@ -158,7 +157,7 @@ async def run(services: Services, call: Call) -> Answer:
             context = arguments.context()
         services.limits.hit_request(call.principal.key_id)
         task = _task(call)
-        _check_scope(task, call.principal.scopes)
+        require_scope(call.principal, task.scope)
         key = arguments.idempotency_key()
         if task.mutating and release is not None and key is None and call.task in TASKS:
             raise InvalidRequest(
@@ -182,6 +181,11 @@ def _task(call: Call) -> _Task:
     return task
 
 
-def _check_scope(task: _Task, scopes: frozenset[KeyScope]) -> None:
-    if not SCOPES[task.scope] & scopes:
-        raise PermissionDenied(f"Your API key is not for {task.scope}s, and this call is.")
+def require_scope(principal: Principal, scope: str) -> None:
+    """See that the caller's key may do what is for one of SCOPES.
+
+    Raises:
+        PermissionDenied: It may not.
+    """
+    if not SCOPES[scope] & principal.scopes:
+        raise PermissionDenied(f"Your API key is not for {scope}s, and this call is.")

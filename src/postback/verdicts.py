@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from postback.attribution.explain import Candidate, NamedEvent, StoredOutcome, explanation
 from postback.errors import NotFound
 from postback.ingest.identifiers import KINDS
 from postback.principal import Principal
 from postback.services import Services
+from postback.sources.model import EventSource
 from postback.store.events import StoredEvent, StoredRejection, StoredVerdicts
 
 __all__ = ["event_verdicts"]
@@ -43,6 +45,8 @@ def event_verdicts(
     account = {"account_id": account_id} if account_id else None
     source = services.sources.resolve(principal, event_source_id, account)
     stored = services.events.verdicts(source.account_id, source.event_source_id, event_type, event_id)
+    if stored.event:
+        attribution = _attribution(services, source, stored.event, event_type, event_id)
     verdicts = sorted(_verdicts(stored), key=lambda verdict: str(verdict["received_at"]), reverse=True)
     if not verdicts:
         raise NotFound(
@@ -56,7 +60,37 @@ def event_verdicts(
         "event_type": event_type,
         "event_id": event_id,
         "verdicts": verdicts,
+        **({"attribution": attribution} if stored.event else {}),
     }
+
+
+def _attribution(
+    services: Services, source: EventSource, event: StoredEvent, event_type: str, event_id: str
+) -> dict[str, Any]:
+    """To which exposure the event goes and by which rule, or why to none."""
+    key = {
+        "account_id": source.account_id,
+        "event_source_id": source.event_source_id,
+        "event_type": event_type,
+        "event_id": event_id,
+    }
+    outcomes = services.events.query("outcome", **key)
+    candidates = [Candidate(*row) for row in services.events.query("candidates", **key)]
+    named = NamedEvent(
+        source.event_source_id,
+        event_type,
+        event.custom_event_name,
+        event.event_time,
+        event.received_at,
+        event.kinds,
+    )
+    return explanation(
+        named,
+        StoredOutcome(*outcomes[0]) if outcomes else None,
+        candidates,
+        services.media_buys.goals(source.account_id),
+        services.attribution.complete_through(source.account_id),
+    )
 
 
 def _verdicts(stored: StoredVerdicts) -> Iterator[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Limits:
     """
 
     exposures: int = 1_000_000
-    events: int = 250_000
+    events: int = 500_000
     restated: int = 250_000
 
 
@@ -222,6 +222,9 @@ class Attribution:
 
     def _attribute(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Attribute the next span of events: older ones that goals have come to name, or those that are new."""
+        if state.backfill == tuple(_backfill(self._goals(account_id, state.change).kinds).values()):
+            # Every event is about to be attributed, with every exposure that is known.
+            state = replace(state, changed=(), restated_through=state.exposures_through)
         run = self._begin(account_id, state)
         following = (
             self._stage_older(account_id, state) if state.backfill else self._stage_new(account_id, state, newest)

@@ -1,7 +1,7 @@
 """Figures that add up, and how an answer shows them (core/delivery-metrics.json).
 
-Money is Decimal until it is shown. Schemas know no negative value: where refunds exceed purchases, an answer shows 0 and
-the exact figure beside it in ``ext``.
+Money is Decimal until it is shown. Schemas know no negative value: where refunds exceed purchases, an answer shows 0
+and the exact figure beside it in ``ext``.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class StoredEvent:
         event_time: When it happened, UTC.
         quality: Its match quality, 0 to 1.
         warnings: Codes of what was odd about it.
+        custom_event_name: Its name, for custom events; else empty.
         kinds: First byte of each of its match keys, in order: the kinds of identifier (``ingest.identifiers.KINDS``).
     """
 
@@ -54,6 +55,7 @@ class StoredEvent:
     event_time: datetime
     quality: float
     warnings: tuple[str, ...]
+    custom_event_name: str
     kinds: tuple[int, ...]
 
 
@@ -251,5 +253,5 @@ def _name(error: Exception) -> str:
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:
-    code, received_at, event_time, quality, warnings, kinds = row
-    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), tuple(kinds))
+    code, received_at, event_time, quality, warnings, name, kinds = row
+    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), name, tuple(kinds))

@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from postback.conversions import finalize_package, media_buy_conversions
 from postback.errors import StoreUnavailable
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
-from postback.tasks import Call
+from postback.tasks import Call, require_scope
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.failures import json_response
@@ -30,6 +31,8 @@ def routes(services: Services) -> list[Route]:
     return [
         Route("/v1/{task}", rest.task, methods=["POST"]),
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
+        Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
+        Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
         Route("/healthz", rest.healthz, methods=["GET"]),
         Route("/readyz", rest.readyz, methods=["GET"]),
         Route("/metrics", rest.metrics, methods=["GET"]),
@@ -62,6 +65,26 @@ class _Rest:
             partial(event_verdicts, self._services, principal, account_id, **request.path_params)
         )
         return json_response(found)
+
+    async def conversions(self, request: Request) -> Response:
+        """List what is attributed to a media buy."""
+        principal = require(await identify(self._services, request.scope))
+        self._services.limits.hit_request(principal.key_id)
+        query = dict(request.query_params)
+        media_buy_id = request.path_params["media_buy_id"]
+        found = await to_thread.run_sync(media_buy_conversions, self._services, principal, media_buy_id, query)
+        return json_response(found)
+
+    async def finalize(self, request: Request) -> Response:
+        """Make the numbers of a package final."""
+        principal = require(await identify(self._services, request.scope))
+        self._services.limits.hit_request(principal.key_id)
+        require_scope(principal, "seller")
+        account_id = request.query_params.get("account_id")
+        final = await to_thread.run_sync(
+            partial(finalize_package, self._services, principal, account_id=account_id, **request.path_params)
+        )
+        return json_response(final)
 
     async def healthz(self, _: Request) -> Response:
         """Say that the process answers."""

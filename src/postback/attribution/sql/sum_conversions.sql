@@ -19,6 +19,7 @@ FROM
         (SELECT event_source_id, event_type, event_id FROM run_event)
 )
 GROUP BY media_buy_id, package_id, hour, event_type, action_source, creative_id
+HAVING conversions != 0 OR value != JSONExtract('0', 'Decimal(38, 9)')
 UNION ALL
 SELECT {account_id:String}, '', '', toDateTime(0, 'UTC'), '', '', '', 0, JSONExtract('0', 'Decimal(38, 9)'), {run_id:UInt64}
 SETTINGS max_insert_threads = 1, min_insert_block_size_rows = 1000000000, min_insert_block_size_bytes = 0
