@@ -17,6 +17,7 @@ from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.errors import StoreUnavailable
+from postback.exposures.links import ClickLinks
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
@@ -96,6 +97,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         media_buys=media_buys,
         idempotency=IdempotencyStore(control),
         identifiers=identifiers,
+        click_links=ClickLinks(folder.secret),
         judges=Judges(folder.secret, identifiers, _judges(settings)),
         stamps=Stamps(events.last_stamp()),
         events=events,

@@ -40,6 +40,7 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
                 "supported_uid_types": list(released_uid_types(call.release)),
                 "supported_hashed_identifiers": ["hashed_email", "hashed_phone"],
                 "supported_action_sources": list(ACTION_SOURCES),
+                "multi_source_event_dedup": True,
                 "attribution_windows": [offered_windows()],
             },
         },

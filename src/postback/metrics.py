@@ -49,6 +49,9 @@ class Metrics:
         self._rejected_exposures = Counter(
             "postback_exposures_rejected", "Exposures rejected, by reason.", ("reason",), registry=registry
         )
+        self._clicks = Counter(
+            "postback_clicks", "Clicks on click links, by whether they were stored.", ("outcome",), registry=registry
+        )
         self._insert_seconds = Histogram(
             "postback_insert_seconds", "Time of a durable insert.", registry=registry, buckets=_SECONDS
         )
@@ -79,6 +82,10 @@ class Metrics:
             self._exposures.labels(kind).inc(count)
         for reason, count in rejected.items():
             self._rejected_exposures.labels(reason).inc(count)
+
+    def click(self, outcome: str) -> None:
+        """Count a click on a click link as ``recorded`` or ``lost``."""
+        self._clicks.labels(outcome).inc()
 
     def warnings(self, codes: Mapping[str, int]) -> None:
         """Count events by the warnings that they were accepted with."""

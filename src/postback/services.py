@@ -8,6 +8,7 @@ from postback.accounts import AccountStore
 from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
+from postback.exposures.links import ClickLinks
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
@@ -41,6 +42,7 @@ class Services:
     media_buys: MediaBuyStore
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
+    click_links: ClickLinks
     judges: Judges
     stamps: Stamps
     events: EventStore

@@ -16,8 +16,10 @@ import msgspec
 from postback.arguments import Arguments
 from postback.capabilities import get_adcp_capabilities
 from postback.delivery.report import DELIVERY_BLANK, get_media_buy_delivery
+from postback.delivery.totals import report_totals
 from postback.envelope import failure, success
 from postback.errors import IdempotencyConflict, InvalidRequest, PermissionDenied, PostbackError, UnsupportedTask
+from postback.exposures.links import create_click_link
 from postback.exposures.log_exposures import log_exposures
 from postback.idempotency import Scope
 from postback.ingest.log_event import log_event
@@ -141,6 +143,8 @@ TASKS: dict[str, _Task] = {
 
 SELLER_TASKS: dict[str, _Task] = {
     "exposures": _Task(log_exposures, mutating=True, scope="seller"),
+    "delivery": _Task(report_totals, mutating=True, scope="seller"),
+    "click-links": _Task(create_click_link, mutating=False, scope="seller"),
 }
 """What sellers report, over REST only; not AdCP's."""
 

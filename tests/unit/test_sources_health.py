@@ -27,7 +27,7 @@ def severities(health: dict[str, object]) -> list[str]:
 
 
 def test_a_source_that_never_sent_is_told_how_to_begin() -> None:
-    health = assess(None, NOW)
+    health = assess(None, None, NOW)
     assert health == {
         "status": "insufficient",
         "events_received_24h": 0,
@@ -39,19 +39,19 @@ def test_a_source_that_never_sent_is_told_how_to_begin() -> None:
 
 
 def test_a_source_that_went_silent_says_since_when() -> None:
-    health = assess(activity(received=0, quality=None, last=NOW - timedelta(days=3)), NOW)
+    health = assess(activity(received=0, quality=None, last=NOW - timedelta(days=3)), None, NOW)
     assert (health["status"], health["last_event_at"]) == ("insufficient", "2026-01-12T12:00:00Z")
     assert severities(health) == ["error"]
 
 
 def test_a_source_whose_events_were_all_rejected_is_told_that() -> None:
-    health = assess(activity(received=7, rejected=7, quality=None, last=None), NOW)
+    health = assess(activity(received=7, rejected=7, quality=None, last=None), None, NOW)
     assert "last_event_at" not in health
     assert [issue["message"][:26] for issue in health["issues"]] == ["7 of 7 events (100%) were "]
 
 
 def test_a_source_without_flaw_is_excellent() -> None:
-    health = assess(activity(), NOW)
+    health = assess(activity(), None, NOW)
     assert (health["status"], health["issues"]) == ("excellent", [])
     assert health["detail"] == {"score": 0.85, "max_score": 1, "label": "Match quality (mq1)"}
 
@@ -72,5 +72,5 @@ def test_a_source_without_flaw_is_excellent() -> None:
 def test_rejections_and_weak_identifiers_lower_the_status(
     rejected: int, quality: float | None, status: str, found: list[str]
 ) -> None:
-    health = assess(activity(rejected=rejected, quality=quality), NOW)
+    health = assess(activity(rejected=rejected, quality=quality), None, NOW)
     assert (health["status"], severities(health)) == (status, found)

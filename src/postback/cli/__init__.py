@@ -7,7 +7,9 @@ from typing import Any
 import click
 
 from postback.cli.accounts import accounts
+from postback.cli.attribute import attribute
 from postback.cli.demo import demo
+from postback.cli.exposures import exposures
 from postback.cli.keys import keys
 from postback.cli.send import send
 from postback.cli.serve import serve
@@ -39,5 +41,5 @@ def main() -> None:
     """Postback receives conversions for AdCP sellers, and stores each exactly once."""
 
 
-for command in (serve, demo, send, accounts, keys, sources):
+for command in (serve, demo, send, exposures, attribute, accounts, keys, sources):
     main.add_command(command)

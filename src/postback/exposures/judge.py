@@ -19,7 +19,7 @@ from postback.protocol.currencies import CURRENCIES
 from postback.shapes import departure
 from postback.times import rfc3339
 
-__all__ = ["ExposureVerdicts", "FailedExposure", "judge_exposures", "money_problem", "read_carefully"]
+__all__ = ["ExposureVerdicts", "FailedExposure", "check_name", "judge_exposures", "money_problem", "read_carefully"]
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 _LAST_TIME = datetime(2299, 12, 31, tzinfo=UTC)
@@ -158,7 +158,7 @@ def _read(raw: bytes, notes: list[str]) -> SentExposure:
 
 def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime, notes: list[str]) -> Exposure:
     for name in ("exposure_id", "media_buy_id", "package_id", "creative_id"):
-        _check_name(name, getattr(sent, name))
+        check_name(name, getattr(sent, name))
     if sent.occurred_at > newest:
         raise Rejection(
             "INVALID_REQUEST",
@@ -186,7 +186,12 @@ def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime,
     )
 
 
-def _check_name(name: str, value: str | None) -> None:
+def check_name(name: str, value: str | None) -> None:
+    """See that an identifier of the seller's is printable and holds no personal data.
+
+    Raises:
+        Rejection: It isn't.
+    """
     if value is None:
         return
     if not value.isprintable():

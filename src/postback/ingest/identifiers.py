@@ -13,6 +13,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b, sha256
 
@@ -24,7 +25,7 @@ from postback.ingest.quality import PRIORS
 from postback.ingest.rejection import Rejection
 from postback.protocol.enums import UID_TYPES
 
-__all__ = ["KEY_BYTES", "KINDS", "UNMATCHABLE", "IdentifierHasher", "Matchable"]
+__all__ = ["JUNK_DIGESTS", "KEY_BYTES", "KINDS", "UNMATCHABLE", "IdentifierHasher", "Matchable", "looks_typed"]
 
 KEY_BYTES = 16
 
@@ -61,7 +62,8 @@ _JUNK = (
     *("a@a.com", "noemail@noemail.com", "none@none.com", "null@null.com"),
     *("+", "+1", "+0", "+10000000000", "+11111111111", "0000000000", "+15555555555"),
 )
-_JUNK_DIGESTS = frozenset(sha256(text.encode()).hexdigest() for text in _JUNK)
+JUNK_DIGESTS = frozenset(sha256(text.encode()).hexdigest() for text in _JUNK)
+"""Digests of what stands for nobody."""
 
 _PRIVATE_NETWORKS = sorted(
     (network.version, int(network.network_address), int(network.broadcast_address))
@@ -129,6 +131,24 @@ class IdentifierHasher:
             )
         return Matchable(b"".join(keys), 1.0 - missed)
 
+    def keys_of(self, kind: int, values: Sequence[str | None]) -> list[bytes]:
+        """The match key of each value, which has to be normalised; empty for None.
+
+        Args:
+            kind: A number of KINDS, the same for all.
+            values: As ``match`` would have normalised them.
+        """
+        first, keyed = self._keyed[kind]
+        keys: list[bytes] = []
+        for value in values:
+            if value is None:
+                keys.append(b"")
+                continue
+            hasher = keyed.copy()
+            hasher.update(value.encode())
+            keys.append(first + hasher.digest())
+        return keys
+
 
 def _checked(user_match: UserMatch, notes: list[str]) -> list[tuple[int, str | None]]:
     """Each identifier as (kind, normalised value), strongest first; None stands for one that was dropped."""
@@ -150,7 +170,7 @@ def _digest(value: str, field: str, notes: list[str]) -> str | None:
     """A lower-case SHA-256 in hex; None when it is a digest that can't identify anybody."""
     repaired = not _SHA256.match(value)
     digest = _PREFIX.sub("", value.strip(), count=1).lower() if repaired else value
-    if digest in _JUNK_DIGESTS or digest in _UNSET:
+    if digest in JUNK_DIGESTS or digest in _UNSET:
         notes.append("JUNK_IDENTIFIER")
         return None
     if repaired and _OTHER_DIGEST.match(digest):
@@ -160,10 +180,14 @@ def _digest(value: str, field: str, notes: list[str]) -> str | None:
         raise _not_a_digest(value, field)
     if repaired:
         notes.append("REPAIRED_IDENTIFIER")
-    # A digest repeats its 33rd character four times on average; one that does so 24 times was typed, not hashed.
-    if digest.count(digest[32]) > 24:
+    if looks_typed(digest):
         notes.append("LOW_ENTROPY_IDENTIFIER")
     return digest
+
+
+def looks_typed(digest: str) -> bool:
+    """Whether a digest of 64 characters was typed, not hashed: its 33rd stands there four times on average, not 24."""
+    return digest.count(digest[32]) > 24
 
 
 def _not_a_digest(value: str, field: str) -> Rejection:

@@ -93,6 +93,7 @@ def _sync(
     services: Services, account: Account, entries: list[Entry] | None, delete_missing: bool, release: Release | None
 ) -> dict[str, Any]:
     activity = services.events.activity(account.account_id)
+    matching = services.events.matching(account.account_id)
     if entries is None:
         outcomes = _discover(services.sources, account.account_id)
     else:
@@ -103,7 +104,7 @@ def _sync(
         result = _described(outcome, release)
         if outcome.source and outcome.action != "deleted":
             result["setup"] = setup(outcome.source, services.settings.public_url)
-            result["health"] = assess(activity.get(outcome.event_source_id), now)
+            result["health"] = assess(activity.get(outcome.event_source_id), matching.get(outcome.event_source_id), now)
         results.append(result)
     return {"event_sources": results} | ({"sandbox": True} if account.sandbox else {})
 

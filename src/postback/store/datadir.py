@@ -13,7 +13,7 @@ from typing import IO
 
 from postback.errors import StartupError, StoreUnavailable
 
-__all__ = ["DataDir"]
+__all__ = ["DataDir", "write_durably"]
 
 _SECRET_BYTES = 32
 _ROOM_BYTES = 1 << 20
@@ -122,7 +122,7 @@ def _secret(path: Path) -> bytes:
                 f"{file} is missing, but {path} holds events that were logged with it. Restore it from a backup: "
                 "without it no new identifier can match the stored ones."
             )
-        _write_durably(file, secrets.token_hex(_SECRET_BYTES))
+        write_durably(file, secrets.token_hex(_SECRET_BYTES))
     try:
         secret = bytes.fromhex(file.read_text())
     except ValueError:
@@ -132,7 +132,7 @@ def _secret(path: Path) -> bytes:
     return secret
 
 
-def _write_durably(file: Path, text: str) -> None:
+def write_durably(file: Path, text: str) -> None:
     """Write a file that is there whole or not at all, whenever the power fails."""
     draft = file.with_suffix(".new")
     draft.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from postback.errors import InternalError, StartupError, StoreUnavailable
 from postback.store.derived import DerivedStore
 from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
 
-__all__ = ["EventStore", "SourceActivity", "StoredEvent", "StoredRejection", "StoredVerdicts"]
+__all__ = ["EventStore", "SourceActivity", "SourceMatching", "StoredEvent", "StoredRejection", "StoredVerdicts"]
 
 _READERS = 2
 
@@ -100,6 +100,21 @@ class SourceActivity:
     rejected_24h: int
     last_event_at: datetime | None
     mean_quality_24h: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceMatching:
+    """How the events of one source that a goal names were matched, over the last seven days.
+
+    Attributes:
+        events: How many there are.
+        attributed: Those of them that were attributed to an exposure.
+        median_delay_seconds: How long after they happened they arrived.
+    """
+
+    events: int
+    attributed: int
+    median_delay_seconds: float
 
 
 class EventStore:
@@ -204,6 +219,14 @@ class EventStore:
             )
             for event_source_id, accepted, rejected, quality, last_at in self.query("activity", account_id=account_id)
         }
+
+    def matching(self, account_id: str) -> dict[str, SourceMatching]:
+        """How each source's events were matched, by event_source_id; sources that no goal names are absent.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        return {source: SourceMatching(*row) for source, *row in self.query("matching", account_id=account_id)}
 
     def last_stamp(self) -> int:
         """The newest received_at of any live event, in µs since the epoch; 0 when there is none."""

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from postback.conversions import finalize_package, media_buy_conversions
 from postback.errors import StoreUnavailable
+from postback.exposures.links import follow
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
 from postback.tasks import Call, require_scope
@@ -33,11 +34,15 @@ def routes(services: Services) -> list[Route]:
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
+        Route("/c/{token}", rest.click, methods=["GET"]),
         Route("/healthz", rest.healthz, methods=["GET"]),
         Route("/readyz", rest.readyz, methods=["GET"]),
         Route("/metrics", rest.metrics, methods=["GET"]),
         Route("/openapi.json", rest.openapi, methods=["GET"]),
     ]
+
+
+_NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
 
 
 class _Rest:
@@ -85,6 +90,13 @@ class _Rest:
             partial(finalize_package, self._services, principal, account_id=account_id, **request.path_params)
         )
         return json_response(final)
+
+    async def click(self, request: Request) -> Response:
+        """Record a click and lead on; a HEAD request, which no visitor makes, leads nowhere."""
+        if request.method == "HEAD":
+            return Response(headers=_NO_STORE)
+        target = await follow(self._services, request.path_params["token"])
+        return Response(status_code=302, headers={"Location": target, **_NO_STORE})
 
     async def healthz(self, _: Request) -> Response:
         """Say that the process answers."""
