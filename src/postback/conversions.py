@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from postback.accounts import matching_accounts
 from postback.attribution.explain import StoredOutcome, shown_outcome
-from postback.errors import InvalidRequest, MediaBuyNotFinal, MediaBuyNotFound, NotFound
+from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
 from postback.media_buys.buys import MediaBuy, Package
 from postback.media_buys.paging import Pagination, page_info, position_of
 from postback.principal import Principal
@@ -35,7 +35,7 @@ def media_buy_conversions(
         query: ``account_id``, ``max_results`` (1 to 1,000, by default 100) and ``cursor``, all optional.
 
     Raises:
-        MediaBuyNotFound: No such media buy, or somebody else's.
+        NotFound: No such media buy, or somebody else's.
         InvalidRequest: A malformed parameter.
         StoreUnavailable: A store doesn't answer.
     """
@@ -72,7 +72,7 @@ def finalize_package(
     """Make a package's numbers final, once it has ended and its attribution windows with it.
 
     Raises:
-        MediaBuyNotFound, NotFound: No such media buy or package, or somebody else's.
+        NotFound: No such media buy or package, or somebody else's.
         MediaBuyNotFinal: It is too early.
         StoreUnavailable: A store doesn't answer.
     """
@@ -105,7 +105,7 @@ def _find(services: Services, principal: Principal, media_buy_id: str, account_i
     accounts = matching_accounts(principal, {"account_id": account_id} if account_id else None)
     found = services.media_buys.find([account.account_id for account in accounts], [media_buy_id])
     if not found:
-        raise MediaBuyNotFound("There is no media buy of this id among yours.")
+        raise NotFound("There is no media buy of this id among yours.")
     if len(found) > 1:
         raise InvalidRequest(
             "Several of your accounts have a media buy of this id; add account_id.", field="account_id"

@@ -20,8 +20,8 @@ from postback.idempotency import KEPT_SECONDS
 from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
 from postback.ingest.rejection import REASONS
-from postback.ingest.warnings import WARNINGS
-from postback.items import MAX_ITEMS as MAX_EVENTS
+from postback.ingest.warnings import EXPOSURE_WARNINGS, WARNINGS
+from postback.items import MAX_ITEMS
 from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES
 from postback.protocol.vocabulary import code_for
@@ -133,12 +133,22 @@ def test_every_warning_has_its_fix(code: str) -> None:
     assert fix.lower() == f"{WARNINGS[code][1]}.".lower()
 
 
+@pytest.mark.parametrize("code", EXPOSURE_WARNINGS.keys() - WARNINGS.keys() | {"MISSING_USER_MATCH"})
+def test_every_warning_about_exposures_has_its_fix(code: str) -> None:
+    ((_, what, fix),) = rows(reference("exposures"))[code]
+
+    assert what == f"{EXPOSURE_WARNINGS[code][0]}."
+    assert fix.lower() == f"{EXPOSURE_WARNINGS[code][1]}.".lower()
+
+
 def test_every_metric_has_its_labels() -> None:
     metrics = Metrics()
     metrics.request("log_event", "rest", "ok", 0.1)
     metrics.body("rest", 1)
     metrics.events(1, {"INVALID_REQUEST": 1})
     metrics.warnings({"MISSING_VALUE": 1})
+    metrics.exposures({"click": 1}, {"INVALID_REQUEST": 1})
+    metrics.click("recorded")
     documented = rows(reference("metrics"))
 
     for family in text_string_to_metric_families(metrics.render().decode()):
@@ -159,7 +169,7 @@ def test_the_limits_are_told() -> None:
     limits = reference("log_event").partition("\n## Limits\n")[2]
     settings = [f"{int(setting.default or 0):,}" for setting in SETTINGS if setting.name in LIMITING]
 
-    for bound in (f"{MAX_EVENTS:,}", f"{MAX_DEPTH} levels", *settings):
+    for bound in (f"{MAX_ITEMS:,}", f"{MAX_DEPTH} levels", *settings):
         assert bound in limits
     assert f"1 to {MAX_ENTRIES:,} sources" in reference("tasks")
     assert f"{KEPT_SECONDS // 3600} hours" in reference("tasks")

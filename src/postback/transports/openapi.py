@@ -8,14 +8,16 @@ from typing import Any
 import msgspec
 
 from postback.transports.schemas import EVENT_VERDICT, FAILURE, TASK_SCHEMAS, TaskSchema
+from postback.transports.seller_schemas import CONVERSIONS, FINALITY, SELLER_SCHEMAS
 
 __all__ = ["openapi_json"]
 
 _FAILURES = {
     400: ("BadRequest", "A malformed call; the error names the field."),
     401: ("Unauthorized", "No API key, or one that is unknown or revoked."),
+    403: ("Forbidden", "The API key is for buyers and the call for sellers, or the other way round."),
     404: ("NotFound", "No such event source, or one of somebody else's."),
-    409: ("Conflict", "The idempotency key was used for another call."),
+    409: ("Conflict", "The idempotency key was used for another call, or it is too early."),
     413: ("TooLarge", "The body is larger than the server reads."),
     429: ("TooMany", "The API key has used up its minute."),
     500: ("Defect", "A defect of the server; it is logged under the request id."),
@@ -37,14 +39,23 @@ def openapi_json(url: str) -> bytes:
             },
             "servers": [{"url": url}],
             "security": [{"bearer": []}, {"adcp": []}],
-            "paths": {f"/v1/{name}": {"post": _task(name, task)} for name, task in TASK_SCHEMAS.items()}
+            "paths": {f"/v1/{name}": {"post": _task(name, task)} for name, task in _CALLS.items()}
             | {_EVENT_PATH: {"get": _event()}}
+            | {
+                _CONVERSIONS_PATH: {"get": _conversions()},
+                _FINALIZE_PATH: {"post": _finalize()},
+                _CLICK_PATH: {"get": _click()},
+            }
             | {path: {"get": _open(*about)} for path, about in _OPERATIONS.items()},
             "components": _components(),
         }
     )
 
 
+_CALLS = TASK_SCHEMAS | SELLER_SCHEMAS
+_CONVERSIONS_PATH = "/v1/media-buys/{media_buy_id}/conversions"
+_FINALIZE_PATH = "/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize"
+_CLICK_PATH = "/c/{token}"
 _EVENT_PATH = "/v1/events/{event_source_id}/{event_type}/{event_id}"
 
 _OPERATIONS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
@@ -59,7 +70,7 @@ def _task(name: str, task: TaskSchema) -> dict[str, Any]:
     answer = {"anyOf": [_ref("schemas", f"{name}_answer"), _ref("schemas", "failure")]}
     content = {"application/json": {"schema": _ref("schemas", f"{name}_request"), "example": task.example}}
     return {
-        "operationId": name,
+        "operationId": name.replace("-", "_"),
         "summary": task.title,
         "description": task.description,
         "requestBody": {"required": "required" in task.input, "content": content},
@@ -93,6 +104,56 @@ def _event() -> dict[str, Any]:
     }
 
 
+_ACCOUNT_ID = {
+    "name": "account_id",
+    "in": "query",
+    "schema": {"type": "string", "minLength": 1},
+    "description": "The account, when several that the API key acts for fit.",
+}
+
+
+def _path(*names: str) -> list[dict[str, Any]]:
+    text = {"type": "string", "minLength": 1}
+    return [{"name": name, "in": "path", "required": True, "schema": text} for name in names]
+
+
+def _conversions() -> dict[str, Any]:
+    return {
+        "operationId": "get_conversions",
+        "summary": "What is attributed to a media buy",
+        "description": "Each event with the exposure that it goes to, newest first.",
+        "parameters": [
+            *_path("media_buy_id"),
+            _ACCOUNT_ID,
+            {"name": "max_results", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
+            {"name": "cursor", "in": "query", "schema": {"type": "string", "maxLength": 2048}},
+        ],
+        "responses": {"200": _response("A page of them.", _ref("schemas", "conversions"))}
+        | _failures(400, 401, 404, 429, 500, 503),
+    }
+
+
+def _finalize() -> dict[str, Any]:
+    return {
+        "operationId": "finalize_package",
+        "summary": "Make a package's numbers final",
+        "description": "Once it has ended and its attribution window has passed. For sellers.",
+        "parameters": [*_path("media_buy_id", "package_id"), _ACCOUNT_ID],
+        "responses": {"200": _response("That they are.", _ref("schemas", "finality"))}
+        | _failures(400, 401, 403, 404, 409, 429, 500, 503),
+    }
+
+
+def _click() -> dict[str, Any]:
+    return {
+        "operationId": "follow_click_link",
+        "summary": "Record a click and lead on",
+        "security": [],
+        "parameters": _path("token"),
+        "responses": {"302": {"description": "To the page that the link was made for."}} | _failures(404, 500),
+    }
+
+
 def _open(operation: str, summary: str, media_type: str, failing: tuple[int, ...]) -> dict[str, Any]:
     schema = {"type": "object" if media_type == "application/json" else "string"}
     answer = {"description": summary, "content": {media_type: {"schema": schema}}}
@@ -105,10 +166,12 @@ def _open(operation: str, summary: str, media_type: str, failing: tuple[int, ...
 
 
 def _components() -> dict[str, Any]:
-    requests = {f"{name}_request": task.input for name, task in TASK_SCHEMAS.items()}
-    answers = {f"{name}_answer": task.output for name, task in TASK_SCHEMAS.items()}
+    requests = {f"{name}_request": task.input for name, task in _CALLS.items()}
+    answers = {f"{name}_answer": task.output for name, task in _CALLS.items()}
     return {
-        "schemas": requests | answers | {"event_verdict": EVENT_VERDICT, "failure": FAILURE},
+        "schemas": requests
+        | answers
+        | {"event_verdict": EVENT_VERDICT, "conversions": CONVERSIONS, "finality": FINALITY, "failure": FAILURE},
         "responses": {
             name: _response(description, _ref("schemas", "failure"), waiting=status in _WAITING)
             for status, (name, description) in _FAILURES.items()

@@ -24,9 +24,9 @@ from postback.transports.shapes import (
     text,
 )
 
-__all__ = ["EVENT_VERDICT", "FAILURE", "TASK_SCHEMAS", "TaskSchema"]
+__all__ = ["EVENT_VERDICT", "FAILURE", "TASK_SCHEMAS", "USER_MATCH", "TaskSchema"]
 
-_USER_MATCH = object_of(
+USER_MATCH = object_of(
     {
         "uids": array(
             object_of({"type": text("Kind of ID.", enum=list(UID_TYPES)), "value": text("The ID.")}, "type", "value"),
@@ -75,7 +75,7 @@ _EVENT = object_of(
         ),
         "event_type": text("What happened.", enum=list(EVENT_TYPES)),
         "event_time": text(f"When it happened: {TIME}", format="date-time"),
-        "user_match": _USER_MATCH,
+        "user_match": USER_MATCH,
         "custom_data": _CUSTOM_DATA,
         "action_source": text("Where it happened.", enum=list(ACTION_SOURCES)),
         "event_source_url": text("Page where it happened, for action_source website.", format="uri"),
