@@ -252,6 +252,7 @@ class AuthInvalid(AuthError):
 class PermissionDenied(AuthError):
     reason = "PERMISSION_DENIED"
     status = 403
+    recovery = "terminal"
     default_suggestion = "Use a key of the right scope; the seller makes one with 'postback keys create --scope'."
 
 

@@ -25,6 +25,7 @@ _FOLDERS = {
     "get_products": "media-buy",
     "create_media_buy": "media-buy",
     "get_media_buys": "media-buy",
+    "get_media_buy_delivery": "media-buy",
 }
 _SCHEMAS = resources.files("adcp") / "_schemas"
 _FORMATS = FormatChecker()

@@ -158,7 +158,7 @@ def test_what_a_source_declares_is_what_its_events_are_checked_against(buyer: Se
 
 def test_health_tells_how_a_source_does(buyer: Server) -> None:
     sync(buyer, SHOP | {"value_currencies": ["USD"]})
-    good = [order(f"good_{number}") for number in range(3)]
+    good = [order(f"good_{number}") for number in range(10)]
     tries = [order("try", event_time="noon")] * 5
     call(buyer, "rest", "log_event", {"event_source_id": "shop", "events": tries, "test_event_code": "T1"})
     call(buyer, "rest", "log_event", {"event_source_id": "shop", "events": good})
@@ -167,8 +167,8 @@ def test_health_tells_how_a_source_does(buyer: Server) -> None:
     call(buyer, "rest", "log_event", {"event_source_id": "shop", "events": [order("bad", event_type="refund")]})
 
     health = discover(buyer)["shop"]["health"]
-    assert (health["status"], health["events_received_24h"]) == ("minimum", 4)
-    assert "1 of 4 events (25%) were rejected" in health["issues"][0]["message"]
+    assert (health["status"], health["events_received_24h"]) == ("minimum", 11)
+    assert "1 of 11 events (9%) were rejected" in health["issues"][0]["message"]
 
 
 def test_a_sandbox_account_says_so_and_may_log_the_future(seller: Server) -> None:

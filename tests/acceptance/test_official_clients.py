@@ -75,6 +75,7 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
         "log_event": {"event_source_id": "mcp_shop", "events": [order("mcp_1")]},
         "get_products": {"buying_mode": "wholesale"},
         "get_media_buys": {},
+        "get_media_buy_delivery": {"start_date": "2026-01-01"},
     }
     async with (
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {server.key}"}, timeout=60) as http,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from postback.sources.health import assess
-from postback.store.events import SourceActivity
+from postback.store.events import SourceActivity, SourceMatching
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -45,9 +45,29 @@ def test_a_source_that_went_silent_says_since_when() -> None:
 
 
 def test_a_source_whose_events_were_all_rejected_is_told_that() -> None:
-    health = assess(activity(received=7, rejected=7, quality=None, last=None), None, NOW)
+    health = assess(activity(received=70, rejected=70, quality=None, last=None), None, NOW)
     assert "last_event_at" not in health
-    assert [issue["message"][:26] for issue in health["issues"]] == ["7 of 7 events (100%) were "]
+    assert [issue["message"][:26] for issue in health["issues"]] == ["70 of 70 events (100%) wer"]
+
+
+def test_a_handful_of_events_says_nothing_of_a_source() -> None:
+    health = assess(activity(received=9), None, NOW)
+    assert (health["status"], severities(health)) == ("minimum", ["info"])
+
+
+def test_the_share_of_events_that_met_an_exposure_is_told() -> None:
+    assert assess(activity(), SourceMatching(3, 1, 60.0), NOW)["match_rate"] == 0.3333
+
+
+def test_events_that_meet_no_exposure_or_come_late_are_an_issue() -> None:
+    health = assess(activity(), SourceMatching(1000, 49, 100_000.0), NOW)
+    assert severities(health) == ["warning", "info"]
+    assert health["issues"][0]["message"].startswith("49 of 1,000 events of the last 7 days were matched")
+
+
+def test_only_the_three_worst_issues_are_told() -> None:
+    health = assess(activity(rejected=20, quality=0.5), SourceMatching(1000, 1, 100_000.0), NOW)
+    assert severities(health) == ["warning", "warning", "info"]
 
 
 def test_a_source_without_flaw_is_excellent() -> None:

@@ -52,7 +52,7 @@ class Buyer:
         self.sources = SourceRegistry(self.control)
         self.activity: dict[str, SourceActivity] = {}
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
-        self.events = SimpleNamespace(activity=lambda account_id: self.activity)
+        self.events = SimpleNamespace(activity=lambda account_id: self.activity, matching=lambda account_id: {})
 
     def call(self, release: str | None = "3.2", **arguments: Any) -> dict[str, Any]:
         return self.send(json.dumps(arguments).encode(), release)

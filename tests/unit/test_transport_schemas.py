@@ -19,6 +19,7 @@ _OFFICIAL = {
     "get_products": "media-buy/get-products-request.json",
     "create_media_buy": "media-buy/create-media-buy-request.json",
     "get_media_buys": "media-buy/get-media-buys-request.json",
+    "get_media_buy_delivery": "media-buy/get-media-buy-delivery-request.json",
 }
 
 

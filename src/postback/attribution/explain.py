@@ -142,7 +142,7 @@ def _why_not(
         kinds = ", ".join(dict.fromkeys(KINDS[kind] for kind in event.kinds))
         return "NO_EXPOSURE", f"No exposure has one of its identifiers ({kinds})."
     nearest = _passed_over(candidates[0], event, None, named)
-    return nearest["reason"], f"No exposure counts for it. The nearest: {nearest['message']}"
+    return nearest["reason"], f"No exposure counts for it. {nearest['message']}"
 
 
 def _passed_over(
