@@ -1,4 +1,4 @@
-"""postback demo: a server, an event source, a batch of conversions, and what came back."""
+"""postback demo: a server, an event source, conversions and what came back, exposures and the report that results."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 import msgspec
 
 from postback.cli.client import Client
+from postback.cli.demo_delivery import MEDIA_BUY, exposures, media_buy, show_report
 from postback.cli.demo_events import SOURCE, shop_events, try_out_event
 from postback.errors import StartupError
+from postback.times import rfc3339
 
 __all__ = ["demo"]
 
@@ -30,7 +33,7 @@ _USUAL_PORT = 8787
 @click.command()
 @click.option("--once", is_flag=True, envvar="DEMO_ONCE", show_envvar=True, help="Stop the server at the end.")
 def demo(once: bool) -> None:
-    """Start a server in a temporary folder, log a batch of conversions, and say what came back.
+    """Start a server in a temporary folder, log conversions and exposures, and say what came back.
 
     The server goes on until Ctrl-C, with its URL, a key and a command to try.
     """
@@ -62,7 +65,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _server(folder: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes]]:
-    environ = os.environ | {"POSTBACK_BOOTSTRAP_KEY": key, "POSTBACK_LOG_LEVEL": "warning"}
+    environ = os.environ | {"POSTBACK_BOOTSTRAP_KEY": key, "POSTBACK_LOG_LEVEL": "warning", "POSTBACK_SANDBOX": "true"}
     command = [sys.executable, "-m", "postback", "serve", "--host", "127.0.0.1", "--port", str(port), "--data", folder]
     with subprocess.Popen(command, env=environ) as server:  # noqa: S603 - our own command line
         try:
@@ -87,6 +90,7 @@ def _tell_story(server: subprocess.Popen[bytes], url: str, key: str) -> None:
         _log(client, "Its developer tries something out with a test event.", trial, ["a test event, stored apart"])
         elsewhere = _request([try_out_event(now)]) | {"event_source_id": "shop_order"}
         _log(client, "And misspells the event source.", elsewhere, [])
+        _close_loop(client, now)
 
 
 def _register(client: Client) -> None:
@@ -94,6 +98,27 @@ def _register(client: Client) -> None:
     body = _call(client, "sync_event_sources", {"idempotency_key": str(uuid.uuid4()), "event_sources": [SOURCE]})
     for source in body.get("event_sources", []):
         click.echo(f"  {source['event_source_id']}: {source['action']}, and has the seller_id {source['seller_id']}")
+
+
+def _close_loop(client: Client, now: datetime) -> None:
+    _headline("The agent buys two packages, and names the conversions that count.", "create_media_buy")
+    [product, *_] = _call(client, "get_products", {})["products"]
+    bought = _call(client, "create_media_buy", media_buy(now, product))
+    click.echo(f"  {bought['media_buy_id']} counts purchases: 30 days after a click, 1 day after a view")
+    _headline("The seller's ad server reports what it showed.", "exposures")
+    click.echo(f"  {_call(client, 'exposures', {'exposures': exposures(now)})['message']}")
+    _headline("Both read the report.", "get_media_buy_delivery")
+    show_report(_when_attributed(client))
+
+
+def _when_attributed(client: Client) -> dict[str, Any]:
+    """The report, once what was logged before is in it; attribution looks about once a second for what is new."""
+    received = rfc3339(datetime.now(UTC) + timedelta(seconds=1))
+    while True:
+        report = _call(client, "get_media_buy_delivery", {"media_buy_ids": [MEDIA_BUY]})
+        if report["ext"]["postback"].get("complete_through", "") >= received:
+            return report
+        time.sleep(0.2)
 
 
 def _log(client: Client, story: str, request: dict[str, Any], descriptions: list[str]) -> None:
@@ -136,5 +161,5 @@ def _invite(url: str, key: str) -> None:
     click.echo(f"\n{click.style('The server is yours to try; Ctrl-C stops it.', bold=True)}")
     click.echo(f"  URL  {url}    MCP  {url}/mcp    OpenAPI  {url}/openapi.json")
     click.echo(f"  Key  {key}\n")
-    click.echo("What became of an order:")
-    click.echo(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/events/shop_orders/purchase/order_98767")
+    click.echo("What became of an order, and to which ad it goes:")
+    click.echo(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/events/shop_orders/purchase/order_98765")
