@@ -35,17 +35,17 @@ from postback.store.rows import Rows
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 HOUR_US = 3_600_000_000
-_OUTCOMES = """
+OUTCOMES = """
     SELECT event_source_id, event_type, event_id, media_buy_id, package_id, goal, source_rank, exposure_id,
         exposure_kind, creative_id, match_kind, counted, conversions, value
     FROM attribution FINAL WHERE account_id = {account_id:String}
 """
-_EXPOSURE_HOURS = """
+EXPOSURE_HOURS = """
     SELECT media_buy_id, package_id, toUnixTimestamp(hour) * 1000000, creative_id, currency,
         sum(impressions), sum(clicks), sum(spend)
     FROM exposure_hour WHERE account_id = {account_id:String} AND media_buy_id != '' GROUP BY ALL
 """
-_CONVERSION_HOURS = """
+CONVERSION_HOURS = """
     SELECT media_buy_id, package_id, toUnixTimestamp(hour) * 1000000, event_type, action_source, creative_id,
         sum(conversions) AS n, sum(value) AS worth
     FROM conversion_hour WHERE account_id = {account_id:String} AND media_buy_id != '' GROUP BY ALL
@@ -158,17 +158,17 @@ class History:
         self.stores.stamp = max(self.stores.stamp, int(datetime.now(UTC).timestamp() * 1_000_000))
 
     def outcomes(self) -> dict[Identity, Outcome]:
-        rows = self.stores.rows(_OUTCOMES, self.account_id)
+        rows = self.stores.rows(OUTCOMES, self.account_id)
         return {row[:3]: Outcome((row[3], row[4]), *row[5:]) for row in rows}
 
     def hours(self) -> tuple[dict[Any, Any], dict[Any, Any]]:
-        exposures = {row[:5]: row[5:] for row in self.stores.rows(_EXPOSURE_HOURS, self.account_id)}
-        conversions = {row[:6]: row[6:] for row in self.stores.rows(_CONVERSION_HOURS, self.account_id) if any(row[6:])}
+        exposures = {row[:5]: row[5:] for row in self.stores.rows(EXPOSURE_HOURS, self.account_id)}
+        conversions = {row[:6]: row[6:] for row in self.stores.rows(CONVERSION_HOURS, self.account_id) if any(row[6:])}
         return exposures, conversions
 
     def dump(self) -> str:
         """Everything that attribution derived, as one text."""
-        outcomes = sorted(self.stores.rows(_OUTCOMES, self.account_id))
+        outcomes = sorted(self.stores.rows(OUTCOMES, self.account_id))
         hours = [sorted(part.items()) for part in self.hours()]
         return json.dumps([outcomes, hours], default=str)
 
