@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import mcp_calls, resources, rest_batches, single_events, stored_events
+from benchmarks import attribution, exposure_import, mcp_calls, resources, rest_batches, single_events, stored_events
 from benchmarks.report import heading
 from benchmarks.size import FULL, QUICK
 
@@ -17,6 +17,8 @@ SECTIONS = {
     "single": single_events.measure,
     "stored": stored_events.measure,
     "resources": resources.measure,
+    "import": exposure_import.measure,
+    "attribution": attribution.measure,
 }
 
 _ROOT = Path(__file__).parents[1]

@@ -21,6 +21,7 @@ class Size:
         stored_s: Seconds that each of these rates is measured.
         ingested: Events after which memory is read.
         starts: Starts that are timed.
+        exposures: Exposures against which events are attributed, and rows that are imported.
     """
 
     sustained_s: float
@@ -32,6 +33,7 @@ class Size:
     stored_s: float
     ingested: int
     starts: int
+    exposures: int
 
 
 FULL = Size(
@@ -44,6 +46,7 @@ FULL = Size(
     stored_s=20,
     ingested=5_000_000,
     starts=5,
+    exposures=10_000_000,
 )
 
 QUICK = Size(
@@ -56,4 +59,5 @@ QUICK = Size(
     stored_s=2,
     ingested=100_000,
     starts=2,
+    exposures=200_000,
 )

@@ -36,11 +36,13 @@ class Limits:
         exposures: Most new exposures.
         events: Most new events, and most older ones at a time.
         restated: Most events that late exposures restate one by one; beyond that every event is gone through in order.
+        shared: Most events with the same match key that are compared with each of its exposures.
     """
 
     exposures: int = 1_000_000
     events: int = 500_000
     restated: int = 250_000
+    shared: int = 100
 
 
 class Attribution:
@@ -237,6 +239,7 @@ class Attribution:
         if self._derived.value("count_targets"):
             self._derived.run("stage_targets", account_id=account_id)
         self._derived.run("key_events", account_id=account_id)
+        self._derived.run("spread_keys", most=self._limits.shared)
         self._derived.run("match", account_id=account_id)
         self._derived.run("decide", account_id=account_id, run_id=run)
         return self._finish(account_id, state, replace(following, run_id=run), _CONVERSIONS)

@@ -19,6 +19,7 @@ SCRATCH_TABLES = (
     "run_target",
     "run_prior",
     "run_event",
+    "run_key",
     "run_match",
     "run_outcome",
 )

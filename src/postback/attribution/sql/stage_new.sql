@@ -1,7 +1,7 @@
 -- The new events, without copies of events that were attributed before and without those whose outcome is final.
 INSERT INTO run_event
 SELECT
-    rowNumberInAllBlocks(), event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys,
+    1 + rowNumberInAllBlocks(), event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys,
     kind, amounts, currency
 FROM run_new AS new
 LEFT JOIN
