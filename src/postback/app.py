@@ -161,6 +161,8 @@ async def _attribute(services: Services, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
             await asyncio.to_thread(services.attribution.catch_up)
+            if services.attribution.complete_through:
+                services.metrics.attributed(services.attribution.complete_through)
         except StoreUnavailable:
             _log.warning("attribution could not go on; trying again")
         except Exception:

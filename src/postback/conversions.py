@@ -54,7 +54,7 @@ def media_buy_conversions(
         event_source_id=event_source_id,
         most=size + 1,
     )
-    complete = services.attribution.complete_through(buy.account_id)
+    complete = services.attribution.complete_through
     page = rows[:size]
     last = page[-1] if len(rows) > size else None
     return {

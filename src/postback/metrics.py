@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
@@ -59,6 +60,11 @@ class Metrics:
         self._insert_calls = Histogram(
             "postback_insert_calls", "Calls that shared an insert.", registry=registry, buckets=_CALLS
         )
+        self._attributed = Gauge(
+            "postback_attributed_through_seconds",
+            "Unix time through which everything received is attributed.",
+            registry=registry,
+        )
         self._queued = Gauge("postback_queued_events", "Events waiting for the event store.", registry=registry)
 
     def request(self, task: str, transport: str, outcome: str, seconds: float) -> None:
@@ -97,6 +103,10 @@ class Metrics:
         self._insert_rows.observe(rows)
         self._insert_seconds.observe(seconds)
         self._insert_calls.observe(calls)
+
+    def attributed(self, through: datetime) -> None:
+        """Note the time through which everything received is attributed."""
+        self._attributed.set(through.timestamp())
 
     def queued(self, events: int) -> None:
         """Set how many events wait for the event store."""

@@ -89,7 +89,7 @@ def _attribution(
         StoredOutcome(*outcomes[0]) if outcomes else None,
         candidates,
         services.media_buys.goals(source.account_id),
-        services.attribution.complete_through(source.account_id),
+        services.attribution.complete_through,
     )
 
 

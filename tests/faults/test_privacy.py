@@ -181,6 +181,7 @@ def server(start_server: StartServer) -> Server:
     server = start_server(log_level="debug")
     server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
     _log_by_rest_and_mcp(server)
+    _report_exposures(server)
     _call_wrongly(server)
     _knock_at_every_door(server)
     server.stop()
@@ -198,6 +199,30 @@ def _log_by_rest_and_mcp(server: Server) -> None:
     answer_over_mcp = _tool(server, "log_event", {"event_source_id": "website", "events": EVENTS})
     assert b'"isError":false' in answer_over_mcp
     _check_private(answer_over_mcp, "the answer over MCP")
+
+
+def _report_exposures(server: Server) -> None:
+    """Everybody sees an ad, and the ad server says too much about it."""
+    right = {"kind": "click", "occurred_at": "2026-01-15T14:30:00Z", "media_buy_id": "mb", "package_id": "p"}
+    exposures = [
+        {"exposure_id": f"x-{place}-{p.number}", **right, **members}
+        for p in ALL_PEOPLE
+        for place, members in enumerate(
+            (
+                {"user_match": p.user_match},
+                {"user_match": {"hashed_email": p.email}},
+                {"user_match": {"email": p.email, "click_id": p.click_id}},
+                {"exposure_id": p.email},
+                {"exposure_id": p.click_id, "user_match": p.user_match},
+                {"creative_id": p.hashed_email, "user_match": p.user_match},
+                {"package_id": p.email, "email": p.email, "kind": p.email},
+                {"cost": p.phone, "currency": p.email},
+            )
+        )
+    ]
+    answer = server.call("exposures", exposures=exposures[:10_000]).raise_for_status()
+    assert answer.json()["exposures_processed"] > len(ALL_PEOPLE) / 2
+    _check_private(answer.content, "the answer about exposures")
 
 
 def _call_wrongly(server: Server) -> None:

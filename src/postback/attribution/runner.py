@@ -109,7 +109,8 @@ class Attribution:
             self.catch_up()
             self._media_buys.finalize(account_id, media_buy_id, package_id, datetime.now(UTC))
 
-    def complete_through(self, account_id: str) -> datetime | None:
+    @property
+    def complete_through(self) -> datetime | None:
         """The time through which whatever was received is in the results; None while the first pass is at work."""
         return self._complete
 
@@ -298,7 +299,9 @@ class Attribution:
         self._states.save(account_id, state, following, sums)
         self._derived.run(f"sum_{sums}", **run)
         self._derived.run("keep", **run)
-        return self._keep(account_id, following)
+        kept = self._keep(account_id, following)
+        self._derived.empty(*SCRATCH_TABLES)  # they are in memory
+        return kept
 
 
 def _backfill(kinds: list[EventKind] | tuple[EventKind, ...]) -> dict[tuple[str, str], Backfill]:

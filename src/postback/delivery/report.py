@@ -67,7 +67,7 @@ async def get_media_buy_delivery(call: TaskCall) -> dict[str, Any]:
 def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: tuple[Account, ...]) -> dict[str, Any]:
     account_ids = [account.account_id for account in accounts]
     store = call.services.media_buys
-    complete = call.services.attribution.complete_through(account_ids[0])
+    complete = call.services.attribution.complete_through
     buys = store.find(account_ids, request.media_buy_ids, request.statuses())
     figures = _figures(call.services, buys, period)
     now = datetime.now(UTC)

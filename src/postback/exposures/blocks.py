@@ -99,6 +99,12 @@ def _plain(table: pa.Table, now: datetime, *, sandbox: bool) -> Any:
     fits += [_matches(table, name, _PLAIN_DIGEST) for name in _DIGESTS]
     fits += [_matches(table, name, _PLAIN_OPAQUE) for name in table.column_names if name in _opaque()]
     fits += [pc.is_null(table[name]) for name in _NEVER_PLAIN if name in table.column_names]
+    fits += [
+        pc.fill_null(pc.not_equal(table[identifier], table[name]), True)
+        for identifier in (*_DIGESTS, "user_match.click_id")
+        for name in _NAMES
+        if {identifier, name} <= set(table.column_names)
+    ]
     fits.append(_matches(table, "cost", _PLAIN_COST))
     if "currency" in table.column_names:
         fits.append(pc.or_(pc.is_null(table["currency"]), pc.is_in(table["currency"], _CURRENCIES)))

@@ -157,8 +157,16 @@ def _read(raw: bytes, notes: list[str]) -> SentExposure:
 
 
 def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime, notes: list[str]) -> Exposure:
+    who = sent.user_match
     for name in ("exposure_id", "media_buy_id", "package_id", "creative_id"):
-        check_name(name, getattr(sent, name))
+        value = getattr(sent, name)
+        check_name(name, value)
+        if who and value and value in (who.hashed_email, who.hashed_phone, who.click_id):
+            raise Rejection(
+                "INVALID_REQUEST",
+                f"{name} repeats an identifier of user_match. Use an identifier of your own; the value was not kept.",
+                name,
+            )
     if sent.occurred_at > newest:
         raise Rejection(
             "INVALID_REQUEST",
@@ -170,9 +178,9 @@ def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime,
         raise Rejection("INVALID_REQUEST", "occurred_at lies before 1970.", "occurred_at")
     if problem := money_problem(sent.cost, sent.currency, "cost"):
         raise problem
-    if sent.user_match is None:
+    if who is None:
         notes.append("MISSING_USER_MATCH")
-    keys = identifiers.match(sent.user_match, notes).keys if sent.user_match else b""
+    keys = identifiers.match(who, notes).keys if who else b""
     return Exposure(
         exposure_id=sent.exposure_id,
         kind=sent.kind,
