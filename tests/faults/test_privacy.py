@@ -203,22 +203,21 @@ def _log_by_rest_and_mcp(server: Server) -> None:
 
 def _report_exposures(server: Server) -> None:
     """Everybody sees an ad, and the ad server says too much about it."""
-    right = {"kind": "click", "occurred_at": "2026-01-15T14:30:00Z", "media_buy_id": "mb", "package_id": "p"}
+    right: Event = {"kind": "click", "occurred_at": "2026-01-15T14:30:00Z", "media_buy_id": "mb", "package_id": "p"}
+    told: list[Place] = [
+        lambda p: {"user_match": p.user_match},
+        lambda p: {"user_match": {"hashed_email": p.email}},
+        lambda p: {"user_match": {"email": p.email, "click_id": p.click_id}},
+        lambda p: {"exposure_id": p.email},
+        lambda p: {"exposure_id": p.click_id, "user_match": p.user_match},
+        lambda p: {"creative_id": p.hashed_email, "user_match": p.user_match},
+        lambda p: {"package_id": p.email, "email": p.email, "kind": p.email},
+        lambda p: {"cost": p.phone, "currency": p.email},
+    ]
     exposures = [
-        {"exposure_id": f"x-{place}-{p.number}", **right, **members}
+        {"exposure_id": f"x-{number}-{p.number}", **right, **place(p)}
         for p in ALL_PEOPLE
-        for place, members in enumerate(
-            (
-                {"user_match": p.user_match},
-                {"user_match": {"hashed_email": p.email}},
-                {"user_match": {"email": p.email, "click_id": p.click_id}},
-                {"exposure_id": p.email},
-                {"exposure_id": p.click_id, "user_match": p.user_match},
-                {"creative_id": p.hashed_email, "user_match": p.user_match},
-                {"package_id": p.email, "email": p.email, "kind": p.email},
-                {"cost": p.phone, "currency": p.email},
-            )
-        )
+        for number, place in enumerate(told)
     ]
     answer = server.call("exposures", exposures=exposures[:10_000]).raise_for_status()
     assert answer.json()["exposures_processed"] > len(ALL_PEOPLE) / 2
