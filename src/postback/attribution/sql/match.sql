@@ -3,7 +3,9 @@ INSERT INTO run_match
 WITH
     (SELECT groupArray(click_us) FROM (SELECT click_us FROM run_rule ORDER BY kind, class)) AS clicks,
     (SELECT groupArray(view_us) FROM (SELECT view_us FROM run_rule ORDER BY kind, class)) AS views,
-    (SELECT max(class) FROM run_rule) AS classes
+    (SELECT max(class) FROM run_rule) AS classes,
+    (SELECT max(click_us) FROM run_rule) AS longest_click,
+    (SELECT max(view_us) FROM run_rule) AS longest_view
 SELECT number, best.1, best.2, best.3, best.4, best.5, best.6, best.7, best.8
 FROM
 (
@@ -26,14 +28,20 @@ FROM
         FROM
         (
             SELECT
-                match_key, occurred_at AS exposure_at, exposure_id, exposure.kind AS exposure_kind, media_buy_id, package_id,
-                creative_id, class
-            FROM exposure_by_key AS exposure
-            INNER JOIN run_package USING (media_buy_id, package_id)
-            WHERE account_id = {account_id:String} AND match_key IN (SELECT match_key FROM run_key WHERE NOT shared)
-        ) AS exposure
-        INNER JOIN (SELECT * FROM run_key WHERE NOT shared) AS event USING (match_key)
-        WHERE exposure_at <= event_time
+                number, event.kind AS kind, event_time, match_kind, media_buy_id, package_id, exposure_id,
+                exposure.kind AS exposure_kind, occurred_at AS exposure_at, creative_id
+            FROM
+            (
+                SELECT match_key, occurred_at, exposure_id, kind, media_buy_id, package_id, creative_id
+                FROM exposure_by_key
+                WHERE account_id = {account_id:String} AND match_key IN (SELECT match_key FROM run_key WHERE NOT shared)
+            ) AS exposure
+            INNER JOIN (SELECT * FROM run_key WHERE NOT shared) AS event USING (match_key)
+            WHERE occurred_at <= event_time
+                AND toUnixTimestamp64Micro(event_time) - toUnixTimestamp64Micro(occurred_at)
+                    <= if(exposure.kind = 'click', longest_click, longest_view)
+        ) AS pair
+        INNER JOIN run_package USING (media_buy_id, package_id)
         UNION ALL
         SELECT
             number, kind, moment, match_kind, class, media_buy_id, package_id, last.1, exposure_kind, last.2, last.3
@@ -74,4 +82,3 @@ FROM
         <= if(exposure_kind = 'click', clicks, views)[(kind - 1) * classes + class]
     GROUP BY number
 )
-SETTINGS query_plan_join_swap_table = 'false'
