@@ -224,6 +224,4 @@ def _invalid(problem: str, name: str) -> InvalidRequest:
     field = f"{name}{path}"
     if sentence == "is required":
         return InvalidRequest(f"{field} is required.", field=field.rpartition(".")[0])
-    if sentence.startswith("invalid enum value"):  # which it quotes
-        return InvalidRequest(f"{field} is not one of the values that AdCP lists.", field=field)
-    return InvalidRequest(f"{field} is wrong: {sentence}.", field=field)
+    return InvalidRequest(f"{field} {'' if sentence.startswith('is ') else 'is wrong: '}{sentence}.", field=field)

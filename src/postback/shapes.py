@@ -19,4 +19,6 @@ def departure(problem: str) -> tuple[str, str]:
     path = path.rstrip("`")
     if sentence.startswith("Object missing required field"):
         return f"{path}.{sentence.split('`')[1]}", "is required"
+    if sentence.startswith("Invalid enum value"):  # the one sentence that quotes what was sent
+        return path, "is not one of the values that AdCP lists"
     return path, sentence[0].lower() + sentence[1:].replace(" | null", "").replace("`", "")

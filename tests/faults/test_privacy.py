@@ -29,7 +29,7 @@ Event = dict[str, Any]
 
 _PEOPLE = 25
 """Per place."""
-_MARK = "zqx"
+_MARK = "zqxwvk"
 """Stands in every identifier that is free text, so that all of them are found by one search."""
 
 

@@ -27,6 +27,12 @@ _FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_MONEY = Decimal(10) ** 15
 _PLACES = 9
 
+_CLEARER = {
+    "kind": "must be impression or click",
+    "occurred_at": "must be an RFC 3339 date and time with a UTC offset, as 2026-01-15T10:30:00Z",
+    "hour": "must be a full hour with a UTC offset, as 2026-01-15T10:00:00Z",
+}
+
 _decode = msgspec.json.Decoder(SentExposure).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -140,6 +146,7 @@ def read_carefully(raw: bytes, shape: type, notes: list[str]) -> Any:
     except msgspec.ValidationError as error:
         path, sentence = departure(str(error))
         name = path.lstrip(".")
+        sentence = sentence if sentence == "is required" else _CLEARER.get(name, sentence)
         be = "" if sentence.startswith(("is", "must")) else "is wrong: "
         raise Rejection("INVALID_REQUEST", f"{name or 'It'} {be}{sentence}.", name) from None
 
