@@ -132,7 +132,7 @@ def _is_null(raw: msgspec.Raw) -> bool:
 def _members(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         str(body, "utf-8", "surrogatepass")
-        body, events = _parted(body)
+        body, arrays = _parted(body)
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"The body is not UTF-8 (byte {error.start}).") from None
@@ -147,12 +147,10 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
         raise InvalidRequest("The body nests too deep.") from None
     _refuse_duplicates(body)
     for name, raw in members.items():
-        # Each entry of event_sources is judged alone, as each event is.
+        # Each entry of event_sources is judged alone, as each member of the large arrays is.
         if name != "event_sources":
             _refuse_ambiguous(name, bytes(raw))
-    if events:
-        members["events"] = events
-    return members
+    return members | arrays
 
 
 _HEAD_BYTES = 64
@@ -160,13 +158,17 @@ _HEAD_BYTES = 64
 
 
 class _Large(msgspec.Struct):
+    """The arrays that may be megabytes, whose members are judged one by one."""
+
     events: msgspec.Raw = NO_JSON
+    exposures: msgspec.Raw = NO_JSON
+    totals: msgspec.Raw = NO_JSON
 
 
-def _parted(body: bytes) -> tuple[bytes, msgspec.Raw]:
-    """The body without its events, and the events."""
+def _parted(body: bytes) -> tuple[bytes, dict[str, msgspec.Raw]]:
+    """The body without its large arrays, and these."""
     try:
-        events = msgspec.json.decode(body, type=_Large).events
+        large = msgspec.structs.asdict(msgspec.json.decode(body, type=_Large))
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
@@ -174,20 +176,22 @@ def _parted(body: bytes) -> tuple[bytes, msgspec.Raw]:
         if spelled_out == body:
             raise
         return _parted(spelled_out)
-    return _without(events, body), events
-
-
-def _without(events: msgspec.Raw, body: bytes) -> bytes:
-    """The body with null instead of the events, which are a part of its memory."""
-    length = memoryview(events).nbytes
-    if len(body) - length > _MAX_BYTES_BESIDE_EVENTS:
+    arrays = {name: array for name, array in large.items() if array}
+    beside = len(body) - sum(memoryview(array).nbytes for array in arrays.values())
+    if beside > _MAX_BYTES_BESIDE_EVENTS:
         raise BodyTooLarge(
             f"The arguments beside events are larger than {_MAX_BYTES_BESIDE_EVENTS:,} bytes.",
             suggestion="Send less in context and ext; split event_sources into several calls without delete_missing.",
         )
-    if not length:
-        return body
-    array = memoryview(events)
+    for array in arrays.values():
+        body = _without(array, body)
+    return body, arrays
+
+
+def _without(raw: msgspec.Raw, body: bytes) -> bytes:
+    """The body with null instead of a large array that is a part of it."""
+    array = memoryview(raw)
+    length = array.nbytes
     head = bytes(array[:_HEAD_BYTES])
     start = body.find(head)
     while not body.startswith(array, start):  # something else begins alike

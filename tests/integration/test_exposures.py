@@ -98,6 +98,16 @@ def test_what_is_no_batch_fails_as_a_whole(server: Server, exposures: Any) -> No
     assert error_of(call(server, "rest", "exposures", {"exposures": exposures}))["field"] == "exposures"
 
 
+def test_a_full_batch_is_taken_in_one_call(server: Server) -> None:
+    people = [sha256(str(number).encode()).hexdigest() for number in range(10_000)]
+    uids = [{"type": "uid2", "value": "A4AAAA0123456789" * 8}]
+    batch = [
+        RIGHT | {"exposure_id": f"full_{n}", "user_match": {"hashed_email": person, "uids": uids}}
+        for n, person in enumerate(people)
+    ]
+    assert report(server, *batch)["exposures_processed"] == 10_000
+
+
 def test_the_same_key_answers_again_and_another_body_conflicts(server: Server) -> None:
     key = {"idempotency_key": "exposures-of-a-morning"}
     first, second = report(server, RIGHT, **key), report(server, RIGHT, **key)
