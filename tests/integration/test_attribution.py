@@ -26,10 +26,12 @@ from tests.integration.attribution_reference import (
 
 from postback.accounts import AccountStore
 from postback.attribution.runner import Attribution, Limits
+from postback.errors import StoreUnavailable
 from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
 from postback.media_buys.goals import EventGoal, GoalSource
 from postback.media_buys.windows import Duration, Window
 from postback.store.control import ControlStore
+from postback.store.derived import DerivedStore
 from postback.store.events import EventStore
 from postback.store.rows import Rows
 
@@ -304,6 +306,39 @@ def test_any_history_gives_what_the_rules_say_at_once_and_rebuilt(
             _, media_buy_id, package_id = step
             if stores.media_buys.get(history.account_id, media_buy_id):
                 history.finalize(media_buy_id, package_id)
+    history.attribution.catch_up()
+    history.check()
+
+
+@pytest.mark.parametrize("statement", ["key_exposures", "sum_exposures", "decide", "sum_conversions", "keep"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_run_that_breaks_off_counts_nothing_twice(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch, statement: str, done: bool
+) -> None:
+    history = History(stores, Limits())
+    goal = EventGoal(
+        kind="event", event_sources=(GoalSource(event_source_id="web", event_type="purchase", value_field="value"),)
+    )
+    history.buy("m0", "USD", [(goal,)])
+    moment = int(START.timestamp()) * 1_000_000
+    history.receive_exposure(
+        Exposure("x1", "click", moment, 0, ("m0", "p0"), "c1", (key(1, 1),), Decimal("1.25"), "USD")
+    )
+    history.receive_event(
+        Event("web", "purchase", "1", moment, 0, (key(1, 1),), "", "website", '{"currency":"USD","value":12.5}')
+    )
+    run = DerivedStore.run
+
+    def broken(store: DerivedStore, name: str, **parameters: object) -> None:
+        if name != statement or done:
+            run(store, name, **parameters)
+        if name == statement:
+            raise StoreUnavailable("The event store is not available.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DerivedStore, "run", broken)
+        with pytest.raises(StoreUnavailable):
+            history.attribution.catch_up()
     history.attribution.catch_up()
     history.check()
 

@@ -79,10 +79,13 @@ class Attribution:
         with self._work:
             begun = datetime.now(UTC)
             self._recover()
+            # Whatever breaks off a run, the next call looks first whether its sums were added.
+            self._recovered = False
             changes = self._media_buys.changes()
             self._look_for_arrivals()
             for account_id in sorted(self._newest.keys() | changes.keys() | self._accounts.keys()):
                 self._catch_up_account(account_id, changes.get(account_id, 0))
+            self._recovered = True
             if not self._stopping:
                 self._complete = begun
 
