@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,35 @@ def test_what_is_wrong_with_an_exposure_is_named_and_not_repeated(
     assert (failure["field"], failure["reason"]) == (f"exposures[0]{field}", reason)
     assert "ada@buyer" not in str(answer)
     assert failure["message"].endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("cost", "accepted"),
+    [
+        ("123456789012345.123456789", True),
+        ("0.500000000000", True),
+        ("0e999999999", True),
+        ("-0.0", True),
+        ("0.1234567890000000000000000000000000001", False),
+        ("1e-999999999", False),
+        ("1e-99999999999999999999", False),
+        ("1e999999999", False),
+        ('"NaN"', False),
+    ],
+)
+@pytest.mark.parametrize("more", ["", ',"viewability":0.7'])
+def test_a_cost_that_the_store_could_not_keep_exactly_is_refused(
+    server: Server, cost: str, accepted: bool, more: str
+) -> None:
+    plain = json.dumps({name: value for name, value in RIGHT.items() if name != "cost"})
+    neighbour = json.dumps(RIGHT | {"exposure_id": "imp_beside"})
+    with server.client() as client:
+        body = f'{{"exposures": [{plain[:-1]}, "cost": {cost}{more}}}, {neighbour}]}}'
+        answer = client.post("/v1/exposures", content=body).json()
+
+    assert answer["exposures_processed"] == 1 + accepted
+    assert [failure["index"] for failure in answer.get("partial_failures", [])] == [0] * (not accepted)
+    assert any("UNKNOWN_FIELD" in warning for warning in answer["warnings"]) == (bool(more) and accepted)
 
 
 def test_a_name_given_twice_is_ambiguous(server: Server) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from postback.accounts import resolve_account
-from postback.exposures.judge import check_name, money_problem, read_carefully
+from postback.exposures.judge import check_name, check_money, read_carefully
 from postback.ingest.decode import canonical_json
 from postback.ingest.rejection import Rejection
 from postback.ingest.warnings import EXPOSURE_WARNINGS, group_warnings
@@ -119,9 +119,8 @@ def _judge(raw: bytes, notes: list[str]) -> HourTotal:
         )
     if seconds < 0 or total.hour >= _LAST_HOUR:
         raise Rejection("INVALID_REQUEST", "hour must lie from 1970 to 2105.", "hour")
-    if problem := money_problem(total.spend, total.currency, "spend"):
-        raise problem
-    return total
+    spend = check_money(total.spend, total.currency, "spend")
+    return msgspec.structs.replace(total, spend=spend)
 
 
 def _rows(account_id: str, totals: list[HourTotal], first_stamp: int) -> list[Rows]:

@@ -19,13 +19,16 @@ from postback.protocol.currencies import CURRENCIES
 from postback.shapes import departure
 from postback.times import rfc3339
 
-__all__ = ["ExposureVerdicts", "FailedExposure", "check_name", "judge_exposures", "money_problem", "read_carefully"]
+__all__ = ["ExposureVerdicts", "FailedExposure", "check_money", "check_name", "judge_exposures", "read_carefully"]
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
-_LAST_TIME = datetime(2299, 12, 31, tzinfo=UTC)
+_LAST_TIME = datetime(2105, 12, 31, tzinfo=UTC)
+"""Reports count by hours that end soon after."""
+
 _FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_MONEY = Decimal(10) ** 15
-_PLACES = 9
+_SMALLEST_MONEY = Decimal("1E-9")
+_MONEY = ("cost", "spend")
 
 _CLEARER = {
     "kind": "must be impression or click",
@@ -95,26 +98,29 @@ def judge_exposures(
     return verdicts
 
 
-def money_problem(amount: Decimal | None, currency: str | None, name: str) -> Rejection | None:
-    """What is wrong with an amount and its currency, if anything."""
+def check_money(amount: Decimal | None, currency: str | None, name: str) -> Decimal | None:
+    """The amount as it is stored, with exactly 9 decimals.
+
+    Raises:
+        Rejection: The amount or its currency isn't right.
+    """
     if currency is not None and currency not in CURRENCIES:
-        return Rejection(
+        raise Rejection(
             "INVALID_REQUEST", "currency is no ISO 4217 code. Send three capital letters, as USD.", "currency"
         )
     if amount is None:
         return None
     if not (amount.is_finite() and 0 <= amount < _MAX_MONEY):
-        return Rejection("INVALID_REQUEST", f"{name} must be a number from 0 to below 10^15.", name)
-    exponent = amount.normalize().as_tuple().exponent
-    if isinstance(exponent, int) and -exponent > _PLACES:
-        return Rejection(
-            "INVALID_REQUEST", f"{name} has more than {_PLACES} decimals. Round it to {_PLACES} at most.", name
-        )
+        raise Rejection("INVALID_REQUEST", f"{name} must be a number from 0 to below 10^15.", name)
+    # What JSON allows as an exponent, the store's column would choke on.
+    stored = amount.quantize(_SMALLEST_MONEY)
+    if stored != amount:
+        raise Rejection("INVALID_REQUEST", f"{name} has more than 9 decimals. Round it to 9 at most.", name)
     if currency is None:
-        return Rejection(
+        raise Rejection(
             "INVALID_REQUEST", f"currency is required with {name}; send an ISO 4217 code, as USD.", "currency"
         )
-    return None
+    return stored
 
 
 def read_carefully(raw: bytes, shape: type, notes: list[str]) -> Any:
@@ -135,11 +141,10 @@ def read_carefully(raw: bytes, shape: type, notes: list[str]) -> Any:
     if isinstance(members.get("user_match"), dict):
         members["user_match"] = known_identifiers(members["user_match"], notes)
     try:
-        # Through text, since only there a number is as exact as it was sent.
-        exact = {name: value for name, value in members.items() if not isinstance(value, float)}
+        # Through text, since only there an amount is as exact as it was sent.
         sent = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         pieces = [
-            _encode(name) + b":" + (_encode(value) if name in exact else bytes(sent[name]))
+            _encode(name) + b":" + (bytes(sent[name]) if name in _MONEY else _encode(value))
             for name, value in members.items()
         ]
         return msgspec.json.decode(b"{" + b",".join(pieces) + b"}", type=shape)
@@ -177,14 +182,13 @@ def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime,
     if sent.occurred_at > newest:
         raise Rejection(
             "INVALID_REQUEST",
-            f"occurred_at is in the future; the newest taken now is {rfc3339(newest)}, 10 minutes ahead. "
+            f"occurred_at is in the future; the newest taken now is {rfc3339(newest)}. "
             "Check the sender's clock and UTC offset.",
             "occurred_at",
         )
     if sent.occurred_at < _FIRST_TIME:
         raise Rejection("INVALID_REQUEST", "occurred_at lies before 1970.", "occurred_at")
-    if problem := money_problem(sent.cost, sent.currency, "cost"):
-        raise problem
+    cost = check_money(sent.cost, sent.currency, "cost")
     if who is None:
         notes.append("MISSING_USER_MATCH")
     keys = identifiers.match(who, notes).keys if who else b""
@@ -196,7 +200,7 @@ def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime,
         package_id=sent.package_id,
         creative_id=sent.creative_id or "",
         match_keys=keys,
-        cost=sent.cost,
+        cost=cost,
         currency=sent.currency or "",
     )
 
