@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from postback.accounts import resolve_account
-from postback.exposures.judge import check_name, check_money, read_carefully
+from postback.exposures.judge import check_money, check_name, read_carefully
 from postback.ingest.decode import canonical_json
 from postback.ingest.rejection import Rejection
 from postback.ingest.warnings import EXPOSURE_WARNINGS, group_warnings
