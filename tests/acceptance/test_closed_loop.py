@@ -104,6 +104,21 @@ def attribution(seller: Server, event: str) -> dict[str, Any]:
         return dict(client.get(f"/v1/events/shop/{event}").json()["attribution"])
 
 
+def test_copies_of_an_exposure_are_accepted_and_count_once(seller: Server) -> None:
+    buy, name = bought(seller), unique_key()
+    first = exposure(f"{name}_1", buy, kind="impression", cost=0.25, currency="USD")
+    copies = [first, first | {"kind": "click"}, exposure(f"{name}_2", buy)]
+    report(seller, *copies)
+    report(seller, *reversed(copies))
+    eventually(lambda: delivery(seller, buy[0])["totals"].get("clicks"))
+
+    report(seller, *copies, exposure(f"{name}_3", buy))
+    eventually(lambda: delivery(seller, buy[0])["totals"]["clicks"] > 1)
+
+    totals = delivery(seller, buy[0])["totals"]
+    assert (totals["impressions"], totals["clicks"], totals["spend"]) == (1, 2, 0.25)
+
+
 @pytest.mark.parametrize("release", DIALECTS)
 @pytest.mark.parametrize("door", DOORS)
 def test_what_was_bought_shows_up_in_delivery(seller: Server, door: Door, release: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Buyers who send until they are answered, and what the store holds of it afterwards."""
+"""Buyers and ad servers who send until they are answered, and what the store holds of it afterwards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -47,18 +47,44 @@ def call(number: int) -> Body:
     return {"event_source_id": "website", "idempotency_key": key, "events": [*events, broken]}
 
 
+def exposures_call(number: int) -> Body:
+    """The arguments of one call that reports exposures, of which neighbouring calls repeat some."""
+    key = f"batch-of-an-ad-server-{number:06}"
+    exposures = [
+        {
+            "exposure_id": f"imp-{n}",
+            "kind": "impression",
+            "occurred_at": "2026-01-15T14:30:00Z",
+            "media_buy_id": "mb_killed",
+            "package_id": "p_1",
+            "user_match": {"hashed_email": f"{n:032x}"[::-1] * 2},
+            "cost": n / 1000,
+            "currency": "USD",
+        }
+        for n in range(number * EVENTS, number * EVENTS + EVENTS * 5 // 4)
+    ]
+    return {"idempotency_key": key, "exposures": [*exposures, {"exposure_id": f"{key}-broken", "kind": "hover"}]}
+
+
 class Buyers:
     """Several buyers who send one batch after the other, each until it is answered.
+
+    Args:
+        server: Where they send to.
+        task: What they call.
+        arguments: Makes the arguments of each call from its number; they have an idempotency_key.
 
     Attributes:
         acknowledged: The calls that were answered with success and their answers, by idempotency key.
         refused: The statuses of the answers that asked for a retry.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, task: str = "log_event", arguments: Callable[[int], Body] = call) -> None:
         self.acknowledged: dict[str, tuple[Body, Answer]] = {}
         self.refused: list[int] = []
         self._server = server
+        self._task = task
+        self._arguments = arguments
         self._numbers = itertools.count()
         self._stopping = threading.Event()
         self._defects: list[str] = []
@@ -89,8 +115,8 @@ class Buyers:
 
     def send_one(self) -> Answer:
         """Send one batch, which must succeed at once."""
-        body = call(next(self._numbers))
-        answer: Answer = self._server.call("log_event", **body).raise_for_status().json()
+        body = self._arguments(next(self._numbers))
+        answer: Answer = self._server.call(self._task, **body).raise_for_status().json()
         self.acknowledged[body["idempotency_key"]] = body, answer
         return answer
 
@@ -99,14 +125,14 @@ class Buyers:
             with self._server.client() as client:
                 try:
                     while not self._stopping.is_set():
-                        self._deliver(client, call(next(self._numbers)), persistently)
+                        self._deliver(client, self._arguments(next(self._numbers)), persistently)
                 except (httpx2.TransportError, httpx2.HTTPStatusError):
                     return
 
     def _deliver(self, client: httpx2.Client, body: Body, persistently: bool) -> None:
         while True:
             try:
-                response = client.post("/v1/log_event", json=body)
+                response = client.post(f"/v1/{self._task}", json=body)
             except httpx2.TransportError:
                 if not persistently:
                     raise
@@ -145,6 +171,29 @@ def stored_events(server: Server) -> dict[str, tuple[Any, ...]]:
     found = {id_: (at, url, json.loads(data), *rest) for id_, at, url, data, *rest in rows}
     assert len(found) == len(rows)
     return found
+
+
+def sent_exposures(bodies: Iterable[Body]) -> dict[str, tuple[Any, ...]]:
+    """What the store must hold of these calls' good exposures, by exposure_id."""
+    return {
+        exposure["exposure_id"]: (datetime.fromisoformat(exposure["occurred_at"]), Decimal(str(exposure["cost"])), 1)
+        for body in bodies
+        for exposure in body["exposures"][:-1]
+    }
+
+
+def stored_exposures(server: Server) -> dict[str, tuple[Any, ...]]:
+    """What a stopped server's store holds, in the form of ``sent_exposures``; every exposure must be there once."""
+    rows = _select(server, "SELECT exposure_id, occurred_at, cost, length(match_keys) FROM exposure FINAL")
+    found = {exposure_id: tuple(rest) for exposure_id, *rest in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def counted_impressions(server: Server) -> tuple[int, Decimal]:
+    """How many impressions a stopped server's reports count, and what they cost."""
+    [(impressions, spend)] = _select(server, "SELECT sum(impressions), sum(spend) FROM exposure_hour")
+    return impressions, spend
 
 
 def stored_rejections(server: Server) -> set[str]:

@@ -304,7 +304,7 @@ def test_no_table_holds_an_identifier_once_it_is_unpacked(server: Server) -> Non
         folder = opened.enter_context(closing(DataDir.open(server.data)))
         store = opened.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
         with store._reader() as client:
-            for table in ("event", "test_event", "rejected_event", "source_activity"):
+            for table in ("event", "test_event", "rejected_event", "source_activity", "exposure", "exposure_by_key"):
                 rows = client.raw_query(f"SELECT * FROM {table}", fmt="JSONEachRow")
                 assert rows
                 _check_private(rows, table)

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import Server, StartServer, free_port
-from tests.faults.buyers import Buyers, sent_events, stored_events, stored_rejections
+from tests.faults.buyers import (
+    Buyers,
+    counted_impressions,
+    exposures_call,
+    sent_events,
+    sent_exposures,
+    stored_events,
+    stored_exposures,
+    stored_rejections,
+)
 
 _ROUNDS = 3
 
@@ -45,6 +54,27 @@ def test_what_was_acknowledged_survives_kill_after_kill(start_server: StartServe
     assert stored_rejections(server) == {f"{body['idempotency_key']}-broken" for body in bodies}
     with closing(sqlite3.connect(server.data / "control.db")) as control:
         assert control.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: StartServer) -> None:
+    server = start_server()
+    place = {"data": server.data, "port": server.url.rpartition(":")[2]}
+    reporters = Buyers(server, "exposures", exposures_call)
+    with reporters.sending():
+        for _ in range(_ROUNDS):
+            reporters.wait_for_answers(random.randint(1, 40))
+            time.sleep(random.uniform(0, 0.02))
+            _killed(server)
+            server = start_server(**place)
+        reporters.wait_for_answers(20)
+    server.stop()
+    server.command("attribute")
+
+    sent = sent_exposures(body for body, _ in reporters.acknowledged.values())
+    assert stored_exposures(server) == sent
+    assert counted_impressions(server) == (len(sent), sum(cost for _, cost, _ in sent.values()))
+    for body, answer in reporters.acknowledged.values():
+        assert answer["exposures_processed"] == len(body["exposures"]) - 1
 
 
 def test_a_server_that_is_killed_while_it_starts_for_the_first_time_can_start_again(
