@@ -12,7 +12,7 @@ import pandas as pd  # type: ignore[import-untyped] # its stubs are a package of
 
 from benchmarks.report import Goal, Section, Table
 from benchmarks.size import Size
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution
 from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
 from postback.media_buys.goals import EventGoal, GoalSource

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
@@ -25,6 +25,7 @@ from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.catalog import load_catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
+from postback.sandbox.simulations import Simulations
 from postback.services import Services
 from postback.sources.registry import SourceRegistry
 from postback.sources.seller import apply_seller_config
@@ -40,6 +41,8 @@ from postback.transports.mcp import McpEndpoint
 __all__ = ["build_app"]
 
 FIRST_ACCOUNT = "default"
+DEMO_KEYS = "demo-acme-outdoor-"
+"""How the API keys of the official test kits begin; a sandbox knows them all."""
 
 _PURGE_SECONDS = 3600
 _ATTRIBUTION_SECONDS = 1.0
@@ -79,8 +82,14 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
     apply_seller_config(settings.seller_config, accounts, sources)
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
+    simulations = Simulations(control)
+    if settings.sandbox:
+        for product in simulations.products():
+            catalogue.put_first(product)
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
+    if settings.sandbox:
+        keys.admit_demo_keys(DEMO_KEYS, [FIRST_ACCOUNT])
     metrics = Metrics()
     identifiers = IdentifierHasher(folder.secret)
     media_buys = MediaBuyStore(control)
@@ -95,6 +104,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         sources=sources,
         catalogue=catalogue,
         media_buys=media_buys,
+        simulations=simulations,
         idempotency=IdempotencyStore(control),
         identifiers=identifiers,
         click_links=ClickLinks(folder.secret),

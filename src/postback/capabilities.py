@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from postback.accounts.sync import SUPPORTED_BILLING
 from postback.idempotency import KEPT_SECONDS
 from postback.media_buys.goals import TARGETS
 from postback.media_buys.windows import offered_windows
 from postback.protocol.enums import ACTION_SOURCES, released_event_types, released_uid_types
 from postback.protocol.releases import RELEASES
+from postback.sandbox.controller import SCENARIOS
 
 if TYPE_CHECKING:
     from postback.tasks import TaskCall
@@ -29,8 +31,8 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
         "supported_protocols": ["media_buy"],
         "account": {
             "require_operator_auth": False,
-            "supported_billing": ["operator"],
-            "sandbox": any(account.sandbox for account in call.principal.accounts),
+            "supported_billing": list(SUPPORTED_BILLING),
+            "sandbox": True,
         },
         "media_buy": {
             "features": {"conversion_tracking": True},
@@ -44,4 +46,10 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
                 "attribution_windows": [offered_windows()],
             },
         },
+        **({"compliance_testing": {"scenarios": _scenarios(call)}} if call.services.settings.sandbox else {}),
     }
+
+
+def _scenarios(call: TaskCall) -> list[str]:
+    """What the test controller can do; AdCP 3.0 knew no name for seeding."""
+    return [name for name in SCENARIOS if call.release != "3.0" or not name.startswith("seed_")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from postback.accounts import matching_accounts
+from postback.accounts.references import matching_accounts
 from postback.attribution.explain import StoredOutcome, shown_outcome
 from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
 from postback.media_buys.buys import MediaBuy, Package

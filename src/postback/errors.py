@@ -10,10 +10,21 @@ PostbackError
 │   ├── AccountNotFound          no such account, or somebody else's
 │   ├── AccountRequired          several accounts fit; the call names none
 │   ├── AccountAmbiguous         several accounts hold the same source
+│   ├── AccountSetupRequired     the seller hasn't approved the account
+│   ├── AccountPaymentRequired   the account has to be paid for first
+│   ├── AccountSuspended         the account is suspended, closed or was rejected
+│   ├── BillingNotSupported      somebody else is to be invoiced than can be
+│   ├── UnsupportedProvisioning  an account with more of an identity than is kept
 │   ├── ProductNotFound          no such product on offer
 │   ├── InvalidPricingOption     the product has no such price
 │   ├── BudgetTooLow             below the least that a price asks for
 │   ├── MediaBuyNotFound         no such media buy, or somebody else's
+│   ├── PackageNotFound          the media buy has no such package
+│   ├── InvalidState             the media buy's status doesn't allow it
+│   ├── NotCancellable           it is canceled or completed already
+│   ├── RevisionConflict         the media buy was changed in between
+│   ├── UnsupportedMember        a field that can't be followed here
+│   ├── CredentialInArguments    an API key or token in the body
 │   ├── IdempotencyConflict      the key was used for something else
 │   ├── BodyTooLarge             more bytes than are read
 │   ├── NotFound                 no such route or record (REST)
@@ -43,33 +54,44 @@ Recovery = Literal["transient", "correctable", "terminal"]
 __all__ = [
     "AccountAmbiguous",
     "AccountNotFound",
+    "AccountPaymentRequired",
     "AccountRequired",
+    "AccountSetupRequired",
+    "AccountSuspended",
     "AuthError",
     "AuthInvalid",
     "AuthMissing",
     "BatchTooLarge",
+    "BillingNotSupported",
     "BodyTooLarge",
     "BudgetTooLow",
+    "CredentialInArguments",
     "EventSourceNotFound",
     "IdempotencyConflict",
     "InternalError",
     "InvalidPricingOption",
     "InvalidRequest",
+    "InvalidState",
     "MediaBuyNotFinal",
     "MediaBuyNotFound",
     "MethodNotAllowed",
+    "NotCancellable",
     "NotFound",
     "Overloaded",
+    "PackageNotFound",
     "PermissionDenied",
     "PostbackError",
     "ProductNotFound",
     "RateLimitExceeded",
     "Recovery",
     "RequestError",
+    "RevisionConflict",
     "StartupError",
     "StoreUnavailable",
     "TransientError",
     "UnsupportedGranularity",
+    "UnsupportedMember",
+    "UnsupportedProvisioning",
     "UnsupportedTask",
     "UnsupportedVersion",
     "raise_all",
@@ -173,6 +195,38 @@ class AccountAmbiguous(RequestError):
     default_suggestion = 'Add "account": {"account_id": "..."}, or use the seller_id that sync_event_sources returned.'
 
 
+class AccountSetupRequired(RequestError):
+    reason = "ACCOUNT_SETUP_REQUIRED"
+    status = 200
+    default_suggestion = "Wait until the seller has approved the account; list_accounts shows its status."
+
+
+class AccountPaymentRequired(RequestError):
+    reason = "ACCOUNT_PAYMENT_REQUIRED"
+    status = 200
+    recovery = "terminal"
+    default_suggestion = "Settle the account's balance with the seller."
+
+
+class AccountSuspended(RequestError):
+    reason = "ACCOUNT_SUSPENDED"
+    status = 200
+    recovery = "terminal"
+    default_suggestion = "Ask the seller about the account."
+
+
+class BillingNotSupported(RequestError):
+    reason = "BILLING_NOT_SUPPORTED"
+    status = 200
+    default_suggestion = "Use a value of account.supported_billing, as get_adcp_capabilities returns it."
+
+
+class UnsupportedProvisioning(RequestError):
+    reason = "UNSUPPORTED_PROVISIONING"
+    status = 200
+    default_suggestion = "Name the brand's domain, the operator and the billing, and nothing else that identifies it."
+
+
 class ProductNotFound(RequestError):
     reason = "PRODUCT_NOT_FOUND"
     status = 200
@@ -195,6 +249,44 @@ class MediaBuyNotFound(RequestError):
     reason = "MEDIA_BUY_NOT_FOUND"
     status = 200
     default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
+
+
+class PackageNotFound(RequestError):
+    reason = "PACKAGE_NOT_FOUND"
+    status = 200
+    default_suggestion = "Use a package_id of this media buy, as get_media_buys returns it."
+
+
+class InvalidState(RequestError):
+    reason = "INVALID_STATE"
+    status = 200
+    default_suggestion = "Read the status and valid_actions with get_media_buys, and send what is allowed now."
+
+
+class NotCancellable(RequestError):
+    reason = "NOT_CANCELLABLE"
+    status = 200
+    default_suggestion = "Leave it as it is; get_media_buys shows its status."
+
+
+class RevisionConflict(RequestError):
+    reason = "CONFLICT"
+    status = 409
+    recovery = "transient"
+    default_suggestion = "Read the media buy again, and repeat the change with its revision."
+
+
+class UnsupportedMember(RequestError):
+    reason = "UNSUPPORTED_FEATURE"
+    status = 200
+    default_suggestion = "Leave the field out."
+
+
+class CredentialInArguments(RequestError):
+    reason = "CREDENTIAL_IN_ARGS"
+    status = 400
+    recovery = "terminal"
+    default_suggestion = "Send keys in the Authorization header only, and replace this one: it may have been logged."
 
 
 class MediaBuyNotFinal(RequestError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from postback.protocol.enums import AccountStatus
+
 __all__ = ["BUYER", "SCOPES", "Account", "Principal", "Scope"]
 
 Scope: TypeAlias = Literal["buyer", "seller"]
@@ -29,6 +31,9 @@ class Account:
         brand_domain: Domain of the brand (core/brand-ref.json), or None.
         operator: Domain of whoever acts for the brand (core/account-ref.json), or None.
         sandbox: Whether everything logged here is simulated.
+        status: Whether it may be used (enums/account-status.json).
+        billing: Who is invoiced (enums/billing-party.json), or None when nobody said.
+        payment_terms: The terms of payment (enums/payment-terms.json), or None.
     """
 
     account_id: str
@@ -36,6 +41,9 @@ class Account:
     brand_domain: str | None = None
     operator: str | None = None
     sandbox: bool = False
+    status: AccountStatus = "active"
+    billing: str | None = None
+    payment_terms: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

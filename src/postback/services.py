@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
@@ -16,6 +16,7 @@ from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.products import Catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
+from postback.sandbox.simulations import Simulations
 from postback.sources.registry import SourceRegistry
 from postback.store.control import ControlStore
 from postback.store.datadir import DataDir
@@ -40,6 +41,7 @@ class Services:
     sources: SourceRegistry
     catalogue: Catalogue
     media_buys: MediaBuyStore
+    simulations: Simulations
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
     click_links: ClickLinks

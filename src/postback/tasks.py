@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from postback.accounts.listing import list_accounts
+from postback.accounts.sync import sync_accounts
 from postback.arguments import Arguments
 from postback.capabilities import get_adcp_capabilities
+from postback.credentials import refuse_credentials
 from postback.delivery.report import DELIVERY_BLANK, get_media_buy_delivery
 from postback.delivery.totals import report_totals
 from postback.envelope import failure, success
-from postback.errors import IdempotencyConflict, InvalidRequest, PermissionDenied, PostbackError, UnsupportedTask
+from postback.errors import (
+    CredentialInArguments,
+    IdempotencyConflict,
+    InvalidRequest,
+    PermissionDenied,
+    PostbackError,
+    UnsupportedTask,
+)
 from postback.exposures.links import create_click_link
 from postback.exposures.log_exposures import log_exposures
 from postback.idempotency import Scope
@@ -26,16 +36,19 @@ from postback.ingest.log_event import log_event
 from postback.media_buys.create import create_media_buy
 from postback.media_buys.discovery import get_products
 from postback.media_buys.listing import get_media_buys
+from postback.media_buys.update import update_media_buy
 from postback.principal import SCOPES, Principal
 from postback.protocol.releases import Release, negotiate
+from postback.sandbox.admission import admit
+from postback.sandbox.controller import comply_test_controller
 from postback.sources.sync import sync_event_sources
 
 if TYPE_CHECKING:
     from postback.services import Services
 
-__all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "require_scope", "run"]
+__all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "offered", "require_scope", "run"]
 
-Transport = Literal["rest", "mcp"]
+Transport = Literal["rest", "mcp", "a2a"]
 Work = Callable[[], Awaitable[dict[str, Any]]]
 
 
@@ -122,24 +135,30 @@ class _Task:
         mutating: Whether it changes state.
         scope: Which keys may call it, one of SCOPES; ``both``: any.
         blank: What the schema of its answer requires even of a failure.
+        sandbox_only: Whether only sandboxes offer it.
     """
 
     function: Callable[[TaskCall], Awaitable[dict[str, Any]]]
     mutating: bool
     scope: str = "both"
     blank: Mapping[str, Any] = field(default_factory=dict)
+    sandbox_only: bool = False
 
 
 TASKS: dict[str, _Task] = {
     "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
+    "list_accounts": _Task(list_accounts, mutating=False, blank={"accounts": []}),
+    "sync_accounts": _Task(sync_accounts, mutating=True),
     "sync_event_sources": _Task(sync_event_sources, mutating=True, scope="buyer"),
     "log_event": _Task(log_event, mutating=True, scope="buyer"),
     "get_products": _Task(get_products, mutating=False, blank={"products": [], "cache_scope": "public"}),
     "create_media_buy": _Task(create_media_buy, mutating=True),
+    "update_media_buy": _Task(update_media_buy, mutating=True),
     "get_media_buy_delivery": _Task(get_media_buy_delivery, mutating=False, blank=DELIVERY_BLANK),
     "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
+    "comply_test_controller": _Task(comply_test_controller, mutating=False, sandbox_only=True),
 }
-"""Every AdCP task that is offered."""
+"""Every AdCP task; ``offered`` says which of them a server offers."""
 
 SELLER_TASKS: dict[str, _Task] = {
     "exposures": _Task(log_exposures, mutating=True, scope="seller"),
@@ -160,8 +179,12 @@ async def run(services: Services, call: Call) -> Answer:
         finally:  # echoed even when no release fits the pin
             context = arguments.context()
         services.limits.hit_request(call.principal.key_id)
-        task = _task(call)
-        require_scope(call.principal, task.scope)
+        task = _task(services, call)
+        principal = call.principal
+        require_scope(principal, task.scope)
+        refuse_credentials(arguments)
+        if services.settings.sandbox:
+            principal = await admit(services, principal, arguments)
         key = arguments.idempotency_key()
         if task.mutating and release is not None and key is None and call.task in TASKS:
             raise InvalidRequest(
@@ -170,18 +193,28 @@ async def run(services: Services, call: Call) -> Answer:
                 suggestion="Send a fresh UUID for each new call, and the same one for each retry.",
             )
         payload = await task.function(
-            TaskCall(services, call.task, call.principal, call.request_id, arguments, release, key)
+            TaskCall(services, call.task, principal, call.request_id, arguments, release, key)
         )
         return Answer(success(payload, release, call.request_id, context))
     except PostbackError as error:
+        if isinstance(error, CredentialInArguments):
+            context = None
         blank = TASKS[call.task].blank if call.task in TASKS else {}
         return Answer({**failure(error, release, call.request_id, context), **blank}, error)
 
 
-def _task(call: Call) -> _Task:
-    task = TASKS.get(call.task) or (SELLER_TASKS.get(call.task) if call.transport == "rest" else None)
+def offered(sandbox: bool) -> list[str]:
+    """The names of the AdCP tasks that a server offers."""
+    return [name for name, task in TASKS.items() if sandbox or not task.sandbox_only]
+
+
+def _task(services: Services, call: Call) -> _Task:
+    names = offered(services.settings.sandbox)
+    task = TASKS[call.task] if call.task in names else None
+    if task is None and call.transport == "rest":
+        task = SELLER_TASKS.get(call.task)
     if task is None:
-        raise UnsupportedTask("This server does not offer that task.", details={"supported_tasks": sorted(TASKS)})
+        raise UnsupportedTask("This server does not offer that task.", details={"supported_tasks": sorted(names)})
     return task
 
 

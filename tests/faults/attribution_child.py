@@ -24,7 +24,7 @@ from tests.integration.attribution_reference import (
 )
 from tests.integration.test_attribution import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution, Limits
 from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
 from postback.media_buys.goals import EventGoal, GoalSource

@@ -24,7 +24,7 @@ from tests.integration.attribution_reference import (
     hours_of_exposures,
 )
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution, Limits
 from postback.errors import StoreUnavailable
 from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.auth import KeyStore
 from postback.cli import main
 from postback.principal import Principal

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from postback.accounts import AccountStore, resolve_account
+from postback.accounts.references import resolve_account
+from postback.accounts.store import AccountStore
 from postback.auth import KeyStore
 from postback.errors import AccountNotFound, AccountRequired, InvalidRequest, StartupError
 from postback.principal import Account, Principal

@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
 from postback.store.control import ControlStore

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
 from postback.media_buys.goals import EventGoal, GoalSource, Target
 from postback.media_buys.windows import Duration, Window

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.errors import AccountAmbiguous, EventSourceNotFound, InvalidRequest, StartupError
 from postback.principal import Principal
 from postback.sources.model import EventSource

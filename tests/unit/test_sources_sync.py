@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from jsonschema import Draft7Validator
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.arguments import Arguments
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
 from postback.principal import Account, Principal

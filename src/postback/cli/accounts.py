@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.cli.control import data_option, open_control, print_table
 
 __all__ = ["accounts"]

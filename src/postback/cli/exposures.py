@@ -11,7 +11,7 @@ from typing import get_args
 
 import click
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.cli.control import data_option
 from postback.config import load_settings
 from postback.errors import StartupError

@@ -45,6 +45,7 @@ class Figures:
         by_action_source: The same by action_source; empty for events that named none.
         by_creative: The figures of each creative that exposures name.
         by_day: The figures of each UTC day.
+        viewability: How much of it could be seen (core/delivery-metrics.json), or None when nobody measured.
     """
 
     impressions: int = 0
@@ -55,6 +56,7 @@ class Figures:
     by_action_source: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_creative: dict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
     by_day: dict[date, Figures] = field(default_factory=lambda: defaultdict(Figures))
+    viewability: dict[str, Any] | None = None
 
     def deliver(self, impressions: int, clicks: int, spend: Decimal) -> None:
         """Add what was delivered."""
@@ -68,10 +70,18 @@ class Figures:
         self.by_event_type[event_type].add(conversions, value)
         self.by_action_source[action_source].add(conversions, value)
 
+    def forget_achieved(self) -> None:
+        """Drop what was achieved."""
+        for part in (self, *self.by_creative.values(), *self.by_day.values()):
+            part.achieved = Tally()
+            part.by_event_type.clear()
+            part.by_action_source.clear()
+
     def shown(self) -> dict[str, Any]:
         """The members of core/delivery-metrics.json."""
         return self.shown_briefly() | {
             **({"ctr": shown_number(Decimal(self.clicks) / self.impressions)} if self._has_ctr else {}),
+            **({"viewability": self.viewability} if self.viewability else {}),
             **_shown_breakdown("by_event_type", "event_type", self.by_event_type),
             **_shown_breakdown("by_action_source", "action_source", self.by_action_source),
         }
@@ -108,6 +118,7 @@ def total(parts: Iterable[Figures]) -> Figures:
 
 def _add(whole: Figures, part: Figures) -> None:
     whole.deliver(part.impressions, part.clicks, part.spend)
+    whole.viewability = whole.viewability or part.viewability
     whole.achieved.add(part.achieved.conversions, part.achieved.value)
     for name, tally in part.by_event_type.items():
         whole.by_event_type[name].add(tally.conversions, tally.value)

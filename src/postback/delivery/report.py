@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from postback.accounts import matching_accounts
+from postback.accounts.references import matching_accounts
 from postback.delivery.figures import Figures, total
 from postback.delivery.request import DeliveryRequest, Period
 from postback.envelope import error_object
 from postback.errors import AccountNotFound, MediaBuyNotFound
 from postback.media_buys.buys import MediaBuy, Package
 from postback.media_buys.windows import Window
+from postback.sandbox.overlay import overlay_simulations
 from postback.times import rfc3339
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: 
     complete = call.services.attribution.complete_through
     buys = store.find(account_ids, request.media_buy_ids, request.statuses())
     figures = _figures(call.services, buys, period)
+    if call.services.settings.sandbox:
+        overlay_simulations(call.services, buys, figures, period)
     now = datetime.now(UTC)
     start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
     currency = buys[0].currency if buys else _NO_CURRENCY
@@ -154,8 +157,8 @@ def _package(services: Services, buy: MediaBuy, package: Package, figures: Figur
         "paused": package.paused,
         **_finality(package.finalized_at),
     }
-    if package.goals:
-        shown["attribution_window"] = msgspec.to_builtins(package.goals[0].window)
+    if goals := package.event_goals:
+        shown["attribution_window"] = msgspec.to_builtins(goals[0].window)
     if figures.by_creative:
         shown["by_creative"] = [
             {"creative_id": creative_id, **part.shown()} for creative_id, part in sorted(figures.by_creative.items())
@@ -184,7 +187,7 @@ def _days(figures: Figures) -> list[dict[str, Any]]:
 
 def _common_window(buys: Sequence[MediaBuy]) -> Window:
     """The window of all goals, or the seller's where they differ: packages then say their own."""
-    windows = {goal.window for buy in buys for package in buy.packages for goal in package.goals}
+    windows = {goal.window for buy in buys for package in buy.packages for goal in package.event_goals}
     return windows.pop() if len(windows) == 1 else Window()
 
 

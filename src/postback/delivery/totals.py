@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from postback.accounts import resolve_account
+from postback.accounts.references import resolve_account
 from postback.exposures.judge import check_money, check_name, read_carefully
 from postback.ingest.decode import canonical_json
 from postback.ingest.rejection import Rejection

@@ -20,7 +20,7 @@ import msgspec
 from itsdangerous import BadData, URLSafeSerializer
 from msgspec import Meta
 
-from postback.accounts import resolve_account
+from postback.accounts.references import resolve_account
 from postback.errors import InvalidRequest, MediaBuyNotFound, NotFound, PostbackError
 from postback.exposures.exposure import Exposure, exposure_rows, micros
 from postback.ingest.event import UserMatch

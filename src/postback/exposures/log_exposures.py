@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from postback.accounts import resolve_account
+from postback.accounts.references import resolve_account
 from postback.exposures.exposure import exposure_rows
 from postback.exposures.judge import ExposureVerdicts, judge_exposures
 from postback.ingest.warnings import EXPOSURE_WARNINGS, group_warnings

@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from postback.accounts.standing import require_open
 from postback.ingest.checks import Rules
 from postback.ingest.judge import FailedEvent, Verdicts
 from postback.ingest.quality import PRIORS, QUALITY_VERSION, batch_quality
@@ -40,6 +41,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     Raises:
         InvalidRequest, BatchTooLarge: The request can't be read as a batch.
         EventSourceNotFound, AccountAmbiguous: No event source, or no single one, fits.
+        AccountSetupRequired, AccountSuspended: The account takes nothing.
         RateLimitExceeded: Too many events in this minute.
         IdempotencyConflict: The key was used for another call.
         Overloaded, StoreUnavailable: Nothing was acknowledged.
@@ -49,6 +51,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     events = events_of(request)
     source = await services.sources.resolve_soon(call.principal, request.event_source_id, request.account)
     account = call.principal.account(source.account_id)
+    require_open(account)
     services.limits.hit_events(call.principal.key_id, len(events))
     verdicts = await services.judges.judge(events, request.events, _rules(services, source, account))
     fingerprint = call.arguments.fingerprint({"events": verdicts.fingerprint})

@@ -6,15 +6,18 @@ and the media buy's stands in ``media_buy_status``. A caller that pins no releas
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from postback.media_buys.actions import valid_actions
 from postback.media_buys.buys import MediaBuy, Package
 from postback.protocol.releases import Release
 from postback.times import rfc3339
 
-__all__ = ["created_answer", "described_buy"]
+__all__ = ["created_answer", "described_buy", "updated_answer"]
 
 
 def created_answer(buy: MediaBuy, release: Release | None, *, sandbox: bool) -> dict[str, Any]:
@@ -27,6 +30,18 @@ def created_answer(buy: MediaBuy, release: Release | None, *, sandbox: bool) -> 
     return shown
 
 
+def updated_answer(
+    buy: MediaBuy, affected: Sequence[Package], release: Release | None, *, sandbox: bool
+) -> dict[str, Any]:
+    """The success arm of media-buy/update-media-buy-response.json, without the envelope."""
+    shown = created_answer(buy, release, sandbox=sandbox)
+    del shown["packages"], shown["confirmed_at"]
+    return shown | {
+        "implementation_date": rfc3339(datetime.now(UTC)),
+        "affected_packages": [_package(package) for package in affected],
+    }
+
+
 def described_buy(buy: MediaBuy) -> dict[str, Any]:
     """An entry of media-buy/get-media-buys-response.json."""
     shown = _common(buy) | {
@@ -37,6 +52,8 @@ def described_buy(buy: MediaBuy) -> dict[str, Any]:
     }
     if buy.context is not None:
         shown["context"] = buy.context
+    if buy.canceled_at:
+        shown["cancellation"] = _cancellation(buy.canceled_at, buy.cancellation_reason)
     return shown
 
 
@@ -48,7 +65,7 @@ def _common(buy: MediaBuy) -> dict[str, Any]:
         "total_budget": buy.total_budget,
         "confirmed_at": rfc3339(buy.created_at),
         "revision": buy.revision,
-        "valid_actions": [],
+        "valid_actions": valid_actions(buy),
         "packages": [_package(package) for package in buy.packages],
     }
 
@@ -63,6 +80,9 @@ def _package(package: Package) -> dict[str, Any]:
         "optimization_goals": [msgspec.to_builtins(goal) for goal in package.goals] or None,
         "context": package.context,
     }
+    if package.canceled_at:
+        optional["canceled"] = True
+        optional["cancellation"] = _cancellation(package.canceled_at, package.cancellation_reason)
     return {
         "package_id": package.package_id,
         "product_id": package.product_id,
@@ -71,3 +91,8 @@ def _package(package: Package) -> dict[str, Any]:
         "paused": package.paused,
         **{name: value for name, value in optional.items() if value is not None},
     }
+
+
+def _cancellation(canceled_at: datetime, reason: str | None) -> dict[str, Any]:
+    by_buyer = {"canceled_at": rfc3339(canceled_at), "canceled_by": "buyer"}
+    return by_buyer | ({"reason": reason} if reason else {})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
+from postback.errors import MediaBuyNotFound
 from postback.media_buys.goals import EventGoal
 from postback.protocol.enums import MediaBuyStatus, Pacing
 from postback.store.control import ControlStore
@@ -31,6 +32,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         goals: The conversions that count for it.
         context: The buyer's own, echoed unchanged.
         finalized_at: Since when its numbers are final; None while they may change.
+        canceled_at: When it was canceled, or None.
+        cancellation_reason: Why, in the buyer's words.
     """
 
     package_id: str
@@ -46,6 +49,13 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     goals: tuple[EventGoal, ...] = ()
     context: dict[str, Any] | None = None
     finalized_at: datetime | None = None
+    canceled_at: datetime | None = None
+    cancellation_reason: str | None = None
+
+    @property
+    def event_goals(self) -> tuple[EventGoal, ...]:
+        """The goals that count conversions."""
+        return tuple(goal for goal in self.goals if goal.kind == "event")
 
 
 class MediaBuy(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +76,8 @@ class MediaBuy(msgspec.Struct, frozen=True, kw_only=True):
         packages: Its lines, at least one.
         name: For people, or None.
         context: The buyer's own, echoed unchanged.
+        cancellation_reason: Why it was canceled, in the buyer's words.
+        last_update: Digest of the last call that changed it, by which a retry of that call is known.
     """
 
     account_id: str
@@ -82,6 +94,8 @@ class MediaBuy(msgspec.Struct, frozen=True, kw_only=True):
     packages: tuple[Package, ...]
     name: str | None = None
     context: dict[str, Any] | None = None
+    cancellation_reason: str | None = None
+    last_update: str | None = None
 
     @property
     def position(self) -> tuple[int, str, str]:
@@ -98,7 +112,7 @@ class PackageGoals(NamedTuple):
 
 _TIMES = ("start_at", "end_at", "created_at", "canceled_at")
 _PLAIN = ("account_id", "media_buy_id", "currency", "paused", "revision")
-_DOCUMENT = ("total_budget", "packages", "name", "context")
+_DOCUMENT = ("total_budget", "packages", "name", "context", "cancellation_reason", "last_update")
 
 
 class MediaBuyStore:
@@ -160,7 +174,7 @@ class MediaBuyStore:
             PackageGoals(buy, package)
             for buy in self._select(media_buy.c.account_id == account_id)
             for package in buy.packages
-            if package.goals
+            if package.event_goals
         ]
 
     def package_keys(self, account_id: str) -> frozenset[tuple[str, str]]:
@@ -186,17 +200,39 @@ class MediaBuyStore:
         Raises:
             StoreUnavailable: The control store doesn't take it.
         """
+
+        def finalized(buy: MediaBuy) -> MediaBuy:
+            packages = tuple(
+                msgspec.structs.replace(package, finalized_at=package.finalized_at or moment)
+                if package.package_id == package_id
+                else package
+                for package in buy.packages
+            )
+            return msgspec.structs.replace(buy, packages=packages)
+
+        self.change(account_id, media_buy_id, finalized)
+
+    def change(self, account_id: str, media_buy_id: str, changed: Callable[[MediaBuy], MediaBuy]) -> MediaBuy:
+        """Replace a media buy by what ``changed`` makes of it; nobody else changes it meanwhile.
+
+        Returns:
+            The media buy as read back.
+
+        Raises:
+            MediaBuyNotFound: The account has none of this id.
+            StoreUnavailable: The control store doesn't take it. What ``changed`` raises is passed on; nothing changes.
+        """
         identity = and_(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
         with self._control.begin() as connection:
-            change = _next_change(connection, account_id)
-            document = dict(connection.execute(select(media_buy.c.document).where(identity)).scalar_one())
-            document["packages"] = [
-                {"finalized_at": msgspec.to_builtins(moment), **package}
-                if package["package_id"] == package_id
-                else package
-                for package in document["packages"]
-            ]
-            connection.execute(media_buy.update().where(identity).values(document=document, change=change))
+            number = _next_change(connection, account_id)
+            row = connection.execute(select(media_buy, _status(_now()).label("status")).where(identity)).one_or_none()
+            if row is None:
+                raise MediaBuyNotFound("There is no such media buy of yours.", field="media_buy_id")
+            before = _read(row)
+            after = changed(before)
+            if after is not before:
+                connection.execute(media_buy.update().where(identity).values(**_row(after), change=number))
+        return self._select(identity)[0]
 
     def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[MediaBuy]:
         statement = (

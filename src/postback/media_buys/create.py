@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from postback.accounts import resolve_account
-from postback.errors import (
-    BudgetTooLow,
-    InvalidPricingOption,
-    InvalidRequest,
-    ProductNotFound,
-    RequestError,
-    raise_all,
-)
+from postback.accounts.references import resolve_account
+from postback.accounts.standing import require_buying
+from postback.errors import InvalidRequest, RequestError, raise_all
 from postback.media_buys.answers import created_answer
-from postback.media_buys.buys import MediaBuy, Package
-from postback.media_buys.goals import goal_problems, settled
-from postback.media_buys.products import Catalogue, PricingOption
-from postback.media_buys.request import CreateMediaBuyRequest, PackageRequest, moment
-from postback.protocol.enums import released_event_types
-from postback.protocol.releases import Release
-from postback.sources.model import EventSource
+from postback.media_buys.buys import MediaBuy
+from postback.media_buys.order import Flight, Order, sources_by_any_id
+from postback.media_buys.request import CreateMediaBuyRequest
 
 if TYPE_CHECKING:
     from postback.principal import Account
@@ -49,6 +38,7 @@ async def create_media_buy(call: TaskCall) -> dict[str, Any]:
         InvalidRequest, ProductNotFound, InvalidPricingOption, BudgetTooLow: Something is wrong with the order; the
             error carries everything else that is.
         AccountRequired, AccountNotFound, AccountAmbiguous: No single account fits.
+        AccountSetupRequired, AccountSuspended, AccountPaymentRequired: The account may not buy.
         IdempotencyConflict: The key was used for another call.
         StoreUnavailable: A store doesn't answer; nothing was bought.
     """
@@ -56,6 +46,7 @@ async def create_media_buy(call: TaskCall) -> dict[str, Any]:
     if memoryview(call.arguments.members["packages"]).nbytes > _MAX_BYTES:
         raise InvalidRequest(f"packages is larger than {_MAX_BYTES:,} bytes.", field="packages")
     account = resolve_account(call.principal, request.account)
+    require_buying(account)
     fingerprint = call.arguments.fingerprint()
 
     # A retry may come when the start has passed or a source is gone, so the order is checked only when it is new.
@@ -67,10 +58,17 @@ async def create_media_buy(call: TaskCall) -> dict[str, Any]:
 
 def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, fingerprint: bytes) -> dict[str, Any]:
     now = datetime.now(UTC).replace(microsecond=0)
-    sources = _by_any_id(call.services.sources.list(account.account_id))
-    flight = _Flight.of(request, now)
-    order = _Order(request, flight, call.services.catalogue, sources, call.release)
-    raise_all([*flight.problems(request, now), *order.problems()])
+    sources = sources_by_any_id(call.services.sources.list(account.account_id))
+    flight = Flight.of(request, now)
+    order = Order(request.packages, flight, call.services.catalogue, sources, call.release)
+    raise_all(
+        [
+            *flight.problems(request, now),
+            *order.problems(),
+            *_total_problems(request, order),
+            *_unoffered(request),
+        ]
+    )
     media_buy_id = request.own_id or _new_id(call, account, fingerprint)
     ordered = MediaBuy(
         account_id=account.account_id,
@@ -106,156 +104,21 @@ def _new_id(call: TaskCall, account: Account, fingerprint: bytes) -> str:
     return f"mb_{sha256(repr(scope).encode() + fingerprint).hexdigest()[:32]}"
 
 
-def _by_any_id(sources: list[EventSource]) -> dict[str, EventSource]:
-    return {s.seller_id: s for s in sources} | {s.event_source_id: s for s in sources}
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """When the buy runs."""
-
-    start: datetime
-    end: datetime
-
-    @classmethod
-    def of(cls, request: CreateMediaBuyRequest, now: datetime) -> _Flight:
-        start = now if request.start_time == "asap" else moment(request.start_time, "start_time")
-        return cls(start, moment(request.end_time, "end_time"))
-
-    def problems(self, request: CreateMediaBuyRequest, now: datetime) -> Iterator[RequestError]:
-        if self.end <= self.start:
-            yield InvalidRequest("end_time must be after start_time.", field="end_time")
-        if request.own_id is None and request.start_time != "asap" and self.start < now:
-            yield InvalidRequest(
-                "start_time has passed.",
-                field="start_time",
-                suggestion='Start now with "asap", or later. To register a buy that already runs elsewhere, give its '
-                "id in ext.postback.media_buy_id.",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What is bought: the call's packages against what is on offer."""
-
-    request: CreateMediaBuyRequest
-    flight: _Flight
-    catalogue: Catalogue
-    sources: dict[str, EventSource]
-    release: Release | None
-
-    @property
-    def budget(self) -> float:
-        """The sum of the packages' budgets, exact in decimals."""
-        return float(sum(Decimal(str(package.budget)) for package in self.request.packages))
-
-    @property
-    def currency(self) -> str:
-        """The currency of the first package; an order without problems has one only."""
-        return next(option.currency for option in map(self._option, self.request.packages) if option)
-
-    def problems(self) -> Iterator[RequestError]:
-        """Everything that is wrong with the packages, in their order, then with what they amount to."""
-        currencies = {option.currency for option in map(self._option, self.request.packages) if option}
-        for index, package in enumerate(self.request.packages):
-            yield from self._package_problems(package, f"packages[{index}]")
-        if len(currencies) > 1:
-            yield InvalidRequest(
-                "The packages' pricing options are in several currencies; a media buy has one.",
-                field="packages[0].pricing_option_id",
-            )
-        yield from self._total_problems(currencies)
-        yield from self._unoffered()
-
-    def packages(self, media_buy_id: str) -> tuple[Package, ...]:
-        """The packages of an order without problems, as they are kept."""
-        return tuple(
-            self._kept(package, package.own_id or f"{media_buy_id}_{number}")
-            for number, package in enumerate(self.request.packages, 1)
-        )
-
-    def _kept(self, package: PackageRequest, package_id: str) -> Package:
-        return Package(
-            package_id=package_id,
-            product_id=package.product_id,
-            pricing_option_id=package.pricing_option_id,
-            budget=package.budget,
-            bid_price=package.bid_price,
-            impressions=package.impressions,
-            pacing=package.pacing,
-            start_at=moment(package.start_time, "start_time") if package.start_time else None,
-            end_at=moment(package.end_time, "end_time") if package.end_time else None,
-            paused=package.paused,
-            goals=tuple(settled(goal, self.sources) for goal in package.optimization_goals or ()),
-            context=package.context,
-        )
-
-    def _option(self, package: PackageRequest) -> PricingOption | None:
-        product = self.catalogue.get(package.product_id)
-        return product.pricing_option(package.pricing_option_id) if product else None
-
-    def _package_problems(self, package: PackageRequest, at: str) -> Iterator[RequestError]:
-        product, option = self.catalogue.get(package.product_id), self._option(package)
-        if product is None:
-            yield ProductNotFound(f"{at}.product_id names no product on offer.", field=f"{at}.product_id")
-        elif option is None:
-            yield InvalidPricingOption(
-                f"{at}.pricing_option_id names no pricing option of this product.", field=f"{at}.pricing_option_id"
-            )
-        else:
-            yield from _price_problems(package, option, at)
-        yield from self._flight_problems(package, at)
-        if package.own_id and [p.own_id for p in self.request.packages].count(package.own_id) > 1:
-            field = f"{at}.ext.postback.package_id"
-            yield InvalidRequest("Another package of the buy has the same package_id.", field=field)
-        targets = product.conversion_targets if product else ()
-        event_types = released_event_types(self.release)
-        for index, goal in enumerate(package.optimization_goals or () if product else ()):
-            yield from goal_problems(goal, f"{at}.optimization_goals[{index}]", self.sources, targets, event_types)
-
-    def _flight_problems(self, package: PackageRequest, at: str) -> Iterator[RequestError]:
-        start = moment(package.start_time, f"{at}.start_time") if package.start_time else self.flight.start
-        end = moment(package.end_time, f"{at}.end_time") if package.end_time else self.flight.end
-        if start < self.flight.start:
-            yield InvalidRequest(f"{at}.start_time is before the buy's.", field=f"{at}.start_time")
-        if end > self.flight.end:
-            yield InvalidRequest(f"{at}.end_time is after the buy's.", field=f"{at}.end_time")
-        if end <= start and self.flight.end > self.flight.start:
-            yield InvalidRequest(f"{at}.end_time must be after its start_time.", field=f"{at}.end_time")
-
-    def _total_problems(self, currencies: set[str]) -> Iterator[RequestError]:
-        total = self.request.total_budget
-        if total and currencies and total.currency not in currencies:
-            yield InvalidRequest(
-                "total_budget.currency is not that of the pricing options.", field="total_budget.currency"
-            )
-        if total and Decimal(str(total.amount)) != Decimal(str(self.budget)):
-            yield InvalidRequest(
-                "total_budget.amount must be the sum of the packages' budgets.", field="total_budget.amount"
-            )
-
-    def _unoffered(self) -> Iterator[RequestError]:
-        if self.request.proposal_id is not None:
-            yield InvalidRequest("This seller makes no proposals; name products.", field="proposal_id")
-        if self.request.budget_allocation and self.request.budget_allocation.mode != "fixed":
-            yield InvalidRequest(
-                'Budgets are fixed by package here; budget_allocation.mode must be "fixed".',
-                field="budget_allocation.mode",
-            )
-
-
-def _price_problems(package: PackageRequest, option: PricingOption, at: str) -> Iterator[RequestError]:
-    if option.min_spend_per_package is not None and package.budget < option.min_spend_per_package:
-        yield BudgetTooLow(
-            f"{at}.budget is below {option.min_spend_per_package:,.2f} {option.currency}, the least for this pricing "
-            "option.",
-            field=f"{at}.budget",
-        )
-    if package.bid_price is None:
-        return
-    if option.fixed_price is not None:
-        yield InvalidRequest(f"{at}.bid_price is for auctions; this price is fixed.", field=f"{at}.bid_price")
-    elif option.floor_price is not None and package.bid_price < option.floor_price:
+def _total_problems(request: CreateMediaBuyRequest, order: Order) -> Iterator[RequestError]:
+    total = request.total_budget
+    if total and order.currencies and total.currency not in order.currencies:
+        yield InvalidRequest("total_budget.currency is not that of the pricing options.", field="total_budget.currency")
+    if total and Decimal(str(total.amount)) != Decimal(str(order.budget)):
         yield InvalidRequest(
-            f"{at}.bid_price is below the floor of {option.floor_price:g} {option.currency}.", field=f"{at}.bid_price"
+            "total_budget.amount must be the sum of the packages' budgets.", field="total_budget.amount"
+        )
+
+
+def _unoffered(request: CreateMediaBuyRequest) -> Iterator[RequestError]:
+    if request.proposal_id is not None:
+        yield InvalidRequest("This seller makes no proposals; name products.", field="proposal_id")
+    if request.budget_allocation and request.budget_allocation.mode != "fixed":
+        yield InvalidRequest(
+            'Budgets are fixed by package here; budget_allocation.mode must be "fixed".',
+            field="budget_allocation.mode",
         )

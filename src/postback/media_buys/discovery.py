@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from postback.accounts import resolve_account
+from postback.accounts.references import resolve_account
 from postback.errors import InvalidRequest
 from postback.media_buys.paging import Pagination, bad_cursor, page_info, position_of
 from postback.media_buys.products import PricingOption, Product

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,6 +11,9 @@ from msgspec import Meta
 from postback.errors import InvalidRequest, RequestError
 from postback.media_buys.windows import CLICK_WINDOWS, VIEW_WINDOWS, Duration, Window
 from postback.sources.model import EventSource
+
+if TYPE_CHECKING:
+    from postback.media_buys.products import Product
 
 __all__ = ["TARGETS", "EventGoal", "GoalSource", "Target", "TargetKind", "goal_problems", "settled"]
 
@@ -56,7 +59,8 @@ class EventGoal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A goal as a package keeps it: one that has been checked and ``settled``.
 
     Attributes:
-        kind: Always ``event``.
+        kind: ``event`` counts conversions; ``metric`` is for the seller's ad server, and kept as it is.
+        metric: What a metric goal optimizes, as viewed_seconds; None for event goals.
         event_sources: What counts; of the same event from several sources the first listed one decides its value.
         target: What it aims at; None for as many conversions as possible.
         attribution_window: How long after a click or view a conversion counts.
@@ -64,6 +68,7 @@ class EventGoal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     kind: str
+    metric: str | None = None
     event_sources: Annotated[tuple[GoalSource, ...], Meta(min_length=1)] | None = None
     target: Target | None = None
     attribution_window: Window | None = None
@@ -86,7 +91,7 @@ class EventGoal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def goal_problems(
-    goal: EventGoal, at: str, sources: Mapping[str, EventSource], targets: Sequence[str], event_types: Sequence[str]
+    goal: EventGoal, at: str, sources: Mapping[str, EventSource], product: Product | None, event_types: Sequence[str]
 ) -> Iterator[RequestError]:
     """Everything that is wrong with a goal.
 
@@ -94,24 +99,29 @@ def goal_problems(
         goal: The goal, its types checked.
         at: Where it stands, as ``packages[0].optimization_goals[0]``.
         sources: The account's event sources, by event_source_id and by seller_id.
-        targets: The kinds of target that the product supports.
+        product: The product that is bought, None when it is no longer on offer.
         event_types: The event types that the release knows.
     """
+    if goal.kind == "metric":
+        yield from _metric_problems(goal, at, product.metrics if product else ())
+        return
     if goal.kind != "event":
-        yield _wrong(f"{at}.kind", 'must be "event": this seller optimizes for conversion events only')
+        yield _wrong(f"{at}.kind", 'must be "event", or "metric" where the product has metrics')
         return
     if not goal.event_sources:
         yield _wrong(f"{at}.event_sources", "is required for an event goal, and must name at least one source")
         return
     for index, source in enumerate(goal.event_sources):
         yield from _source_problems(source, f"{at}.event_sources[{index}]", sources, event_types)
-    yield from _target_problems(goal, at, targets)
+    yield from _target_problems(goal, at, product.conversion_targets if product else ())
     if goal.attribution_window:
         yield from _window_problems(goal.attribution_window, f"{at}.attribution_window")
 
 
 def settled(goal: EventGoal, sources: Mapping[str, EventSource]) -> EventGoal:
     """A goal without problems in the form in which it is kept: sources by event_source_id, windows fixed."""
+    if goal.kind == "metric":
+        return goal
     named = [
         msgspec.structs.replace(source, event_source_id=sources[source.event_source_id].event_source_id)
         for source in goal.event_sources or ()
@@ -135,6 +145,12 @@ def _source_problems(
         yield _wrong(f"{at}.event_type", "is not among the event types that this source takes")
     if event_type == "custom" and not goal_source.custom_event_name:
         yield _wrong(f"{at}.custom_event_name", 'is required when event_type is "custom"')
+
+
+def _metric_problems(goal: EventGoal, at: str, metrics: Sequence[str]) -> Iterator[RequestError]:
+    if goal.metric not in metrics:
+        supported = ", ".join(metrics) or "none: only event goals are supported"
+        yield _wrong(f"{at}.metric", f"is not supported by this product; it supports {supported}")
 
 
 def _target_problems(goal: EventGoal, at: str, targets: Sequence[str]) -> Iterator[RequestError]:

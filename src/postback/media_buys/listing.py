@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from postback.accounts import matching_accounts
+from postback.accounts.references import matching_accounts
 from postback.envelope import error_object
 from postback.errors import AccountNotFound, MediaBuyNotFound
 from postback.media_buys.answers import described_buy

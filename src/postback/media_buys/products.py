@@ -55,6 +55,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pricing_options: The ways to pay for it.
         channels: What it is sold as.
         conversion_targets: What an event goal may aim at.
+        metrics: What a metric goal may name (core/optimization-goal.json), as viewed_seconds.
     """
 
     product_id: _Id
@@ -66,6 +67,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pricing_options: Annotated[tuple[PricingOption, ...], Meta(min_length=1)]
     channels: tuple[Channel, ...] = ()
     conversion_targets: Annotated[tuple[TargetKind, ...], Meta(min_length=1)] = TARGETS
+    metrics: tuple[_Id, ...] = ()
 
     def pricing_option(self, pricing_option_id: str) -> PricingOption | None:
         """The pricing option with this id, or None."""
@@ -106,6 +108,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 "supported_targets": list(self.conversion_targets),
                 "platform_managed": False,
             },
+            **({"metric_optimization": {"supported_metrics": list(self.metrics)}} if self.metrics else {}),
         }
 
 
@@ -118,6 +121,11 @@ class Catalogue:
     def get(self, product_id: str) -> Product | None:
         """The product with this id, or None."""
         return self._by_id.get(product_id)
+
+    def put_first(self, product: Product) -> None:
+        """Offer a product before all others, instead of the one with its id."""
+        others = {known.product_id: known for known in self.list() if known.product_id != product.product_id}
+        self._by_id = {product.product_id: product} | others
 
     def list(self) -> list[Product]:
         """All products."""

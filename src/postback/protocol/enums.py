@@ -7,9 +7,12 @@ from typing import Literal
 __all__ = [
     "ACTION_SOURCES",
     "EVENT_TYPES",
+    "PAYMENT_TERMS",
     "SURFACE_CATEGORIES",
     "UID_TYPES",
     "UID_TYPES_3_0",
+    "AccountStatus",
+    "BillingParty",
     "Channel",
     "MediaBuyStatus",
     "Pacing",
@@ -101,6 +104,12 @@ Channel = Literal[
     "product_placement",
     "sponsored_intelligence",
 ]
+
+AccountStatus = Literal["active", "pending_approval", "rejected", "payment_required", "suspended", "closed"]
+
+BillingParty = Literal["operator", "agent", "advertiser"]
+
+PAYMENT_TERMS = ("net_15", "net_30", "net_45", "net_60", "net_90", "prepay")
 
 MediaBuyStatus = Literal["pending_creatives", "pending_start", "active", "paused", "completed", "rejected", "canceled"]
 

@@ -12,7 +12,7 @@ import msgspec
 from cachetools import TTLCache
 from sqlalchemy import Connection, Select, or_, select
 
-from postback.accounts import matching_accounts
+from postback.accounts.references import matching_accounts
 from postback.errors import AccountAmbiguous, EventSourceNotFound, StartupError
 from postback.principal import Principal
 from postback.sources.model import EventSource

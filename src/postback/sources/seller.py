@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from postback.accounts import AccountStore
+from postback.accounts.store import AccountStore
 from postback.errors import StartupError
 from postback.protocol.enums import EVENT_TYPES
 from postback.sources.declared import DeclaredSource, Problem, normalised, problems, structure_problem

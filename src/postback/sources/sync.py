@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
-from postback.accounts import resolve_account
+from postback.accounts.references import resolve_account
+from postback.accounts.standing import require_open
 from postback.envelope import error_object
 from postback.errors import InvalidRequest
 from postback.principal import Account
@@ -78,6 +79,7 @@ async def sync_event_sources(call: TaskCall) -> dict[str, Any]:
     """
     request = call.arguments.to(SyncEventSourcesRequest)
     account = resolve_account(call.principal, request.account)
+    require_open(account)
     raws = [bytes(raw) for raw in request.event_sources or ()]
     entries = None
     if request.event_sources is not None:

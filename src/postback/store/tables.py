@@ -14,7 +14,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    UniqueConstraint,
 )
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "event_source",
     "idempotency",
     "media_buy",
+    "simulation",
 ]
 
 METADATA = MetaData()
@@ -39,7 +39,11 @@ account = Table(
     Column("operator", Text),
     Column("sandbox", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
-    UniqueConstraint("brand_domain", "operator", "sandbox"),
+    Column("status", Text, nullable=False, server_default="active"),
+    Column("billing", Text),
+    Column("payment_terms", Text),
+    Column("provisioned_by", Text),
+    Index("account_natural_key", "brand_domain", "operator"),
 )
 
 api_key = Table(
@@ -87,6 +91,17 @@ idempotency = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("answer", LargeBinary, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# What a sandbox's buyers made up: products by product_id, and what media buys delivered.
+simulation = Table(
+    "simulation",
+    METADATA,
+    Column("kind", Text, primary_key=True),
+    Column("account_id", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("document", JSON, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 # change: numbers the changes of an account's media buys; document: the members that nothing is looked up by.

@@ -26,7 +26,7 @@ from postback.errors import BodyTooLarge, InvalidRequest
 from postback.ingest.decode import spell_out_half_pairs
 from postback.principal import Principal
 from postback.services import Services
-from postback.tasks import Call
+from postback.tasks import Call, offered
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.headers import require
@@ -65,14 +65,15 @@ class McpEndpoint:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._offered = offered(services.settings.sandbox)
         server: Server[Any] = Server(
             "postback",
             version=version("postback"),
             title="Postback",
             instructions=_INSTRUCTIONS,
-            on_list_tools=_list_tools,
+            on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            get_tool_input_schema=lambda name: TASK_SCHEMAS[name].input if name in TASK_SCHEMAS else None,
+            get_tool_input_schema=lambda name: TASK_SCHEMAS[name].input if name in self._offered else None,
         )
         self._sessions = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=_MESSAGE_BYTES
@@ -113,6 +114,9 @@ class McpEndpoint:
             require(principal)  # with a key, more is read
             raise
 
+    async def _list_tools(self, _: object, __: object) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[_tool(name) for name in self._offered])
+
     async def _call_tool(
         self, ctx: ServerRequestContext[Any, Request], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
@@ -129,18 +133,14 @@ class McpEndpoint:
         )
 
 
-async def _list_tools(_: object, __: object) -> types.ListToolsResult:
-    return types.ListToolsResult(
-        tools=[
-            types.Tool(
-                name=name,
-                title=task.title,
-                description=task.description,
-                input_schema=task.input,
-                annotations=types.ToolAnnotations(read_only_hint=task.read_only, open_world_hint=False),
-            )
-            for name, task in TASK_SCHEMAS.items()
-        ]
+def _tool(name: str) -> types.Tool:
+    task = TASK_SCHEMAS[name]
+    return types.Tool(
+        name=name,
+        title=task.title,
+        description=task.description,
+        input_schema=task.input,
+        annotations=types.ToolAnnotations(read_only_hint=task.read_only, open_world_hint=False),
     )
 
 

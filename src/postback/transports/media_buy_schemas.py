@@ -13,6 +13,8 @@ from postback.transports.shapes import (
     ERROR,
     IDEMPOTENCY_KEY,
     KEY_EXAMPLE,
+    PAGE,
+    PAGINATION,
     PINNED,
     TIME,
     Schema,
@@ -23,7 +25,7 @@ from postback.transports.shapes import (
     text,
 )
 
-__all__ = ["MEDIA_BUY_SCHEMAS"]
+__all__ = ["BUY", "GOAL", "MEDIA_BUY_SCHEMAS", "NEW_PACKAGE"]
 
 
 def _ext(member: str, description: str) -> Schema:
@@ -33,17 +35,11 @@ def _ext(member: str, description: str) -> Schema:
 
 _WINDOWS = offered_windows()
 _STATUS: Schema = {"enum": list(get_args(MediaBuyStatus))}
-_PAGINATION = object_of(
-    {
-        "max_results": {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
-        "cursor": text("From the last answer's pagination.", maxLength=2048),
-    }
-)
-_PAGE = object_of({"has_more": {"type": "boolean"}, "cursor": text("Of the next page.")}, "has_more")
 
-_GOAL = object_of(
+GOAL = object_of(
     {
-        "kind": {"const": "event"},
+        "kind": {"enum": ["event", "metric"]},
+        "metric": text("What a metric goal optimizes, one of the product's supported_metrics."),
         "event_sources": array(
             object_of(
                 {
@@ -92,10 +88,9 @@ _GOAL = object_of(
         "priority": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
     },
     "kind",
-    "event_sources",
 )
 _MONEY: Schema = {"maximum": 1e12}
-_PACKAGE = object_of(
+NEW_PACKAGE = object_of(
     {
         "product_id": text("A product that get_products returned."),
         "pricing_option_id": text("One of the product's pricing options."),
@@ -106,7 +101,7 @@ _PACKAGE = object_of(
         "start_time": text(f"When it begins, if later than the buy: {TIME}", format="date-time"),
         "end_time": text(f"When it ends, if sooner than the buy: {TIME}", format="date-time"),
         "paused": {"type": "boolean", "default": False},
-        "optimization_goals": array(_GOAL, "The conversions that count for the package."),
+        "optimization_goals": array(GOAL, "The conversions that count for the package."),
         "context": {"type": "object", "description": "Anything of yours; answers echo it."},
         "ext": _ext("package_id", "Keep this package_id, of a system elsewhere."),
     },
@@ -138,12 +133,12 @@ _PRODUCTS = object_of(
             ),
             "Best match of the brief first.",
         ),
-        "pagination": _PAGE,
+        "pagination": PAGE,
         "sandbox": {"type": "boolean"},
     },
     "products",
 )
-_BUY: dict[str, Any] = {
+BUY: dict[str, Any] = {
     "media_buy_id": text("Names it from now on."),
     "name": text("For people."),
     "currency": text("ISO 4217 code of all amounts.", pattern="^[A-Z]{3}$"),
@@ -157,7 +152,7 @@ _BUY: dict[str, Any] = {
                 "package_id": text("Unique in the buy."),
                 "product_id": {"type": "string"},
                 "budget": number("Most that it may spend."),
-                "optimization_goals": array(_GOAL, "As they were set, with the windows that apply."),
+                "optimization_goals": array(GOAL, "As they were set, with the windows that apply."),
             },
             "package_id",
         ),
@@ -166,7 +161,7 @@ _BUY: dict[str, Any] = {
 }
 _CREATED = object_of(
     ANSWER
-    | _BUY
+    | BUY
     | {
         "status": {"enum": ["completed", *get_args(MediaBuyStatus)]},
         "media_buy_status": _STATUS,
@@ -179,11 +174,11 @@ _LISTED = object_of(
     ANSWER
     | {
         "media_buys": array(
-            object_of(_BUY | {"status": _STATUS}, "media_buy_id", "status", "currency", "total_budget", "packages"),
+            object_of(BUY | {"status": _STATUS}, "media_buy_id", "status", "currency", "total_budget", "packages"),
             "Newest first.",
         ),
         "errors": array(ERROR, "One for each of media_buy_ids that there is no media buy of."),
-        "pagination": _PAGE,
+        "pagination": PAGE,
         "sandbox": {"type": "boolean"},
     },
     "media_buys",
@@ -214,7 +209,7 @@ MEDIA_BUY_SCHEMAS: dict[str, TaskSchema] = {
                 ),
                 "fields": array({"type": "string"}, "Optional members to show; all when absent.", minItems=1),
                 "account": ACCOUNT,
-                "pagination": _PAGINATION,
+                "pagination": PAGINATION,
             }
         ),
         _PRODUCTS,
@@ -236,7 +231,7 @@ MEDIA_BUY_SCHEMAS: dict[str, TaskSchema] = {
                 "name": text("For people.", pattern=r"\S", maxLength=255),
                 "start_time": text(f'"asap", or {TIME}'),
                 "end_time": text(f"When it ends: {TIME}", format="date-time"),
-                "packages": array(_PACKAGE, "What is bought.", minItems=1, maxItems=500),
+                "packages": array(NEW_PACKAGE, "What is bought.", minItems=1, maxItems=500),
                 "total_budget": object_of(
                     {"amount": number("The sum of the packages' budgets.") | _MONEY, "currency": {"type": "string"}},
                     "amount",
@@ -289,7 +284,7 @@ MEDIA_BUY_SCHEMAS: dict[str, TaskSchema] = {
                     "description": "A status or several. Without media_buy_ids the default is active.",
                     "anyOf": [_STATUS, array(_STATUS, "Any of these.", minItems=1)],
                 },
-                "pagination": _PAGINATION,
+                "pagination": PAGINATION,
             }
         ),
         _LISTED,

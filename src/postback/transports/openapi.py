@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,8 +27,9 @@ _FAILURES = {
 _WAITING = {429, 503}
 
 
-def openapi_json(url: str) -> bytes:
-    """The document, for a server that callers reach under ``url``."""
+def openapi_json(url: str, tasks: Sequence[str]) -> bytes:
+    """The document, for a server that callers reach under ``url`` and that offers these AdCP tasks."""
+    calls = {name: TASK_SCHEMAS[name] for name in tasks} | SELLER_SCHEMAS
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -39,7 +41,7 @@ def openapi_json(url: str) -> bytes:
             },
             "servers": [{"url": url}],
             "security": [{"bearer": []}, {"adcp": []}],
-            "paths": {f"/v1/{name}": {"post": _task(name, task)} for name, task in _CALLS.items()}
+            "paths": {f"/v1/{name}": {"post": _task(name, task)} for name, task in calls.items()}
             | {_EVENT_PATH: {"get": _event()}}
             | {
                 _CONVERSIONS_PATH: {"get": _conversions()},
@@ -47,12 +49,11 @@ def openapi_json(url: str) -> bytes:
                 _CLICK_PATH: {"get": _click()},
             }
             | {path: {"get": _open(*about)} for path, about in _OPERATIONS.items()},
-            "components": _components(),
+            "components": _components(calls),
         }
     )
 
 
-_CALLS = TASK_SCHEMAS | SELLER_SCHEMAS
 _CONVERSIONS_PATH = "/v1/media-buys/{media_buy_id}/conversions"
 _FINALIZE_PATH = "/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize"
 _CLICK_PATH = "/c/{token}"
@@ -165,9 +166,9 @@ def _open(operation: str, summary: str, media_type: str, failing: tuple[int, ...
     }
 
 
-def _components() -> dict[str, Any]:
-    requests = {f"{name}_request": task.input for name, task in _CALLS.items()}
-    answers = {f"{name}_answer": task.output for name, task in _CALLS.items()}
+def _components(calls: Mapping[str, TaskSchema]) -> dict[str, Any]:
+    requests = {f"{name}_request": task.input for name, task in calls.items()}
+    answers = {f"{name}_answer": task.output for name, task in calls.items()}
     return {
         "schemas": requests
         | answers

@@ -15,7 +15,7 @@ from postback.errors import StoreUnavailable
 from postback.exposures.links import follow
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
-from postback.tasks import Call, require_scope
+from postback.tasks import Call, offered, require_scope
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.failures import json_response
@@ -48,7 +48,7 @@ _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-d
 class _Rest:
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._openapi = openapi_json(services.settings.public_url)
+        self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
 
     async def task(self, request: Request) -> Response:
         """Run one AdCP task; an empty body stands for no arguments."""

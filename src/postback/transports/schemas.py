@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES, UID_TYPES
+from postback.transports.account_schemas import ACCOUNT_SCHEMAS
+from postback.transports.controller_schemas import CONTROLLER_SCHEMAS
 from postback.transports.delivery_schemas import DELIVERY_SCHEMAS
 from postback.transports.media_buy_schemas import MEDIA_BUY_SCHEMAS
 from postback.transports.shapes import (
@@ -23,6 +25,7 @@ from postback.transports.shapes import (
     object_of,
     text,
 )
+from postback.transports.update_schemas import UPDATE_SCHEMAS
 
 __all__ = ["EVENT_VERDICT", "FAILURE", "TASK_SCHEMAS", "USER_MATCH", "TaskSchema"]
 
@@ -276,7 +279,10 @@ TASK_SCHEMAS: dict[str, TaskSchema] = {
         },
         read_only=False,
     ),
+    **ACCOUNT_SCHEMAS,
     **MEDIA_BUY_SCHEMAS,
+    **UPDATE_SCHEMAS,
     **DELIVERY_SCHEMAS,
+    **CONTROLLER_SCHEMAS,
 }
-"""The tasks that this server offers, by name."""
+"""The AdCP tasks, by name."""

@@ -15,6 +15,8 @@ __all__ = [
     "FAILURE",
     "IDEMPOTENCY_KEY",
     "KEY_EXAMPLE",
+    "PAGE",
+    "PAGINATION",
     "PINNED",
     "TIME",
     "Schema",
@@ -141,3 +143,11 @@ ANSWER: Schema = {
     "ext": {"type": "object"},
 }
 KEY_EXAMPLE = "8b7f5d0e-52a1-4e0c-9d6b-3a1f0c2e4d55"
+
+PAGINATION = object_of(
+    {
+        "max_results": {"type": "integer", "minimum": 1, "maximum": 100, "default": 50},
+        "cursor": text("From the last answer's pagination.", maxLength=2048),
+    }
+)
+PAGE = object_of({"has_more": {"type": "boolean"}, "cursor": text("Of the next page.")}, "has_more")

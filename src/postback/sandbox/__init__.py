@@ -1,0 +1,1 @@
+"""What only a sandbox does: accounts on first use, and the official test controller."""

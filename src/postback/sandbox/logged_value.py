@@ -1,0 +1,60 @@
+"""The value of the events that were logged for a media buy's goals, whether or not an exposure explains them.
+
+A sandbox has no ad server: conversions that its test controller simulates are worth what was logged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
+
+from postback.media_buys.buys import MediaBuy
+from postback.media_buys.goals import EventGoal
+from postback.store.events import EventStore
+
+__all__ = ["logged_value"]
+
+_MOST = 10_000
+
+
+class _Logged(NamedTuple):
+    event_source_id: str
+    event_type: str
+    event_id: str
+    custom_event_name: str
+    custom_data: str
+
+
+def logged_value(events: EventStore, buy: MediaBuy) -> Decimal:
+    """The sum over the goals of a buy; inside a goal an event of several sources counts once, by its first source."""
+    goals = [goal for package in buy.packages for goal in package.goals if goal.event_sources]
+    if not goals:
+        return Decimal(0)
+    kinds = {(s.event_source_id, s.event_type) for goal in goals for s in goal.event_sources or ()}
+    rows = events.query(
+        "logged",
+        account_id=buy.account_id,
+        event_source_ids=[source for source, _ in sorted(kinds)],
+        event_types=[event_type for _, event_type in sorted(kinds)],
+        most=_MOST,
+    )
+    logged = [_Logged(*row) for row in rows]
+    return sum((value for goal in goals for value in _values(goal, logged, buy.currency)), Decimal(0))
+
+
+def _values(goal: EventGoal, logged: list[_Logged], currency: str) -> Iterator[Decimal]:
+    counted: set[tuple[str, str]] = set()
+    for source in goal.event_sources or ():
+        for event in logged:
+            key = event.event_type, event.event_id
+            fits = (event.event_source_id, event.event_type) == (source.event_source_id, source.event_type)
+            if not fits or key in counted or source.custom_event_name not in (None, event.custom_event_name):
+                continue
+            counted.add(key)
+            data = json.loads(event.custom_data, parse_float=Decimal) if event.custom_data else {}
+            amount = data.get(source.value_field or "")
+            if isinstance(amount, int | Decimal) and data.get("currency") == currency:
+                worth = Decimal(amount) * Decimal(str(source.value_factor))
+                yield -abs(worth) if source.event_type == "refund" else worth

@@ -1,0 +1,50 @@
+"""What a sandbox simulates, over what its media buys really delivered."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from postback.delivery.figures import Figures
+from postback.delivery.request import Period
+from postback.media_buys.buys import MediaBuy
+from postback.sandbox.logged_value import logged_value
+from postback.sandbox.simulations import SimulatedDelivery
+
+if TYPE_CHECKING:
+    from postback.services import Services
+
+__all__ = ["overlay_simulations"]
+
+
+def overlay_simulations(
+    services: Services,
+    buys: Sequence[MediaBuy],
+    figures: MutableMapping[tuple[str, str, str], Figures],
+    period: Period,
+) -> None:
+    """Put what was simulated for media buys over their packages' figures, by (account, media buy, package)."""
+    simulated = services.simulations.deliveries(buys)
+    for buy in buys:
+        delivery = simulated.get((buy.account_id, buy.media_buy_id))
+        if delivery:
+            parts = [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
+            _overlay(parts, delivery, period, logged_value(services.events, buy))
+
+
+def _overlay(figures: Sequence[Figures], delivery: SimulatedDelivery, period: Period, logged: Decimal) -> None:
+    """The first package delivered it; conversions without a value are worth what was ``logged``."""
+    shown = {day: simulated for day, simulated in delivery.days.items() if period.start <= day < period.end}
+    first = figures[0]
+    if any(simulated.conversions is not None for simulated in shown.values()):
+        for part in figures:
+            part.forget_achieved()
+    for day, simulated in shown.items():
+        value = simulated.conversion_value
+        if value is None and simulated.conversions:
+            value, logged = logged, Decimal(0)
+        for whole in (first, first.by_day[day]):
+            whole.deliver(simulated.impressions, simulated.clicks, simulated.spend)
+            whole.achieved.add(simulated.conversions or 0, value or Decimal(0))
+    first.viewability = delivery.viewability
