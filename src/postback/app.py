@@ -35,6 +35,7 @@ from postback.store.events import EventStore
 from postback.store.stamps import Stamps
 from postback.store.writer import GroupWriter
 from postback.transports import rest
+from postback.transports.a2a import A2aEndpoint
 from postback.transports.exchange import EXCEPTION_HANDLERS, ExchangeMiddleware
 from postback.transports.mcp import McpEndpoint
 
@@ -61,8 +62,9 @@ def build_app(settings: Settings) -> Starlette:
     """
     services, new_key = _open(settings)
     mcp = McpEndpoint(services)
+    a2a = A2aEndpoint(services)
     app = Starlette(
-        routes=[*rest.routes(services), *mcp.routes()],
+        routes=[*rest.routes(services), *mcp.routes(), *a2a.routes()],
         middleware=[Middleware(ExchangeMiddleware, metrics=services.metrics)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lambda _: _lifespan(services, mcp),

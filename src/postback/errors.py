@@ -18,6 +18,7 @@ PostbackError
 │   ├── ProductNotFound          no such product on offer
 │   ├── InvalidPricingOption     the product has no such price
 │   ├── BudgetTooLow             below the least that a price asks for
+│   ├── TermsRejected            terms of measurement other than the seller's
 │   ├── MediaBuyNotFound         no such media buy, or somebody else's
 │   ├── PackageNotFound          the media buy has no such package
 │   ├── InvalidState             the media buy's status doesn't allow it
@@ -88,6 +89,7 @@ __all__ = [
     "RevisionConflict",
     "StartupError",
     "StoreUnavailable",
+    "TermsRejected",
     "TransientError",
     "UnsupportedGranularity",
     "UnsupportedMember",
@@ -249,6 +251,12 @@ class MediaBuyNotFound(RequestError):
     reason = "MEDIA_BUY_NOT_FOUND"
     status = 200
     default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
+
+
+class TermsRejected(RequestError):
+    reason = "TERMS_REJECTED"
+    status = 200
+    default_suggestion = "Leave the terms out, to buy on the seller's."
 
 
 class PackageNotFound(RequestError):

@@ -160,6 +160,8 @@ TASKS: dict[str, _Task] = {
 }
 """Every AdCP task; ``offered`` says which of them a server offers."""
 
+_SEED_TASKS = frozenset({"log_event", "sync_event_sources"})
+
 SELLER_TASKS: dict[str, _Task] = {
     "exposures": _Task(log_exposures, mutating=True, scope="seller"),
     "delivery": _Task(report_totals, mutating=True, scope="seller"),
@@ -186,9 +188,9 @@ async def run(services: Services, call: Call) -> Answer:
         if services.settings.sandbox:
             principal = await admit(services, principal, arguments)
         key = arguments.idempotency_key()
-        if task.mutating and release is not None and key is None and call.task in TASKS:
+        if key is None and _needs_key(call.task, release):
             raise InvalidRequest(
-                f"idempotency_key is required from AdCP 3.0 on, and {call.task} changes state.",
+                f"idempotency_key is required: {call.task} changes state.",
                 field="idempotency_key",
                 suggestion="Send a fresh UUID for each new call, and the same one for each retry.",
             )
@@ -201,6 +203,11 @@ async def run(services: Services, call: Call) -> Answer:
             context = None
         blank = TASKS[call.task].blank if call.task in TASKS else {}
         return Answer({**failure(error, release, call.request_id, context), **blank}, error)
+
+
+def _needs_key(task: str, release: Release | None) -> bool:
+    """Whether a call needs an idempotency_key: AdCP requires it; the seed's dialect, which has two tasks, doesn't."""
+    return task in TASKS and TASKS[task].mutating and (release is not None or task not in _SEED_TASKS)
 
 
 def offered(sandbox: bool) -> list[str]:

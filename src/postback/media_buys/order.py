@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from postback.errors import BudgetTooLow, InvalidPricingOption, InvalidRequest, ProductNotFound, RequestError
+from postback.errors import (
+    BudgetTooLow,
+    InvalidPricingOption,
+    InvalidRequest,
+    ProductNotFound,
+    RequestError,
+    TermsRejected,
+)
 from postback.media_buys.buys import Package
 from postback.media_buys.goals import goal_problems, settled
 from postback.media_buys.products import Catalogue, PricingOption
@@ -103,7 +110,7 @@ class Order:
             product_id=package.product_id,
             pricing_option_id=package.pricing_option_id,
             budget=package.budget,
-            bid_price=package.bid_price,
+            bid_price=self._bid(package),
             impressions=package.impressions,
             pacing=package.pacing,
             start_at=moment(package.start_time, "start_time") if package.start_time else None,
@@ -112,6 +119,11 @@ class Order:
             goals=tuple(settled(goal, self.sources) for goal in package.optimization_goals or ()),
             context=package.context,
         )
+
+    def _bid(self, package: PackageRequest) -> float | None:
+        """Its bid; none for a fixed price, where official clients send one that means nothing."""
+        option = self._option(package)
+        return package.bid_price if option and option.fixed_price is None else None
 
     def _option(self, package: PackageRequest) -> PricingOption | None:
         product = self.catalogue.get(package.product_id)
@@ -128,6 +140,8 @@ class Order:
         else:
             yield from price_problems(package.budget, package.bid_price, option, at)
         yield from self._flight_problems(package, at)
+        if package.measurement_terms is not None:
+            yield TermsRejected(f"{at}.measurement_terms: terms are the seller's.", field=f"{at}.measurement_terms")
         if package.own_id and [p.own_id for p in self.lines].count(package.own_id) > 1:
             field = f"{at}.ext.postback.package_id"
             yield InvalidRequest("Another package of the buy has the same package_id.", field=field)
@@ -154,11 +168,7 @@ def price_problems(budget: float, bid_price: float | None, option: PricingOption
             "option.",
             field=f"{at}.budget",
         )
-    if bid_price is None:
-        return
-    if option.fixed_price is not None:
-        yield InvalidRequest(f"{at}.bid_price is for auctions; this price is fixed.", field=f"{at}.bid_price")
-    elif option.floor_price is not None and bid_price < option.floor_price:
+    if option.fixed_price is None and bid_price is not None and bid_price < (option.floor_price or 0):
         yield InvalidRequest(
             f"{at}.bid_price is below the floor of {option.floor_price:g} {option.currency}.", field=f"{at}.bid_price"
         )

@@ -55,6 +55,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pricing_options: The ways to pay for it.
         channels: What it is sold as.
         conversion_targets: What an event goal may aim at.
+        seeded: Whether a sandbox's test controller made it up; such products come first.
         metrics: What a metric goal may name (core/optimization-goal.json), as viewed_seconds.
     """
 
@@ -68,6 +69,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     channels: tuple[Channel, ...] = ()
     conversion_targets: Annotated[tuple[TargetKind, ...], Meta(min_length=1)] = TARGETS
     metrics: tuple[_Id, ...] = ()
+    seeded: bool = False
 
     def pricing_option(self, pricing_option_id: str) -> PricingOption | None:
         """The pricing option with this id, or None."""

@@ -51,6 +51,7 @@ class PackageRequest(msgspec.Struct, frozen=True, kw_only=True):
     end_time: str | None = None
     paused: bool = False
     optimization_goals: tuple[EventGoal, ...] | None = None
+    measurement_terms: dict[str, Any] | None = None
     context: dict[str, Any] | None = None
     ext: _Ext | None = None
 

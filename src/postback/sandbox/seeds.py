@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["seeded_account", "seeded_buy", "seeded_price", "seeded_product"]
 
-_ANY_PRICE = PricingOption(pricing_option_id="seeded_cpm", pricing_model="cpm", currency="USD", floor_price=1.0)
-"""The price of a seeded product until one is seeded for it: a product has at least one."""
+_ANY_PRICE = PricingOption(pricing_option_id="default", pricing_model="cpm", currency="USD", floor_price=1.0)
+"""What a seeded product costs until a price is seeded for it. Official runners name ``default`` even then: it stays, as
+another name of the newest price."""
+
+_CHANNELS = {"video": "olv"}
+"""Words of the test kits → AdCP's."""
 
 _FLIGHT = timedelta(days=30)
 
@@ -30,25 +34,27 @@ def seeded_product(product_id: str, fixture: Mapping[str, Any], known: Product |
     Raises:
         ValueError: The fixture says something that no product can have.
     """
+    channels = [_CHANNELS.get(channel, channel) for channel in fixture.get("channels") or ()]
     formats = [entry.get("id") for entry in fixture.get("format_ids") or [] if isinstance(entry, Mapping)]
     goals = fixture.get("metric_optimization") or {}
     prices = fixture.get("pricing_options") or (msgspec.to_builtins(known.pricing_options) if known else None)
     members = {
         "product_id": product_id,
         "name": fixture.get("name") or product_id.replace("_", " "),
-        "description": fixture.get("description") or f"Seeded by the test controller: {product_id}.",
+        "description": fixture.get("description") or " ".join(["Seeded:", *(fixture.get("channels") or [])]),
         "delivery_type": fixture.get("delivery_type", "non_guaranteed"),
-        "channels": [channel for channel in fixture.get("channels") or () if channel in get_args(Channel)],
+        "channels": [channel for channel in channels if channel in get_args(Channel)],
         "publisher_domains": ["sandbox.example"],
         "formats": formats or ["display_300x250"],
         "pricing_options": prices or [msgspec.to_builtins(_ANY_PRICE)],
+        "seeded": True,
         "metrics": goals.get("supported_metrics") or [],
     }
     return msgspec.convert(members, Product)
 
 
 def seeded_price(pricing_option_id: str, fixture: Mapping[str, Any], product: Product) -> Product:
-    """The product with a seeded price, the made-up one gone.
+    """The product with a seeded price, first, and last the same price under its default name.
 
     Raises:
         ValueError: The fixture says something that no price can have.
@@ -59,9 +65,10 @@ def seeded_price(pricing_option_id: str, fixture: Mapping[str, Any], product: Pr
     option = msgspec.convert(defaults | members | {"pricing_option_id": pricing_option_id}, PricingOption)
     if option.fixed_price is None and option.floor_price is None:
         option = msgspec.structs.replace(option, floor_price=_ANY_PRICE.floor_price)
-    replaced = {pricing_option_id, _ANY_PRICE.pricing_option_id}
-    others = tuple(other for other in product.pricing_options if other.pricing_option_id not in replaced)
-    return msgspec.structs.replace(product, pricing_options=(option, *others))
+    default = msgspec.structs.replace(option, pricing_option_id=_ANY_PRICE.pricing_option_id)
+    replaced = {pricing_option_id, default.pricing_option_id}
+    others = [other for other in product.pricing_options if other.pricing_option_id not in replaced]
+    return msgspec.structs.replace(product, pricing_options=(option, *others, default))
 
 
 def seeded_account(account_id: str, fixture: Mapping[str, Any]) -> Account:

@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from postback.errors import BodyTooLarge, InvalidRequest
 from postback.ingest.decode import spell_out_half_pairs
@@ -30,6 +30,7 @@ from postback.tasks import Call, offered
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.headers import require
+from postback.transports.replay import once, rewritten
 from postback.transports.schemas import TASK_SCHEMAS
 
 __all__ = ["McpEndpoint"]
@@ -104,7 +105,7 @@ class McpEndpoint:
         message = msgspec.json.encode(request)
         if len(message) > _MESSAGE_BYTES:
             raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its tool's arguments.")
-        await self._sessions.handle_request(_rewritten(scope, message), _once(message, receive), send)
+        await self._sessions.handle_request(rewritten(scope, message), once(message, receive), send)
 
     async def _read(self, scope: Scope, receive: Receive, principal: Principal | None) -> bytes:
         limit = self._services.settings.max_body_bytes if principal else _MESSAGE_BYTES
@@ -170,20 +171,3 @@ def _refusal(error: msgspec.DecodeError | RecursionError) -> Response:
         code, why = types.PARSE_ERROR, f"The body is not valid JSON: {error}."
     refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}
     return Response(msgspec.json.encode(refusal), 400, media_type="application/json")
-
-
-def _rewritten(scope: Scope, message: bytes) -> Scope:
-    """The scope of a request whose body is now ``message``, as it is."""
-    replaced = (b"content-length", b"content-encoding")
-    headers = [(name, value) for name, value in scope["headers"] if name not in replaced]
-    return {**scope, "headers": [*headers, (b"content-length", str(len(message)).encode())]}
-
-
-def _once(message: bytes, receive: Receive) -> Receive:
-    """A channel that gives ``message`` as the body, then whatever follows on the real one."""
-    pending: list[Message] = [{"type": "http.request", "body": message, "more_body": False}]
-
-    async def next_message() -> Message:
-        return pending.pop() if pending else await receive()
-
-    return next_message
