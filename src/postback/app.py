@@ -87,7 +87,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     simulations = Simulations(control)
     if settings.sandbox:
         for product in simulations.products():
-            catalogue.put_first(product)
+            catalogue.restore(product)
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     if settings.sandbox:

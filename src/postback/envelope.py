@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from postback.errors import PostbackError
+from postback.errors import IdempotencyConflict, PostbackError
 from postback.protocol.releases import Release
 from postback.protocol.vocabulary import code_for
 
@@ -35,6 +35,8 @@ def failure(error: PostbackError, release: Release | None, request_id: str, cont
 def error_object(error: PostbackError, release: Release | None) -> dict[str, Any]:
     """An error as core/error.json; ``details.reason`` is the word that stays the same in every release."""
     told: dict[str, Any] = {"code": code_for(error.reason, release), "message": error.message}
+    if isinstance(error, IdempotencyConflict):
+        return told  # AdCP allows no more: whoever tries keys is told nothing of the call that used them
     if error.field:
         told["field"] = error.field
     told["suggestion"] = error.suggestion

@@ -113,7 +113,7 @@ def _ordered(products: list[Product], brief: str) -> list[_Match]:
     """Those that share most words with the brief first; the seller's order decides between equals."""
     wanted = _words(brief)
     matches = [_Match(product, sorted(wanted & _words(product.words))) for product in products]
-    return sorted(matches, key=lambda match: (not match.product.seeded, -len(match.words)))
+    return sorted(matches, key=lambda match: (-match.product.seeded, -len(match.words)))
 
 
 def _words(text: str) -> set[str]:

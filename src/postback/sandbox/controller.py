@@ -120,8 +120,7 @@ def _seed_product(scenario: _Scenario) -> dict[str, Any]:
     product_id = scenario.param("product_id", str)
     catalogue = scenario.services.catalogue
     product = _filled(lambda: seeded_product(product_id, scenario.fixture(), catalogue.get(product_id)))
-    scenario.services.simulations.keep_product(product)
-    catalogue.put_first(product)
+    scenario.services.simulations.keep_product(catalogue.seed(product))
     return {"message": f"Product {product_id} is on offer."}
 
 
@@ -131,8 +130,7 @@ def _seed_pricing_option(scenario: _Scenario) -> dict[str, Any]:
     catalogue = scenario.services.catalogue
     known = catalogue.get(product_id) or _filled(lambda: seeded_product(product_id, {}, None))
     product = _filled(lambda: seeded_price(option_id, scenario.fixture(), known))
-    scenario.services.simulations.keep_product(product)
-    catalogue.put_first(product)
+    scenario.services.simulations.keep_product(catalogue.seed(product))
     return {"message": f"Product {product_id} has the pricing option {option_id}."}
 
 

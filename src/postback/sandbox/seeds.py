@@ -47,7 +47,6 @@ def seeded_product(product_id: str, fixture: Mapping[str, Any], known: Product |
         "publisher_domains": ["sandbox.example"],
         "formats": formats or ["display_300x250"],
         "pricing_options": prices or [msgspec.to_builtins(_ANY_PRICE)],
-        "seeded": True,
         "metrics": goals.get("supported_metrics") or [],
     }
     return msgspec.convert(members, Product)

@@ -42,11 +42,11 @@ from postback.transports.schemas import TASK_SCHEMAS
 __all__ = ["A2aEndpoint"]
 
 _MESSAGE_BYTES = 64 * 1024
-"""Bound on a message without its arguments, and on anything that is sent without a key."""
+"""Bound on a message without its skill's input."""
 
 _SENDING = frozenset({"message/send", "SendMessage"})
 _CALL = "postback.a2a.call"
-_ANSWER = "postback.a2a.answer"
+_ANSWERS = "postback.a2a.answers"
 """Where the ASGI scope carries, past the library, what is called and what is answered."""
 
 _EXTENSION = "https://adcontextprotocol.org/extensions/adcp"
@@ -89,29 +89,21 @@ class A2aEndpoint:
         return [*create_agent_card_routes(card), *(Route(path, self, methods=["POST"]) for path in ("/", "/a2a"))]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        principal = await identify(self._services, scope)
-        body = await self._read(scope, receive, principal)
+        principal = require(await identify(self._services, scope))
+        body = await read_body(Headers(scope=scope), receive, self._services.settings.max_body_bytes)
         try:
             request = _decoded(body)
         except (msgspec.DecodeError, RecursionError):
             pass  # the library says what is wrong with it
         else:
             if request.method in _SENDING:
-                scope[_CALL] = _take_call(request, require(principal), Exchange.of(scope).request_id)
+                scope[_CALL] = _take_call(request, principal, Exchange.of(scope).request_id)
             body = msgspec.json.encode(request)
         if len(body) > _MESSAGE_BYTES:
             raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its skill's input.")
-        receive = once(body, receive)
-        response = await self._dispatcher.handle_requests(Request(rewritten(scope, body), receive))
-        await _with_answer(response, scope)(scope, receive, send)
-
-    async def _read(self, scope: Scope, receive: Receive, principal: Principal | None) -> bytes:
-        limit = self._services.settings.max_body_bytes if principal else _MESSAGE_BYTES
-        try:
-            return await read_body(Headers(scope=scope), receive, limit)
-        except BodyTooLarge:
-            require(principal)  # with a key, more is read
-            raise
+        answers = scope[_ANSWERS] = {}
+        response = await self._dispatcher.handle_requests(Request(rewritten(scope, body), once(body, receive)))
+        await _with_answers(response, answers)(scope, receive, send)
 
 
 class _ContextBuilder(DefaultServerCallContextBuilder):
@@ -124,7 +116,7 @@ class _ContextBuilder(DefaultServerCallContextBuilder):
 
 
 class _Handler(RequestHandler):
-    """Answers messages. Tasks end with their answer and aren't kept: there is nothing to poll, cancel or subscribe to."""
+    """Answers messages. Tasks end with their answer and aren't kept: there is nothing to poll or cancel."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -137,14 +129,14 @@ class _Handler(RequestHandler):
             answer = Answer(failure(call, None, exchange.request_id), call)
         else:
             answer = await run_task(self._services, exchange, call)
-        place = scope[_ANSWER] = uuid4().hex, msgspec.json.encode(answer.body)
+        mark = uuid4().hex
+        scope[_ANSWERS][mark] = msgspec.json.encode(answer.body)
         part = a2a.Part()
-        part.data.struct_value.update({"$answer": place[0]})
-        failed, completed = a2a.TaskState.TASK_STATE_FAILED, a2a.TaskState.TASK_STATE_COMPLETED
+        part.data.struct_value.update({"$answer": mark})
         task = a2a.Task(
             id=uuid4().hex,
             context_id=params.message.context_id or uuid4().hex,
-            status=a2a.TaskStatus(state=failed if answer.error else completed),
+            status=a2a.TaskStatus(state=_state(answer, context.state["method"])),
             artifacts=[a2a.Artifact(artifact_id="answer", parts=[part])],
         )
         task.status.timestamp.GetCurrentTime()
@@ -197,6 +189,13 @@ class _Handler(RequestHandler):
         raise UnsupportedOperationError
 
 
+def _state(answer: Answer, method: str) -> a2a.TaskState:
+    # Official clients of 0.3 take the state for that of the exchange: of a failed task they read no answer.
+    if answer.error and method == "SendMessage":
+        return a2a.TaskState.TASK_STATE_FAILED
+    return a2a.TaskState.TASK_STATE_COMPLETED
+
+
 def _decoded(body: bytes) -> _Rpc:
     try:
         return _rpc_decoder.decode(body)
@@ -226,13 +225,12 @@ def _take_call(request: _Rpc, principal: Principal, request_id: str) -> Call | I
     return Call(skill.skill, b"{}" if arguments == b"null" else arguments, principal, request_id, "a2a")
 
 
-def _with_answer(response: Response, scope: Scope) -> Response:
-    """The library's response, the task's answer in the place that was kept for it."""
-    if _ANSWER not in scope:
-        return response
-    mark, answer = scope[_ANSWER]
-    head, _, tail = bytes(response.body).partition(b'{"$answer":"%s"}' % mark.encode())
-    return Response(head + answer + tail, response.status_code, media_type="application/json")
+def _with_answers(response: Response, answers: dict[str, bytes]) -> Response:
+    """The library's response, with answers in the places that were kept for them."""
+    body = bytes(response.body)
+    for mark, answer in answers.items():
+        body = body.replace(b'{"$answer":"%s"}' % mark.encode(), answer)
+    return Response(body, response.status_code, media_type="application/json")
 
 
 def _card(url: str, names: list[str]) -> a2a.AgentCard:

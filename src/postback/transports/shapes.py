@@ -119,7 +119,6 @@ ERROR = object_of(
     },
     "code",
     "message",
-    "recovery",
 )
 FAILURE = object_of(
     {

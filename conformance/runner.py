@@ -1,0 +1,134 @@
+"""The official runner, against a sandbox that is started for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["KEY", "PROTOCOLS", "STORYBOARDS", "Result", "run_all", "run_storyboards", "sandbox", "storyboard_folder"]
+
+_HERE = Path(__file__).parent
+_SHARED = _HERE.parent.parent / "shared" / "protocol" / "compliance-3.1.19"
+_BUNDLED = _HERE / "node_modules" / "@adcp" / "sdk" / "compliance" / "cache" / "3.0.6"
+
+KEY = "demo-acme-outdoor-v1"
+"""The API key of the official test kits."""
+
+PROTOCOLS = {"mcp": "/mcp", "a2a": "/"}
+
+STORYBOARDS = (
+    "universal/capability-discovery",
+    "universal/error-compliance",
+    "universal/schema-validation",
+    "universal/security",
+    "universal/v3-envelope-integrity",
+    "universal/version-negotiation",
+    "universal/idempotency",
+    "universal/read-tool-idempotency",
+    "universal/pagination-integrity-list-accounts",
+    "universal/get-media-buys-pagination-integrity",
+    "universal/deterministic-testing",
+    "protocols/media-buy/index",
+    "protocols/media-buy/scenarios/delivery_reporting",
+    "protocols/media-buy/scenarios/event_dedup_flow",
+    "protocols/media-buy/scenarios/performance_buy_flow",
+    "protocols/media-buy/scenarios/performance_buy_flow_roas",
+)
+"""What Postback claims, as files of the storyboards' folder."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One storyboard over one protocol, as run.mjs tells it."""
+
+    protocol: str
+    told: dict[str, Any]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Its steps; one of an optional phase that failed counts as skipped, as the runner grades it."""
+        return [
+            {**step, "result": "skipped", "reason": "optional"}
+            if phase["optional"] and step["result"] == "failed"
+            else step
+            for phase in self.told["phases"]
+            for step in phase["steps"]
+        ]
+
+
+def run_all() -> list[Result]:
+    """Every storyboard over every protocol, each protocol on a fresh sandbox."""
+    folder = storyboard_folder()
+    files = [path for name in STORYBOARDS if (path := folder / f"{name}.yaml").exists()]
+    results = []
+    for protocol, path in PROTOCOLS.items():
+        with sandbox() as url:
+            results += run_storyboards(f"{url}{path}", protocol, files)
+    return results
+
+
+def storyboard_folder() -> Path:
+    """Where the storyboards are."""
+    if chosen := os.environ.get("POSTBACK_STORYBOARDS"):
+        return Path(chosen)
+    return _SHARED if _SHARED.exists() else _BUNDLED
+
+
+def run_storyboards(url: str, protocol: str, files: list[Path]) -> list[Result]:
+    """Run storyboards with the official runner.
+
+    Raises:
+        RuntimeError: The runner itself failed.
+    """
+    command = ["node", str(_HERE / "run.mjs"), url, protocol, KEY, *map(str, files)]
+    environ = {**os.environ, "ADCP_SKIP_VERSION_CHECK": "1", "ADCP_COMPLIANCE_DIR": str(storyboard_folder())}
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"The official runner failed:\n{done.stderr[-3000:]}")
+    return [Result(protocol, told) for told in json.loads(done.stdout)]
+
+
+@contextmanager
+def sandbox() -> Iterator[str]:
+    """A sandbox of its own; gives its URL."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as data:
+        settings = {"DATA": data, "PORT": str(port), "SANDBOX": "true", "RATE_LIMIT": "0", "LOG_LEVEL": "error"}
+        others = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "postback", "serve"],
+            env=others | {f"POSTBACK_{name}": value for name, value in settings.items()},
+            stdout=subprocess.DEVNULL,
+        )
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{url}/readyz"):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError("The sandbox did not start.")
