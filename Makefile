@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test demo bench lock clean
+.PHONY: help install install-dev test demo bench conformance lock clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,14 @@ demo: .venv/installed ## start a server, log a realistic batch, say what came ba
 
 bench: .venv/installed-dev ## measure, and print the table of docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+conformance: .venv/installed-dev conformance/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
+	@$(BIN)/python -m conformance --write
+
+conformance/node_modules/.installed: conformance/package-lock.json
+	@echo "Installing the official AdCP runner"
+	@cd conformance && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 lock: build/lock/bin/uv ## choose the newest dependencies and pin them in requirements/
 	@echo "Locking requirements/dev.txt and requirements/run.txt"

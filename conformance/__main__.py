@@ -1,8 +1,8 @@
-"""Starts a sandbox, runs the official runner's storyboards over MCP and A2A, and prints a table; see docs/conformance.md.
+"""Starts a sandbox, runs the official runner's storyboards over MCP and A2A, and prints docs/conformance.md's table.
 
     python -m conformance [--write]
 
-POSTBACK_STORYBOARDS names a folder of storyboards; otherwise ``../shared/protocol/compliance-3.1.19`` is used where it
+ADCP_STORYBOARDS names a folder of storyboards; otherwise ``../shared/protocol/compliance-3.1.19`` is used where it
 exists, and the ones that the runner's package brings where not.
 """
 

@@ -73,15 +73,15 @@ def run_all() -> list[Result]:
     folder = storyboard_folder()
     files = [path for name in STORYBOARDS if (path := folder / f"{name}.yaml").exists()]
     results = []
-    for protocol, path in PROTOCOLS.items():
+    for protocol, at in PROTOCOLS.items():
         with sandbox() as url:
-            results += run_storyboards(f"{url}{path}", protocol, files)
+            results += run_storyboards(f"{url}{at}", protocol, files)
     return results
 
 
 def storyboard_folder() -> Path:
     """Where the storyboards are."""
-    if chosen := os.environ.get("POSTBACK_STORYBOARDS"):
+    if chosen := os.environ.get("ADCP_STORYBOARDS"):
         return Path(chosen)
     return _SHARED if _SHARED.exists() else _BUNDLED
 

@@ -126,7 +126,11 @@ class Settings:
     )
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
-    sandbox: bool = _setting(_SWITCH, "false", "Whether the account that the first start creates is a sandbox.")
+    sandbox: bool = _setting(
+        _SWITCH,
+        "false",
+        "Whether the server is a sandbox: everything on it is simulated, and official test runners may drive it.",
+    )
     public_url: str = _setting(
         _URL, None, "URL under which callers reach the server; set-up snippets name it. Unset: http://HOST:PORT."
     )

@@ -285,7 +285,7 @@ class RevisionConflict(RequestError):
 
 
 class UnsupportedMember(RequestError):
-    reason = "UNSUPPORTED_FEATURE"
+    reason = "UNSUPPORTED_FIELD"
     status = 200
     default_suggestion = "Leave the field out."
 

@@ -20,6 +20,10 @@ _QUIET = ("alembic", "clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
 
 
+_MUTE = ("a2a",)
+"""Libraries that log a caller's mistakes as errors of the server; the caller is told, and the access log counts them."""
+
+
 def configure(level: str) -> None:
     """Send every record from ``level`` (a name, as ``info``) up to standard error."""
     logging.config.dictConfig(
@@ -29,7 +33,8 @@ def configure(level: str) -> None:
             "formatters": {"line": {"()": LineFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {name: {"level": "WARNING"} for name in _QUIET},
+            "loggers": {name: {"level": "WARNING"} for name in _QUIET}
+            | {name: {"level": "CRITICAL"} for name in _MUTE},
         }
     )
 

@@ -121,8 +121,8 @@ class TaskCall:
                 return answer
         if (record.task, record.fingerprint) != (self.task, fingerprint):
             raise IdempotencyConflict(
-                "This idempotency_key was used for a different call within the last 24 hours. Use a fresh one for a new "
-                "call, and repeat the original call unchanged to retry it."
+                "This idempotency_key was used for a different call within the last 24 hours. "
+                "Use a fresh one for a new call, and repeat the original call unchanged to retry it."
             )
         return {**msgspec.json.decode(record.answer), "replayed": True}
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
+import httpx2
 from tests.acceptance.official import pinned
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DOORS", "Door", "ago", "call", "error_of", "fresh_source", "log", "order", "shop_orders"]
 
-Door = Literal["rest", "mcp"]
-DOORS: tuple[Door, ...] = ("rest", "mcp")
+Door = Literal["rest", "mcp", "a2a"]
+DOORS: tuple[Door, ...] = ("rest", "mcp", "a2a")
 
 
 def call(server: Server, door: Door, task: str, arguments: dict[str, Any], **headers: str) -> dict[str, Any]:
@@ -23,6 +24,8 @@ def call(server: Server, door: Door, task: str, arguments: dict[str, Any], **hea
     with server.client(**headers) as client:
         if door == "rest":
             return dict(client.post(f"/v1/{task}", json=arguments).json())
+        if door == "a2a":
+            return _over_a2a(client, task, arguments)
         message = {
             "jsonrpc": "2.0",
             "id": 1,
@@ -33,6 +36,20 @@ def call(server: Server, door: Door, task: str, arguments: dict[str, Any], **hea
     answer = dict(result["result"]["structuredContent"])
     assert json.loads(result["result"]["content"][0]["text"]) == answer
     assert result["result"]["isError"] == (answer["status"] == "failed")
+    return answer
+
+
+def _over_a2a(client: httpx2.Client, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    part = {"data": {"skill": task, "input": arguments}}
+    sent = {"message": {"role": "ROLE_USER", "messageId": "1", "parts": [part]}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": sent}
+    response = client.post("/a2a", json=message, headers={"A2A-Version": "1.0"}).json()
+    if "result" not in response:
+        return dict(response)
+    done = response["result"]["task"]
+    answer = dict(done["artifacts"][0]["parts"][0]["data"])
+    state = "TASK_STATE_FAILED" if answer["status"] == "failed" else "TASK_STATE_COMPLETED"
+    assert done["status"]["state"] == state
     return answer
 
 

@@ -75,6 +75,8 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
         "log_event": {"event_source_id": "mcp_shop", "events": [order("mcp_1")]},
         "get_products": {"buying_mode": "wholesale"},
         "get_media_buys": {},
+        "list_accounts": {},
+        "sync_accounts": {"accounts": []},
         "get_media_buy_delivery": {"start_date": "2026-01-01"},
     }
     async with (
@@ -90,7 +92,7 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
             assert not result.is_error
             refuse_unless_valid(task, result.structured_content or {}, "3.2")
 
-    assert set(tools) == arguments.keys() | {"create_media_buy"}, "this server has nothing to buy"
+    assert set(tools) == arguments.keys() | {"create_media_buy", "update_media_buy"}, "this server has nothing to buy"
 
 
 @pytest.mark.parametrize("door", ["rest", "mcp"])

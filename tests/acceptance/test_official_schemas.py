@@ -105,7 +105,7 @@ def test_a_replay_and_a_conflict_are_valid(server: Server, release: str | None) 
 
     assert replay["replayed"] is True
     refuse_unless_valid("log_event", replay, release)
-    assert error_of(conflict)["code"] == "IDEMPOTENCY_CONFLICT"
+    assert conflict["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
     refuse_unless_valid("log_event", conflict, release)
 
 

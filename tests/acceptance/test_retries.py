@@ -67,8 +67,9 @@ def test_the_key_of_another_call_is_refused_and_tells_nothing_of_that_call(
     with server.client() as client:
         response = client.post("/v1/log_event", json=batch | change)
 
-    error = error_of(response.json())
-    assert (response.status_code, error["code"], error["field"]) == (409, "IDEMPOTENCY_CONFLICT", "idempotency_key")
+    error = response.json()["adcp_error"]
+    assert (response.status_code, error["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    assert error.keys() == {"code", "message"}
     assert batch["events"][0]["event_id"] not in response.text
 
 
@@ -77,7 +78,7 @@ def test_the_key_of_another_task_is_refused(server: Server, batch: dict[str, Any
 
     answer = call(server, "rest", "sync_event_sources", {"idempotency_key": batch["idempotency_key"]})
 
-    assert error_of(answer)["code"] == "IDEMPOTENCY_CONFLICT"
+    assert answer["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from tests.acceptance.conversions import call
 
@@ -42,6 +43,7 @@ def order(*packages: dict[str, Any], **members: Any) -> dict[str, Any]:
     """The arguments of create_media_buy for these packages, or for one without goals."""
     return {
         "account": {"account_id": "default"},
+        "idempotency_key": str(uuid4()),
         "brand": {"domain": "acmeoutdoor.example"},
         "start_time": "asap",
         "end_time": "2099-06-30T23:59:59Z",

@@ -39,7 +39,15 @@ def test_an_account_is_created_and_listed(run: Run) -> None:
 
     assert created.exit_code == 0
     assert "postback keys create --account acme" in created.output
-    assert "acme     Acme     acme.example  acme.example  yes\n" in run("accounts", "list").output
+    assert "acme     Acme     acme.example  acme.example  active  yes\n" in run("accounts", "list").output
+
+
+def test_the_status_of_an_account_is_set(run: Run) -> None:
+    run("accounts", "create", "acme")
+
+    assert run("accounts", "status", "acme", "suspended").output == "Account acme is suspended.\n"
+    assert "suspended" in run("accounts", "list").output
+    assert run("accounts", "status", "nobody", "active").exit_code == 2
 
 
 def test_a_key_works_at_once_for_its_accounts_and_stops_when_revoked(run: Run, control: ControlStore) -> None:

@@ -67,7 +67,9 @@ def test_two_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
 def test_a_failed_change_is_undone(control: ControlStore) -> None:
     def change() -> None:
         with control.begin() as connection:
-            connection.execute(text("INSERT INTO account VALUES ('acme', 'Acme', NULL, NULL, 0, 0)"))
+            connection.execute(
+                text("INSERT INTO account (account_id, name, sandbox, created_at) VALUES ('a', 'A', 0, 0)")
+            )
             raise RuntimeError("half-way")
 
     with pytest.raises(RuntimeError, match="half-way"):

@@ -142,7 +142,7 @@ def test_the_same_key_answers_again_and_another_body_conflicts(server: Server) -
     key = {"idempotency_key": "exposures-of-a-morning"}
     first, second = report(server, RIGHT, **key), report(server, RIGHT, **key)
     assert (first["exposures_processed"], second["replayed"]) == (1, True)
-    assert error_of(report(server, RIGHT | {"kind": "click"}, **key))["code"] == "IDEMPOTENCY_CONFLICT"
+    assert report(server, RIGHT | {"kind": "click"}, **key)["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
 
 
 def test_what_sellers_report_is_no_tool(server: Server) -> None:

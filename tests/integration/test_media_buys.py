@@ -107,7 +107,7 @@ def test_a_buy_of_a_sales_agent_elsewhere_keeps_its_ids_and_may_have_begun(selle
     )
 
     created = call(seller, "rest", "create_media_buy", theirs)
-    again = call(seller, "rest", "create_media_buy", theirs)
+    again = call(seller, "rest", "create_media_buy", theirs | {"idempotency_key": unique_key()})
 
     assert created["media_buy_id"] == "gam-4711"
     assert [package["package_id"] for package in created["packages"]] == ["line-1", "line-2"]

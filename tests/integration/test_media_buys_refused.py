@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.acceptance.conversions import call
-from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid
+from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
 from tests.integration.orders import ROAS, goal, order, package
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ BAD_GOALS: dict[str, tuple[dict[str, Any], str]] = {
         "attribution_window.post_click",
     ),
     "another model": (goal(attribution_window={"post_click": days(7), "model": "linear"}), "attribution_window.model"),
-    "goal of another kind": ({"kind": "metric", "metric": "clicks"}, "kind"),
+    "goal of another kind": ({"kind": "vendor_metric"}, "kind"),
+    "metric of no product": ({"kind": "metric", "metric": "clicks"}, "metric"),
 }
 
 
@@ -88,7 +89,14 @@ BAD_ORDERS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "budget below the least": (order(package(**FIXED, budget=499.99)), ("BUDGET_TOO_LOW", "packages[0].budget")),
     "negative budget": (order(package(budget=-500)), ("INVALID_REQUEST", "packages[0].budget")),
     "bid below the floor": (order(package(bid_price=1.49)), ("INVALID_REQUEST", "packages[0].bid_price")),
-    "bid on a fixed price": (order(package(**FIXED, bid_price=30)), ("INVALID_REQUEST", "packages[0].bid_price")),
+    "terms of measurement": (
+        order(package(measurement_terms={"billing_measurement": {}})),
+        ("TERMS_REJECTED", "packages[0].measurement_terms"),
+    ),
+    "no idempotency key": (
+        {name: value for name, value in order().items() if name != "idempotency_key"},
+        ("INVALID_REQUEST", "idempotency_key"),
+    ),
     "several currencies": (
         order(package(), package(pricing_option_id="auction_cpm_eur")),
         ("INVALID_REQUEST", "packages[0].pricing_option_id"),
@@ -205,6 +213,8 @@ def test_an_order_of_any_shape_gets_a_valid_answer(seller: Server) -> None:
             for junk in JUNK:
                 broken = json.loads(json.dumps(whole))
                 functools.reduce(operator.getitem, path[:-1], broken)[path[-1]] = junk
+                if path != ("idempotency_key",):
+                    broken["idempotency_key"] = unique_key()
                 response = client.post("/v1/create_media_buy", json=broken)
                 assert response.status_code in {200, 400}, (path, junk)
                 refuse_unless_valid("create_media_buy", response.json(), None)

@@ -89,12 +89,14 @@ def test_every_documented_setting_exists() -> None:
 
 
 def test_every_route_is_named() -> None:
-    document = json.loads(openapi_json("http://127.0.0.1:8787"))
+    document = json.loads(openapi_json("http://127.0.0.1:8787", list(TASKS)))
     routes = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     tasks = {f"POST /v1/{task}" for task in TASKS}
     documented = set(rows(reference("rest")))
 
-    assert routes - tasks | {"POST /v1/{task}", "POST /mcp"} <= documented
+    assert (
+        routes - tasks | {"POST /v1/{task}", "POST /mcp", "POST /a2a", "GET /.well-known/agent-card.json"} <= documented
+    )
     assert all(f"## {task}\n" in reference("tasks") or f"# {task}\n" in reference(task) for task in TASKS)
 
 

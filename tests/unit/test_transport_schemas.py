@@ -14,6 +14,10 @@ from postback.transports.schemas import EVENT_VERDICT, FAILURE, TASK_SCHEMAS
 
 _OFFICIAL = {
     "get_adcp_capabilities": "protocol/get-adcp-capabilities-request.json",
+    "list_accounts": "account/list-accounts-request.json",
+    "sync_accounts": "account/sync-accounts-request.json",
+    "update_media_buy": "media-buy/update-media-buy-request.json",
+    "comply_test_controller": "compliance/comply-test-controller-request.json",
     "sync_event_sources": "media-buy/sync-event-sources-request.json",
     "log_event": "media-buy/log-event-request.json",
     "get_products": "media-buy/get-products-request.json",
@@ -24,7 +28,9 @@ _OFFICIAL = {
 
 
 def _official(task: str) -> dict[str, Any]:
-    text = files("adcp").joinpath("_schemas", "3.2", "bundled", _OFFICIAL[task]).read_text()
+    newest = files("adcp").joinpath("_schemas", "3.2")
+    bundled = newest.joinpath("bundled", _OFFICIAL[task])
+    text = (bundled if bundled.is_file() else newest.joinpath(_OFFICIAL[task])).read_text()
     schema: dict[str, Any] = json.loads(text)
     return schema
 

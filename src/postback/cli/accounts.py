@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import click
 
 from postback.accounts.store import AccountStore
 from postback.cli.control import data_option, open_control, print_table
+from postback.protocol.enums import AccountStatus
 
 __all__ = ["accounts"]
 
@@ -38,6 +41,20 @@ def list_accounts(data: str | None) -> None:
     with open_control(data) as control:
         found = AccountStore(control).list()
     print_table(
-        ("ACCOUNT", "NAME", "BRAND", "OPERATOR", "SANDBOX"),
-        [(a.account_id, a.name, a.brand_domain or "", a.operator or "", "yes" if a.sandbox else "") for a in found],
+        ("ACCOUNT", "NAME", "BRAND", "OPERATOR", "STATUS", "SANDBOX"),
+        [
+            (a.account_id, a.name, a.brand_domain or "", a.operator or "", a.status, "yes" if a.sandbox else "")
+            for a in found
+        ],
     )
+
+
+@accounts.command()
+@click.argument("account_id")
+@click.argument("status", type=click.Choice(get_args(AccountStatus)))
+@data_option
+def status(account_id: str, status: str, data: str | None) -> None:
+    """Set the status of ACCOUNT_ID, as to approve one that a buyer asked for; a running server follows in a second."""
+    with open_control(data) as control:
+        AccountStore(control).change(account_id, status=status)
+    click.echo(f"Account {account_id} is {status}.")

@@ -28,7 +28,12 @@ _STOP_SECONDS = 5
 @click.option("--host", help="Address to listen on (POSTBACK_HOST).")
 @click.option("--port", metavar="PORT", help="TCP port to listen on (POSTBACK_PORT).")
 @click.option("--data", metavar="DIR", help="Folder of everything that is stored (POSTBACK_DATA).")
-@click.option("--sandbox", is_flag=True, default=None, help="Make the first account a sandbox (POSTBACK_SANDBOX).")
+@click.option(
+    "--sandbox",
+    is_flag=True,
+    default=None,
+    help="Simulate everything (POSTBACK_SANDBOX).",
+)
 def serve(host: str | None, port: str | None, data: str | None, sandbox: bool | None) -> None:
     """Run the server. Its settings are POSTBACK_* variables; these options win over them.
 

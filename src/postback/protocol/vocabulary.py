@@ -9,7 +9,8 @@ from postback.protocol.releases import Release
 
 __all__ = ["code_for"]
 
-_FROM_3_0 = {
+_ALWAYS = {"UNSUPPORTED_FIELD": "UNSUPPORTED_FEATURE"}
+_FROM_3_0 = _ALWAYS | {
     "EVENT_SOURCE_NOT_FOUND": "REFERENCE_NOT_FOUND",
     "RATE_LIMIT_EXCEEDED": "RATE_LIMITED",
     "REQUEST_TOO_LARGE": "INVALID_REQUEST",
@@ -26,7 +27,7 @@ _3_2 = _FROM_3_0 | {
     "BATCH_TOO_LARGE": "INVALID_REQUEST",
 }
 _VOCABULARIES: dict[Release | None, dict[str, str]] = {
-    None: {},
+    None: _ALWAYS,
     "3.0": _3_0_AND_3_1,
     "3.1": _3_0_AND_3_1,
     "3.2": _3_2,

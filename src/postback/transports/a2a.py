@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 import msgspec
@@ -20,6 +20,7 @@ from a2a.server.routes.common import DefaultServerCallContextBuilder
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.types import a2a_pb2 as a2a
 from a2a.utils.errors import PushNotificationNotSupportedError, TaskNotFoundError, UnsupportedOperationError
+from msgspec import Meta
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -28,7 +29,6 @@ from starlette.types import Receive, Scope, Send
 
 from postback.envelope import failure
 from postback.errors import BodyTooLarge, InvalidRequest
-from postback.ingest.decode import spell_out_half_pairs
 from postback.principal import Principal
 from postback.protocol.releases import RELEASES
 from postback.services import Services
@@ -36,7 +36,7 @@ from postback.tasks import Answer, Call, offered
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.headers import require
-from postback.transports.replay import once, rewritten
+from postback.transports.jsonrpc import NoMessage, RpcMessage, once, read_message, rewritten
 from postback.transports.schemas import TASK_SCHEMAS
 
 __all__ = ["A2aEndpoint"]
@@ -52,15 +52,6 @@ _ANSWERS = "postback.a2a.answers"
 _EXTENSION = "https://adcontextprotocol.org/extensions/adcp"
 
 
-class _Rpc(msgspec.Struct, omit_defaults=True):
-    """A JSON-RPC request, its parameters still unread."""
-
-    method: str
-    jsonrpc: str
-    id: Any = msgspec.UNSET
-    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-
-
 class _Skill(msgspec.Struct):
     """What a data part says: the specification calls the arguments ``input``, official clients ``parameters``."""
 
@@ -69,7 +60,6 @@ class _Skill(msgspec.Struct):
     parameters: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-_rpc_decoder = msgspec.json.Decoder(_Rpc)
 _members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _parts_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _skill_decoder = msgspec.json.Decoder(_Skill)
@@ -92,13 +82,14 @@ class A2aEndpoint:
         principal = require(await identify(self._services, scope))
         body = await read_body(Headers(scope=scope), receive, self._services.settings.max_body_bytes)
         try:
-            request = _decoded(body)
-        except (msgspec.DecodeError, RecursionError):
-            pass  # the library says what is wrong with it
-        else:
-            if request.method in _SENDING:
-                scope[_CALL] = _take_call(request, principal, Exchange.of(scope).request_id)
-            body = msgspec.json.encode(request)
+            request = read_message(body)
+        except NoMessage as error:
+            Exchange.of(scope).outcome = InvalidRequest.reason
+            await error.response(scope, receive, send)
+            return
+        if request.method in _SENDING:
+            scope[_CALL] = _take_call(request, principal, Exchange.of(scope).request_id)
+        body = msgspec.json.encode(request)
         if len(body) > _MESSAGE_BYTES:
             raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its skill's input.")
         answers = scope[_ANSWERS] = {}
@@ -196,33 +187,45 @@ def _state(answer: Answer, method: str) -> a2a.TaskState:
     return a2a.TaskState.TASK_STATE_COMPLETED
 
 
-def _decoded(body: bytes) -> _Rpc:
-    try:
-        return _rpc_decoder.decode(body)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        return _rpc_decoder.decode(spell_out_half_pairs(body))
+def _take_call(request: RpcMessage, principal: Principal, request_id: str) -> Call | InvalidRequest:
+    """Cut what is called out of a message, and leave the library no more than the conversation that it belongs to.
 
-
-def _take_call(request: _Rpc, principal: Principal, request_id: str) -> Call | InvalidRequest:
-    """Cut the data part out of a message; an error when there is none that calls a skill."""
+    Returns:
+        The call; an error when no data part calls a skill.
+    """
+    message: dict[str, msgspec.Raw] = {}
     try:
-        params = request.params or {}
-        message = _members_decoder.decode(params["message"])
-        parts = _parts_decoder.decode(message["parts"])
-        place = next(place for place, part in enumerate(parts) if "data" in part)
-        skill = _skill_decoder.decode(parts[place]["data"])
+        message = _members_decoder.decode((request.params or {})["message"])
+        said = next(part["data"] for part in _parts_decoder.decode(message["parts"]) if "data" in part)
+        skill = _skill_decoder.decode(said)
     except (msgspec.DecodeError, KeyError, StopIteration, RecursionError):
         return InvalidRequest(
             "The message has no data part that calls a skill.",
             suggestion='Send one part with the data {"skill": "get_adcp_capabilities", "input": {}}.',
         )
-    parts[place]["data"] = msgspec.Raw(b"{}")
-    message["parts"] = msgspec.Raw(msgspec.json.encode(parts))
-    params["message"] = msgspec.Raw(msgspec.json.encode(message))
+    finally:
+        request.params = {"message": msgspec.Raw(msgspec.json.encode(_left(request.method, message)))}
     arguments = max(bytes(skill.input), bytes(skill.parameters), key=len)
     return Call(skill.skill, b"{}" if arguments == b"null" else arguments, principal, request_id, "a2a")
+
+
+def _left(method: str, message: dict[str, msgspec.Raw]) -> dict[str, Any]:
+    """What is left of a message: enough to be one in its version of the protocol."""
+    left: dict[str, Any] = {"messageId": "1"}
+    if method == "SendMessage":
+        left |= {"role": "ROLE_USER", "parts": [{"data": {}}]}
+    else:
+        left |= {"kind": "message", "role": "user", "parts": [{"kind": "data", "data": {}}]}
+    conversation = _text(message.get("contextId"))
+    return left | ({"contextId": conversation} if conversation else {})
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    try:
+        text: str = msgspec.json.decode(raw or b'""', type=Annotated[str, Meta(max_length=256)])
+    except msgspec.DecodeError:
+        return ""
+    return text
 
 
 def _with_answers(response: Response, answers: dict[str, bytes]) -> Response:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from mcp import types
@@ -18,19 +18,17 @@ from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from postback.errors import BodyTooLarge, InvalidRequest
-from postback.ingest.decode import spell_out_half_pairs
 from postback.principal import Principal
 from postback.services import Services
 from postback.tasks import Call, offered
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.headers import require
-from postback.transports.replay import once, rewritten
+from postback.transports.jsonrpc import NoMessage, once, read_message, rewritten
 from postback.transports.schemas import TASK_SCHEMAS
 
 __all__ = ["McpEndpoint"]
@@ -47,18 +45,6 @@ _INSTRUCTIONS = (
     "buy with get_products and create_media_buy, then send conversions with log_event. Calling a tool needs an API "
     "key: 'Authorization: Bearer KEY'."
 )
-
-
-class _Request(msgspec.Struct, omit_defaults=True):
-    """A JSON-RPC request or notification, its parameters still unread."""
-
-    method: str
-    jsonrpc: Literal["2.0"]
-    id: int | str | msgspec.UnsetType = msgspec.UNSET
-    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
-
-
-_decoder = msgspec.json.Decoder(_Request)
 
 
 class McpEndpoint:
@@ -94,10 +80,10 @@ class McpEndpoint:
         principal = await identify(self._services, scope)
         body = await self._read(scope, receive, principal)
         try:
-            request = _decoded(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+            request = read_message(body)
+        except NoMessage as error:
             Exchange.of(scope).outcome = InvalidRequest.reason
-            await _refusal(error)(scope, receive, send)
+            await error.response(scope, receive, send)
             return
         if request.method == "tools/call" and request.params:
             scope[_PRINCIPAL] = require(principal)
@@ -145,29 +131,8 @@ def _tool(name: str) -> types.Tool:
     )
 
 
-def _decoded(body: bytes) -> _Request:
-    try:
-        return _decoder.decode(body)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        return _decoder.decode(spell_out_half_pairs(body))
-
-
 def _take_arguments(params: dict[str, msgspec.Raw]) -> bytes:
     """Cut the arguments out of a tool call; absent and null both stand for none."""
     arguments = bytes(params.get("arguments", b"null"))
     params["arguments"] = msgspec.Raw(b"{}")
     return b"{}" if arguments == b"null" else arguments
-
-
-def _refusal(error: msgspec.DecodeError | RecursionError) -> Response:
-    """The answer to a body that isn't a message. What msgspec says of malformed JSON doesn't quote it."""
-    if isinstance(error, msgspec.ValidationError):
-        code, why = types.INVALID_REQUEST, "The body must be one JSON-RPC 2.0 request or notification."
-    elif isinstance(error, RecursionError):
-        code, why = types.PARSE_ERROR, "The body is nested too deeply."
-    else:
-        code, why = types.PARSE_ERROR, f"The body is not valid JSON: {error}."
-    refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}
-    return Response(msgspec.json.encode(refusal), 400, media_type="application/json")

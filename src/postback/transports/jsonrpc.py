@@ -1,0 +1,79 @@
+"""JSON-RPC messages that are read here first, and by a protocol's library afterwards."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope
+
+from postback.ingest.decode import spell_out_half_pairs
+
+__all__ = ["NoMessage", "RpcMessage", "once", "read_message", "rewritten"]
+
+_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
+
+
+class RpcMessage(msgspec.Struct, omit_defaults=True):
+    """A request or notification, its parameters still unread."""
+
+    method: str
+    jsonrpc: str
+    id: int | str | msgspec.UnsetType = msgspec.UNSET
+    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+class NoMessage(Exception):
+    """A body that is no message; ``response`` says so in the protocol's words and quotes nothing of it."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}
+        self.response = Response(msgspec.json.encode(refusal), 400, media_type="application/json")
+
+
+_decoder = msgspec.json.Decoder(RpcMessage)
+
+
+def read_message(body: bytes) -> RpcMessage:
+    """The message in a body.
+
+    Raises:
+        NoMessage: There is none.
+    """
+    try:
+        message = _decoded(body)
+    except msgspec.ValidationError:
+        message = None
+    except RecursionError:
+        raise NoMessage(_PARSE_ERROR, "The body is nested too deeply.") from None
+    except msgspec.DecodeError as error:
+        raise NoMessage(_PARSE_ERROR, f"The body is not valid JSON: {error}.") from None
+    if message is None or message.jsonrpc != "2.0":
+        raise NoMessage(_INVALID_REQUEST, "The body must be one JSON-RPC 2.0 request or notification.")
+    return message
+
+
+def _decoded(body: bytes) -> RpcMessage:
+    try:
+        return _decoder.decode(body)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        return _decoder.decode(spell_out_half_pairs(body))
+
+
+def rewritten(scope: Scope, message: bytes) -> Scope:
+    """The scope of a request whose body is now ``message``, as it is."""
+    replaced = (b"content-length", b"content-encoding")
+    headers = [(name, value) for name, value in scope["headers"] if name not in replaced]
+    return {**scope, "headers": [*headers, (b"content-length", str(len(message)).encode())]}
+
+
+def once(message: bytes, receive: Receive) -> Receive:
+    """A channel that gives ``message`` as the body, then whatever follows on the real one."""
+    pending: list[Message] = [{"type": "http.request", "body": message, "more_body": False}]
+
+    async def next_message() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return next_message

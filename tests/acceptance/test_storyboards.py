@@ -1,0 +1,23 @@
+"""AdCP's official runner finds nothing wrong with a sandbox, over MCP and over A2A."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conformance.runner import run_all
+from conformance.table import failures
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(not shutil.which("npm"), reason="Node.js is not installed, and the official runner needs it")
+def test_every_storyboard_that_is_claimed_passes() -> None:
+    subprocess.run(["make", "--silent", "conformance/node_modules/.installed"], cwd=_ROOT, check=True, timeout=300)
+
+    results = run_all()
+
+    assert failures(results) == []
+    assert len(results) >= 30

@@ -1,0 +1,186 @@
+"""A buyer's agent sets up the accounts that it acts for, and the seller decides what they may do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.acceptance.conversions import DOORS, Door, call, error_of, log, order
+from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
+from tests.integration.orders import order as media_buy_order
+
+if TYPE_CHECKING:
+    from tests.conftest import Server, StartServer
+
+
+@pytest.fixture(scope="module")
+def live(start_server: StartServer) -> Server:
+    return start_server()
+
+
+def entry(domain: str, **members: Any) -> dict[str, Any]:
+    return {"brand": {"domain": domain}, "operator": "agency.example", "billing": "operator"} | members
+
+
+def sync(server: Server, *entries: dict[str, Any], door: Door = "rest", **members: Any) -> list[dict[str, Any]]:
+    arguments = {"idempotency_key": unique_key(), "accounts": list(entries)} | members
+    answer = call(server, door, "sync_accounts", arguments)
+    assert answer["status"] == "completed", answer
+    accounts: list[dict[str, Any]] = answer["accounts"]
+    return accounts
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+@pytest.mark.parametrize("door", DOORS)
+def test_an_account_is_set_up_once(live: Server, door: Door, release: str | None) -> None:
+    wanted = entry(f"{door}-{(release or '0').replace('.', '-')}.example", payment_terms="net_30")
+    arguments = {"idempotency_key": unique_key(), "accounts": [wanted]} | pinned(release)
+
+    first = call(live, door, "sync_accounts", arguments)
+    (again,) = sync(live, wanted, door=door)
+    listed = call(live, door, "list_accounts", {"adcp_version": release} if release else {})
+
+    (account,) = first["accounts"]
+    assert (account["action"], account["status"]) == ("created", "pending_approval")
+    assert (again["action"], again["account_id"]) == ("unchanged", account["account_id"])
+    assert account["account_id"] in [known["account_id"] for known in listed["accounts"]]
+    refuse_unless_valid("sync_accounts", first, release)
+    refuse_unless_valid("list_accounts", listed, release)
+
+
+def test_an_account_waits_for_the_seller(live: Server) -> None:
+    (account,) = sync(live, entry("waiting.example"))
+    ref = {"account": {"account_id": account["account_id"]}}
+    source = {"event_sources": [{"event_source_id": "waiting"}]}
+
+    refused = call(live, "rest", "sync_event_sources", ref | source)
+    live.command("accounts", "status", account["account_id"], "active")
+    wait_for_keys(live, account["account_id"], "active")
+    taken = call(live, "rest", "sync_event_sources", ref | source)
+
+    assert error_of(refused)["code"] == "ACCOUNT_SETUP_REQUIRED"
+    assert taken["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("status", "logged", "bought"),
+    [
+        ("suspended", None, "ACCOUNT_SUSPENDED"),
+        ("payment_required", None, "ACCOUNT_PAYMENT_REQUIRED"),
+        ("closed", "ACCOUNT_SUSPENDED", "ACCOUNT_SUSPENDED"),
+    ],
+)
+def test_the_status_says_what_an_account_may_do(live: Server, status: str, logged: str | None, bought: str) -> None:
+    (account,) = sync(live, entry(f"{status.replace('_', '-')}.example", sandbox=True))
+    ref = {"account": {"account_id": account["account_id"]}}
+    call(live, "rest", "sync_event_sources", ref | {"event_sources": [{"event_source_id": status}]})
+    live.command("accounts", "status", account["account_id"], status)
+    wait_for_keys(live, account["account_id"], status)
+
+    assert log(live, status, order(f"of_{status}")).get("adcp_error", {}).get("code") == logged
+    assert call(live, "rest", "create_media_buy", media_buy_order(**ref))["adcp_error"]["code"] == bought
+    assert call(live, "rest", "get_media_buys", ref)["status"] == "completed"
+
+
+def wait_for_keys(server: Server, account_id: str, status: str) -> None:
+    for _ in range(100):
+        listed = call(server, "rest", "list_accounts", {"account": {"account_id": account_id}})
+        if listed["accounts"][0]["status"] == status:
+            return
+    pytest.fail("the server doesn't follow")
+
+
+def test_one_bad_entry_does_not_fail_the_others(live: Server) -> None:
+    results = sync(
+        live,
+        entry("billed.example", billing="advertiser"),
+        entry("terms.example", payment_terms="some_day"),
+        entry("unit.example", brand={"domain": "unit.example", "brand_id": "x"}),
+        entry("good.example", billing_entity={"legal_name": "Good"}),
+    )
+
+    assert [result["action"] for result in results] == ["failed", "failed", "failed", "created"]
+    codes = [error["code"] for result in results[:3] for error in result["errors"]]
+    assert codes == ["BILLING_NOT_SUPPORTED", "INVALID_REQUEST", "UNSUPPORTED_PROVISIONING"]
+    assert results[0]["errors"][0]["details"]["supported_billing"] == ["operator"]
+    assert "billing_entity" in results[3]["warnings"][0]
+
+
+def test_a_dry_run_changes_nothing(live: Server) -> None:
+    (preview,) = sync(live, entry("preview.example"), dry_run=True)
+    (real,) = sync(live, entry("preview.example"))
+
+    assert (preview["action"], real["action"]) == ("created", "created")
+    assert "account_id" not in preview
+
+
+def test_terms_change_and_what_is_missing_is_closed(live: Server) -> None:
+    key = live.command("keys", "create", "--account", "default")
+    agent = {"Authorization": f"Bearer {key}"}
+    wanted = [entry("kept.example"), entry("dropped.example")]
+    call(live, "rest", "sync_accounts", {"idempotency_key": unique_key(), "accounts": wanted}, **agent)
+    changed = {"accounts": [entry("kept.example", payment_terms="prepay")], "delete_missing": True}
+
+    answer = call(live, "rest", "sync_accounts", {"idempotency_key": unique_key()} | changed, **agent)
+
+    shown = [(account["brand"]["domain"], account["action"], account["status"]) for account in answer["accounts"]]
+    assert shown == [
+        ("kept.example", "updated", "pending_approval"),
+        ("dropped.example", "updated", "closed"),
+    ]
+
+
+def test_two_agents_that_name_the_same_brand_share_nothing(live: Server) -> None:
+    mine = sync(live, entry("shared.example", sandbox=True))
+    key = live.command("keys", "create", "--account", "default")
+    arguments = {"idempotency_key": unique_key(), "accounts": [entry("shared.example", sandbox=True)]}
+
+    theirs = call(live, "rest", "sync_accounts", arguments, Authorization=f"Bearer {key}")["accounts"]
+
+    assert theirs[0]["action"] == "created"
+    assert theirs[0]["account_id"] != mine[0]["account_id"]
+
+
+def test_accounts_are_listed_in_pages(live: Server) -> None:
+    sync(live, *(entry(f"page-{number}.example", sandbox=True) for number in range(5)))
+    seen: list[str] = []
+    pagination: dict[str, Any] = {"max_results": 2}
+    while True:
+        page = call(live, "rest", "list_accounts", {"sandbox": True, "pagination": pagination})
+        seen += [account["account_id"] for account in page["accounts"]]
+        if not page["pagination"]["has_more"]:
+            break
+        pagination = {"max_results": 2, "cursor": page["pagination"]["cursor"]}
+
+    assert len(seen) == len(set(seen)) >= 5
+    assert seen == sorted(seen)
+
+
+def test_a_list_tells_nothing_of_somebody_elses_account(live: Server) -> None:
+    live.command("accounts", "create", "foreign")
+
+    foreign = call(live, "rest", "list_accounts", {"account": {"account_id": "foreign"}})
+    unknown = call(live, "rest", "list_accounts", {"account": {"account_id": "unknown"}})
+
+    del foreign["ext"], unknown["ext"]
+    assert foreign == unknown
+    assert foreign["accounts"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"api_key": "pb_secret"}, "api_key"),
+        ({"context": {"authorization": "Bearer pb_secret"}}, "context.authorization"),
+        ({"ext": {"a": [{"access_token": "pb_secret"}]}}, "ext.a.0.access_token"),
+    ],
+)
+@pytest.mark.parametrize("door", DOORS)
+def test_a_credential_among_the_arguments_is_refused_and_not_repeated(
+    live: Server, door: Door, arguments: dict[str, Any], field: str
+) -> None:
+    answer = call(live, door, "get_adcp_capabilities", arguments)
+
+    assert error_of(answer)["code"] == "CREDENTIAL_IN_ARGS"
+    assert answer["adcp_error"]["field"] == field
+    assert "pb_secret" not in str(answer)

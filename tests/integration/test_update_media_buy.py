@@ -1,0 +1,165 @@
+"""A buyer's agent changes, holds and ends what it bought."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.acceptance.conversions import DOORS, Door, call
+from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
+from tests.integration.orders import CPA, ROAS, buy, found, package
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+
+def update(seller: Server, bought: dict[str, Any], door: Door = "rest", **change: Any) -> dict[str, Any]:
+    known = {"media_buy_id": bought["media_buy_id"], "idempotency_key": unique_key()}
+    return call(seller, door, "update_media_buy", known | {"account": {"account_id": "default"}} | change)
+
+
+def refusal(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(error["details"]["reason"], error["field"]) for error in answer["errors"]]
+
+
+def shown(seller: Server, bought: dict[str, Any]) -> dict[str, Any]:
+    return found(seller, media_buy_ids=[bought["media_buy_id"]])[0]
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+@pytest.mark.parametrize("door", DOORS)
+def test_a_buy_is_paused_resumed_and_canceled(seller: Server, door: Door, release: str | None) -> None:
+    bought = buy(seller, package(CPA))
+
+    for change, status, first_action in (
+        ({"paused": True}, "paused", ["resume"]),
+        ({"paused": False}, "active", ["pause"]),
+        ({"canceled": True, "cancellation_reason": "no budget"}, "canceled", []),
+    ):
+        answer = update(seller, bought, door, **change, **pinned(release))
+        assert answer["media_buy_status"] == status
+        assert answer["valid_actions"][:1] == first_action
+        assert shown(seller, bought)["status"] == status
+        refuse_unless_valid("update_media_buy", answer, release)
+
+    ended = shown(seller, bought)
+    assert ended["cancellation"]["reason"] == "no budget"
+    assert ended["revision"] == 4
+
+
+def test_budgets_dates_and_goals_change(seller: Server) -> None:
+    bought = buy(seller, package(ROAS), package())
+    first, second = (line["package_id"] for line in bought["packages"])
+
+    answer = update(
+        seller,
+        bought,
+        name="Winter",
+        end_time="2098-12-31T00:00:00Z",
+        packages=[
+            {"package_id": first, "budget": 7000.5, "optimization_goals": [CPA], "paused": True},
+            {"package_id": second, "canceled": True},
+        ],
+        new_packages=[package(CPA, budget=1000)],
+    )
+
+    after = shown(seller, bought)
+    assert answer["revision"] == after["revision"] == 2
+    assert [line["package_id"] for line in answer["affected_packages"]] == [
+        first,
+        second,
+        f"{bought['media_buy_id']}_3",
+    ]
+    assert (after["name"], after["end_time"], after["total_budget"]) == ("Winter", "2098-12-31T00:00:00Z", 8000.5)
+    assert after["packages"][0]["optimization_goals"][0]["target"] == {"kind": "cost_per", "value": 35}
+    assert after["packages"][1]["canceled"] is True
+
+
+REFUSED: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
+    "unknown buy": ({"media_buy_id": "nowhere"}, ("MEDIA_BUY_NOT_FOUND", "media_buy_id")),
+    "unknown package": (
+        {"packages": [{"package_id": "nowhere", "budget": 1}]},
+        ("PACKAGE_NOT_FOUND", "packages[0].package_id"),
+    ),
+    "old revision": ({"revision": 7, "paused": True}, ("CONFLICT", "revision")),
+    "start of a running buy": ({"start_time": "2098-01-01T00:00:00Z"}, ("INVALID_STATE", "start_time")),
+    "end in the past": ({"end_time": "2020-01-01T00:00:00Z"}, ("INVALID_REQUEST", "end_time")),
+    "canceled taken back": ({"canceled": False}, ("INVALID_REQUEST", "canceled")),
+    "what can't be followed": ({"daily_budget_cap": 5}, ("UNSUPPORTED_FIELD", "daily_budget_cap")),
+    "another currency": (
+        {"new_packages": [package(pricing_option_id="auction_cpm_eur")]},
+        ("INVALID_REQUEST", "new_packages[0].pricing_option_id"),
+    ),
+    "negative budget": ({"packages": [{"package_id": "x", "budget": -1}]}, ("INVALID_REQUEST", "packages[0].budget")),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_a_change_that_cannot_be_made_changes_nothing(seller: Server, what: str) -> None:
+    bought = buy(seller)
+    change, why = REFUSED[what]
+
+    answer = update(seller, bought, **change)
+
+    assert refusal(answer) == [why]
+    assert shown(seller, bought)["revision"] == 1
+    refuse_unless_valid("update_media_buy", answer, None)
+
+
+def test_a_goal_and_targeting_of_a_package_are_checked(seller: Server) -> None:
+    bought = buy(seller)
+    package_id = bought["packages"][0]["package_id"]
+    wrong = CPA | {"event_sources": [{"event_source_id": "nowhere", "event_type": "lead"}]}
+
+    goals = update(seller, bought, packages=[{"package_id": package_id, "optimization_goals": [wrong]}])
+    targeting = update(seller, bought, packages=[{"package_id": package_id, "targeting_overlay": {}}])
+
+    at = "packages[0].optimization_goals[0].event_sources[0].event_source_id"
+    assert refusal(goals) == [("INVALID_REQUEST", at)]
+    assert refusal(targeting) == [("UNSUPPORTED_FIELD", "packages[0].targeting_overlay")]
+
+
+def test_what_has_ended_stays_as_it_is(seller: Server) -> None:
+    bought = buy(seller)
+    update(seller, bought, canceled=True)
+
+    assert refusal(update(seller, bought, canceled=True)) == [("NOT_CANCELLABLE", "canceled")]
+    assert refusal(update(seller, bought, paused=True)) == [("INVALID_STATE", "media_buy_id")]
+
+
+def test_a_retry_gets_the_first_answer_and_another_call_does_not(seller: Server) -> None:
+    bought = buy(seller)
+    change: dict[str, Any] = {"idempotency_key": unique_key(), "canceled": True}
+
+    first = update(seller, bought, **change)
+    again = update(seller, bought, **change)
+    other = update(seller, bought, **(change | {"cancellation_reason": "other"}))
+
+    assert first["media_buy_status"] == "canceled"
+    assert again["replayed"] is True
+    assert other["adcp_error"].keys() == {"code", "message"}
+
+
+def test_changes_made_at_once_all_happen(seller: Server) -> None:
+    bought = buy(seller)
+    package_id = bought["packages"][0]["package_id"]
+
+    with ThreadPoolExecutor(8) as pool:
+        budgets = range(1000, 1008)
+        change = lambda budget: update(seller, bought, packages=[{"package_id": package_id, "budget": budget}])  # noqa: E731
+        revisions = [answer["revision"] for answer in pool.map(change, budgets)]
+
+    assert sorted(revisions) == list(range(2, 10))
+
+
+def test_somebody_elses_buy_is_not_found(seller: Server) -> None:
+    bought = buy(seller)
+    seller.command("accounts", "create", f"other-{bought['media_buy_id']}")
+    key = seller.command("keys", "create", "--account", f"other-{bought['media_buy_id']}")
+    change = {"media_buy_id": bought["media_buy_id"], "idempotency_key": unique_key(), "canceled": True}
+
+    answer = call(seller, "rest", "update_media_buy", change, Authorization=f"Bearer {key}")
+
+    assert answer["adcp_error"]["code"] == "MEDIA_BUY_NOT_FOUND"
+    assert shown(seller, bought)["status"] == "active"
