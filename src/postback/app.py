@@ -76,7 +76,7 @@ def build_app(settings: Settings) -> Starlette:
 
 def _open(settings: Settings) -> tuple[Services, str | None]:
     folder = DataDir.open(settings.data)
-    control = ControlStore(folder.control_url)
+    control = ControlStore(settings.control or folder.control_url)
     control.migrate()
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
     events = EventStore.open(folder.events_dsn, folder.scratch)

@@ -104,6 +104,13 @@ def _parse_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _parse_control(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if scheme not in {"postgresql", "postgresql+psycopg"} or not separator or not rest:
+        raise ValueError
+    return f"postgresql+psycopg://{rest}"
+
+
 def _parse_key(text: str) -> str:
     if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError
@@ -114,6 +121,7 @@ _SWITCH = ("true or false", _parse_switch)
 _PATH = ("a path", _parse_path)
 _HOST = ("a host name or an IP address", _parse_host)
 _URL = ("a URL that starts with http:// or https:// and has no query", _parse_url)
+_CONTROL = ("a URL as postgresql://USER:PASSWORD@HOST/DATABASE", _parse_control)
 _KEY = ("at least 16 ASCII characters without spaces", _parse_key)
 
 
@@ -123,6 +131,12 @@ class Settings:
 
     data: Path = _setting(
         _PATH, "postback-data", "Folder of everything that Postback stores. Created at the first start."
+    )
+    control: str | None = _setting(
+        _CONTROL,
+        None,
+        "PostgreSQL database for accounts, keys, event sources and media buys. Unset: SQLite in the data folder.",
+        secret=True,
     )
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")

@@ -21,7 +21,7 @@ _QUIET = ("alembic", "clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
 
 
 _MUTE = ("a2a",)
-"""Libraries that log a caller's mistakes as errors of the server; the caller is told, and the access log counts them."""
+"""Libraries that log a caller's mistakes as errors of the server; the caller is told, and they are counted."""
 
 
 def configure(level: str) -> None:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
-from adcp import ADCPClient, LogEventRequest, SyncEventSourcesRequest
+from adcp import (
+    ADCPClient,
+    CreateMediaBuyRequest,
+    GetMediaBuyDeliveryRequest,
+    GetMediaBuysRequest,
+    GetProductsBriefRequest,
+    ListAccountsRequest,
+    LogEventRequest,
+    SyncAccountsRequest,
+    SyncEventSourcesRequest,
+    UpdateMediaBuyRequest,
+)
 from adcp.__main__ import main as sdk_command_line
 from adcp.types import AgentConfig, GetAdcpCapabilitiesRequest, Protocol
 from adcp.validation.client_hooks import ValidationHookConfig
@@ -21,9 +32,14 @@ from tests.acceptance.conversions import ago, call, fresh_source, order, shop_or
 from tests.acceptance.official import refuse_unless_valid, unique_key
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from tests.conftest import Server, StartServer
 
 STRICT = {"validation": ValidationHookConfig(requests="strict", responses="strict"), "strict_idempotency": True}
+
+
+@pytest.fixture(scope="module")
+def seller(start_server: StartServer) -> Server:
+    return start_server(sandbox="true")
 
 
 @pytest.mark.anyio
@@ -52,6 +68,75 @@ async def test_the_python_client_logs_conversions(server: Server, options: dict[
     assert logged.data.partial_failures[0].code == "VALIDATION_ERROR"
     assert not refused.success
     assert refused.adcp_error["code"] == "REFERENCE_NOT_FOUND"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "options",
+    [{"account_policy": "off"}, STRICT | {"account_policy": "off"}],  # the default, without its warning
+    ids=["defaults", "strict"],
+)
+@pytest.mark.parametrize("protocol", [Protocol.MCP, Protocol.A2A], ids=["mcp", "a2a"])
+async def test_the_python_client_goes_from_an_account_to_a_report(
+    seller: Server, protocol: Protocol, options: dict[str, Any]
+) -> None:
+    uri = f"{seller.url}/mcp" if protocol is Protocol.MCP else seller.url
+    agent = AgentConfig(id="seller", agent_uri=uri, protocol=protocol, auth_token=seller.key)
+    account = {"brand": {"domain": f"{unique_key()}.example"}, "operator": "agency.example"}
+    source = {"event_source_id": "shop", "event_types": ["purchase"]}
+    goal = {
+        "kind": "event",
+        "event_sources": [{"event_source_id": "shop", "event_type": "purchase", "value_field": "value"}],
+        "target": {"kind": "per_ad_spend", "value": 4},
+    }
+    package = {
+        "product_id": "sandbox_display_auction",
+        "pricing_option_id": "auction_cpm_usd",
+        "budget": 5000,
+        "optimization_goals": [goal],
+    }
+    buy = {
+        "account": account,
+        "brand": account["brand"],
+        "start_time": "asap",
+        "end_time": "2099-01-01T00:00:00Z",
+        "packages": [package],
+    }
+
+    async with ADCPClient(agent, **options) as client:
+
+        async def done(task: str, shape: Any, **arguments: Any) -> Any:
+            result = await getattr(client, task)(shape.model_validate(arguments | {"idempotency_key": unique_key()}))
+            assert result.success, (task, result.error)
+            return result.data
+
+        await done("get_adcp_capabilities", GetAdcpCapabilitiesRequest)
+        synced = await done("sync_accounts", SyncAccountsRequest, accounts=[account | {"billing": "operator"}])
+        products = await done("get_products", GetProductsBriefRequest, buying_mode="brief", brief="display")
+        await done("sync_event_sources", SyncEventSourcesRequest, account=account, event_sources=[source])
+        bought = await done("create_media_buy", CreateMediaBuyRequest, **buy)
+        logged = await done("log_event", LogEventRequest, event_source_id="shop", events=[order("py")], account=account)
+        changed = await done(
+            "update_media_buy", UpdateMediaBuyRequest, account=account, media_buy_id=bought.media_buy_id, paused=True
+        )
+        listed = await done("get_media_buys", GetMediaBuysRequest, media_buy_ids=[bought.media_buy_id])
+        report = await done("get_media_buy_delivery", GetMediaBuyDeliveryRequest, media_buy_ids=[bought.media_buy_id])
+        accounts = await done("list_accounts", ListAccountsRequest)
+        refused = await client.update_media_buy(
+            UpdateMediaBuyRequest.model_validate(
+                {"account": account, "media_buy_id": "nowhere", "paused": True, "idempotency_key": unique_key()}
+            )
+        )
+
+    assert synced.accounts[0].action == "created"
+    assert len(products.products) == 3
+    assert logged.events_processed == 1
+    assert changed.revision == 2
+    assert listed.media_buys[0].status == "paused"
+    assert report.media_buy_deliveries[0].totals.conversions == 0
+    assert synced.accounts[0].account_id in {known.account_id for known in accounts.accounts}
+    assert not refused.success
+    assert refused.adcp_error["code"] == "MEDIA_BUY_NOT_FOUND"
 
 
 def test_the_command_line_of_the_sdk_logs_a_conversion(

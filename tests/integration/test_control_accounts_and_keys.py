@@ -17,8 +17,8 @@ from postback.store.control import ControlStore
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Iterator[ControlStore]:
-    store = ControlStore(f"sqlite:///{tmp_path}/control.db")
+def control(control_url: str) -> Iterator[ControlStore]:
+    store = ControlStore(control_url)
     store.migrate()
     yield store
     store.close()

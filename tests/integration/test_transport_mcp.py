@@ -16,7 +16,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
-from postback.tasks import TASKS
+from postback.tasks import offered
 
 if TYPE_CHECKING:
     from tests.conftest import Server

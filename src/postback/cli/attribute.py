@@ -23,10 +23,11 @@ __all__ = ["attribute"]
 @data_option
 def attribute(rebuild: bool, data: str | None) -> None:
     """Attribute what is stored, while the server is stopped. A running server does so by itself."""
-    folder = DataDir.open(load_settings(os.environ, data=data).data)
+    settings = load_settings(os.environ, data=data)
+    folder = DataDir.open(settings.data)
     begun = time.monotonic()
     try:
-        control = ControlStore(folder.control_url)
+        control = ControlStore(settings.control or folder.control_url)
         control.migrate()
         events = EventStore.open(folder.events_dsn, folder.scratch)
         try:

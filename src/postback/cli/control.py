@@ -23,13 +23,13 @@ data_option: Callable[[Any], Any] = click.option(
 @contextmanager
 def open_control(data: str | None) -> Iterator[ControlStore]:
     """The control store in ``data``, or in the folder that POSTBACK_DATA names."""
-    folder = load_settings(os.environ, data=data).data
-    path = folder / "control.db"
-    if not path.exists():
+    settings = load_settings(os.environ, data=data)
+    path = settings.data / "control.db"
+    if not settings.control and not path.exists():
         raise StartupError(
-            f"{folder} holds no data of a server: run 'postback serve' once, or name the folder by --data."
+            f"{settings.data} holds no data of a server: run 'postback serve' once, or name the folder by --data."
         )
-    control = ControlStore(f"sqlite:///{path}")
+    control = ControlStore(settings.control or f"sqlite:///{path}")
     control.migrate()
     try:
         yield control

@@ -60,9 +60,10 @@ def import_(
 ) -> None:
     """Import FILE (CSV, NDJSON or Parquet) while the server is stopped. Killed, the same command goes on."""
     described = ExposureFile.of(file, format_, _pairs("--map", columns), _pairs("--set", constants))
-    folder = DataDir.open(load_settings(os.environ, data=data).data)
+    settings = load_settings(os.environ, data=data)
+    folder = DataDir.open(settings.data)
     try:
-        account = _account(folder, account_id)
+        account = _account(settings.control or folder.control_url, account_id)
         events = EventStore.open(folder.events_dsn, folder.scratch)
         try:
             rejects = rejects or file.with_name(f"{file.name}.rejected.ndjson")
@@ -110,8 +111,8 @@ def _tell(progress: ImportProgress, rejects: Path) -> None:
     click.echo("Conversions are attributed to them when the server starts, or by 'postback attribute'.")
 
 
-def _account(folder: DataDir, account_id: str | None) -> Account:
-    control = ControlStore(folder.control_url)
+def _account(control_url: str, account_id: str | None) -> Account:
+    control = ControlStore(control_url)
     control.migrate()
     try:
         accounts = AccountStore(control).list()

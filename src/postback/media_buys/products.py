@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from postback.media_buys.formats import format_options
 from postback.media_buys.goals import TARGETS, TargetKind
 from postback.protocol.enums import Channel
 
@@ -87,6 +88,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Args:
             agent_url: Where this server is reached; it qualifies the identifiers of the formats.
         """
+        options = format_options(self.formats, agent_url)
         return {
             "product_id": self.product_id,
             "name": self.name,
@@ -96,6 +98,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             ],
             **({"channels": list(self.channels)} if self.channels else {}),
             "format_ids": [{"agent_url": agent_url, "id": format_id} for format_id in self.formats],
+            **({"format_options": options} if options else {}),
             "delivery_type": self.delivery_type,
             "pricing_options": msgspec.to_builtins(self.pricing_options),
             "reporting_capabilities": {
