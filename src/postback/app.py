@@ -18,6 +18,8 @@ from postback.auth import KeyStore
 from postback.config import Settings
 from postback.errors import StoreUnavailable
 from postback.exposures.links import ClickLinks
+from postback.forwarding.destination import read_destinations
+from postback.forwarding.forwarding import Forwarding
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
@@ -82,7 +84,15 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     events = EventStore.open(folder.events_dsn, folder.scratch)
     if not accounts.list():
         accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
-    apply_seller_config(settings.seller_config, accounts, sources)
+    metrics = Metrics()
+    forwards = apply_seller_config(settings.seller_config, accounts, sources)
+    forwarding = Forwarding(
+        read_destinations(forwards, str(settings.seller_config)),
+        control,
+        folder.secret,
+        metrics,
+        record=settings.sandbox,
+    )
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     simulations = Simulations(control)
     if settings.sandbox:
@@ -92,7 +102,6 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     new_key = _first_key(settings, keys)
     if settings.sandbox:
         keys.admit_demo_keys(DEMO_KEYS, [FIRST_ACCOUNT])
-    metrics = Metrics()
     identifiers = IdentifierHasher(folder.secret)
     media_buys = MediaBuyStore(control)
     services = Services(
@@ -115,6 +124,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
         events=events,
         writer=GroupWriter(events, settings.queue_events, metrics),
         attribution=Attribution(events, control, media_buys),
+        forwarding=forwarding,
     )
     return services, new_key
 
@@ -139,6 +149,7 @@ async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
     services.writer.start()
+    services.forwarding.start()
     purging = asyncio.create_task(_purge_hourly(services))
     stopping = asyncio.Event()
     attributing = asyncio.create_task(_attribute(services, stopping))
@@ -154,6 +165,7 @@ async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]
         await attributing
         await services.judges.stop()
         await services.writer.stop()
+        await services.forwarding.stop()
         services.events.close()
         services.control.close()
         services.folder.close()

@@ -11,7 +11,7 @@ from postback.media_buys.goals import TARGETS
 from postback.media_buys.windows import offered_windows
 from postback.protocol.enums import ACTION_SOURCES, released_event_types, released_uid_types
 from postback.protocol.releases import RELEASES
-from postback.sandbox.controller import SCENARIOS
+from postback.sandbox.controller import scenarios
 
 if TYPE_CHECKING:
     from postback.tasks import TaskCall
@@ -51,5 +51,6 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
 
 
 def _scenarios(call: TaskCall) -> list[str]:
-    """What the test controller can do; AdCP 3.0 knew no name for seeding."""
-    return [name for name in SCENARIOS if call.release != "3.0" or not name.startswith("seed_")]
+    """What the test controller can do; AdCP 3.0 had no names for seeding and queries."""
+    unknown = ("seed_", "query_") if call.release == "3.0" else ()
+    return [name for name in scenarios(call.services) if not name.startswith(unknown)]

@@ -151,7 +151,9 @@ class Settings:
     bootstrap_key: str | None = _setting(
         _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
     )
-    seller_config: Path | None = _setting(_PATH, None, "TOML file that declares the seller-managed event sources.")
+    seller_config: Path | None = _setting(
+        _PATH, None, "TOML file: the seller-managed event sources, and where events are forwarded to."
+    )
     products: Path | None = _setting(
         _PATH, None, "TOML file that declares the products on offer. Unset: none, or in a sandbox a few to try."
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from postback.errors import StoreUnavailable
+from postback.forwarding.outbox import Backlog
 
 __all__ = ["METRICS_CONTENT_TYPE", "Metrics"]
 
@@ -65,6 +70,12 @@ class Metrics:
             "Unix time through which everything received is attributed.",
             registry=registry,
         )
+        self._forwarded = Counter(
+            "postback_forwarded_events",
+            "Events that were forwarded, by what came of the attempt.",
+            ("destination", "outcome"),
+            registry=registry,
+        )
         self._queued = Gauge("postback_queued_events", "Events waiting for the event store.", registry=registry)
 
     def request(self, task: str, transport: str, outcome: str, seconds: float) -> None:
@@ -108,6 +119,14 @@ class Metrics:
         """Note the time through which everything received is attributed."""
         self._attributed.set(through.timestamp())
 
+    def forwarded(self, destination: str, outcome: str, events: int) -> None:
+        """Count events of an attempt: ``delivered``, ``failed`` and tried again, or ``dead``."""
+        self._forwarded.labels(destination, outcome).inc(events)
+
+    def backlog(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
+        """Show what waits to be forwarded, as it is when the metrics are read."""
+        self._registry.register(_BacklogCollector(read))
+
     def queued(self, events: int) -> None:
         """Set how many events wait for the event store."""
         self._queued.set(events)
@@ -115,3 +134,31 @@ class Metrics:
     def render(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _BacklogCollector(Collector):
+    """Reads the outbox for each scrape."""
+
+    def __init__(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        waiting = GaugeMetricFamily(
+            "postback_forwards_waiting_events", "Events that wait to be forwarded.", labels=["destination"]
+        )
+        dead = GaugeMetricFamily(
+            "postback_forwards_dead_events", "Events that forwarding gave up.", labels=["destination"]
+        )
+        oldest = GaugeMetricFamily(
+            "postback_forwards_oldest_seconds", "Unix time of the oldest event that waits.", labels=["destination"]
+        )
+        try:
+            found = self._read()
+        except StoreUnavailable:
+            found = {}  # the other metrics are wanted then more than ever
+        for name, backlog in found.items():
+            waiting.add_metric([name], backlog.waiting)
+            dead.add_metric([name], backlog.dead)
+            if backlog.oldest is not None:
+                oldest.add_metric([name], backlog.oldest)
+        yield from (waiting, dead, oldest)

@@ -9,6 +9,7 @@ from postback.attribution.runner import Attribution
 from postback.auth import KeyStore
 from postback.config import Settings
 from postback.exposures.links import ClickLinks
+from postback.forwarding.forwarding import Forwarding
 from postback.idempotency import IdempotencyStore
 from postback.ingest.identifiers import IdentifierHasher
 from postback.ingest.judges import Judges
@@ -50,3 +51,4 @@ class Services:
     events: EventStore
     writer: GroupWriter
     attribution: Attribution
+    forwarding: Forwarding

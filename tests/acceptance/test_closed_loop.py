@@ -45,6 +45,7 @@ def bought(seller: Server, *, packages: int = 2) -> tuple[str, list[str]]:
     """A media buy whose packages count purchases and refunds."""
     arguments = {
         "account": {"account_id": "default"},
+        "idempotency_key": unique_key(),
         "brand": {"domain": "acme.example"},
         "start_time": "asap",
         "end_time": "2099-06-30T23:59:59Z",
@@ -326,6 +327,7 @@ def test_numbers_are_final_once_the_window_has_passed(seller: Server) -> None:
             "create_media_buy",
             {
                 "account": {"account_id": "default"},
+                "idempotency_key": unique_key(),
                 "brand": {"domain": "acme.example"},
                 "start_time": "2026-01-01T00:00:00Z",
                 "end_time": "2026-02-01T00:00:00Z",

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from postback.cli import main
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
 from postback.errors import PostbackError
+from postback.forwarding.outbox import Backlog
 from postback.idempotency import KEPT_SECONDS
 from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
@@ -151,6 +152,8 @@ def test_every_metric_has_its_labels() -> None:
     metrics.warnings({"MISSING_VALUE": 1})
     metrics.exposures({"click": 1}, {"INVALID_REQUEST": 1})
     metrics.click("recorded")
+    metrics.forwarded("crm", "delivered", 1)
+    metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 
     for family in text_string_to_metric_families(metrics.render().decode()):

@@ -10,6 +10,7 @@ from postback.cli.accounts import accounts
 from postback.cli.attribute import attribute
 from postback.cli.demo import demo
 from postback.cli.exposures import exposures
+from postback.cli.forwards import forwards
 from postback.cli.keys import keys
 from postback.cli.send import send
 from postback.cli.serve import serve
@@ -41,5 +42,5 @@ def main() -> None:
     """Postback receives conversions for AdCP sellers, and stores each exactly once."""
 
 
-for command in (serve, demo, send, exposures, attribute, accounts, keys, sources):
+for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards):
     main.add_command(command)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import click
 
@@ -34,6 +35,7 @@ def media_buy(now: datetime, product: dict[str, Any]) -> dict[str, Any]:
         "optimization_goals": [goal],
     }
     return {
+        "idempotency_key": str(uuid4()),
         "account": {"account_id": "default"},
         "brand": {"domain": "shop.example"},
         "start_time": _time(now - timedelta(days=14)),

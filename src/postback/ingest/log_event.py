@@ -61,6 +61,11 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
         first_stamp = services.stamps.take(len(events))
         accepted = verdicts.accepted.rows(source, code, first_stamp)
         await services.writer.write(accepted + rejected_rows(verdicts.failed, source, code, first_stamp))
+        if not code:
+            failed = [event.index for event in verdicts.failed]
+            await services.forwarding.take(
+                source.account_id, source.event_source_id, events, failed, verdicts.fingerprint
+            )
         _count(services, verdicts)
         return _answer(verdicts, len(events), account, call.release, test=bool(code))
 

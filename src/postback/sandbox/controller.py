@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import msgspec
 
@@ -21,11 +22,16 @@ from postback.protocol.enums import AccountStatus
 from postback.sandbox.seeds import seeded_account, seeded_buy, seeded_price, seeded_product
 from postback.sandbox.simulations import SimulatedDay
 from postback.sandbox.statuses import FORCED, account_transition, forced
+from postback.sandbox.traffic import recorded_call
+from postback.times import rfc3339
 
 if TYPE_CHECKING:
+    from postback.services import Services
     from postback.tasks import TaskCall
 
-__all__ = ["SCENARIOS", "comply_test_controller"]
+__all__ = ["comply_test_controller", "scenarios"]
+
+_MOST_CALLS = 100
 
 _T = TypeVar("_T")
 
@@ -59,10 +65,10 @@ async def comply_test_controller(call: TaskCall) -> dict[str, Any]:
         if request.account.get("sandbox") is False:
             raise _Refused("FORBIDDEN", "The controller works on sandbox accounts only.")
         if request.scenario == "list_scenarios":
-            return {"success": True, "scenarios": list(SCENARIOS)}
-        run = SCENARIOS.get(request.scenario)
-        if run is None:
-            raise _Refused("UNKNOWN_SCENARIO", f"Known scenarios: {', '.join(SCENARIOS)}.")
+            return {"success": True, "scenarios": scenarios(call.services)}
+        if request.scenario not in scenarios(call.services):
+            raise _Refused("UNKNOWN_SCENARIO", f"Known scenarios: {', '.join(scenarios(call.services))}.")
+        run = SCENARIOS[request.scenario]
         answer = await asyncio.to_thread(run, _Scenario(call, request.params))
         return {"success": True, **answer}
     except _Refused as refused:
@@ -209,6 +215,25 @@ def _simulate_delivery(scenario: _Scenario) -> dict[str, Any]:
     return {"simulated": _told(day, buy.currency), "cumulative": _told(whole, buy.currency)}
 
 
+def _query_upstream_traffic(scenario: _Scenario) -> dict[str, Any]:
+    since = scenario.optional("since_timestamp", datetime, datetime(2000, 1, 1, tzinfo=UTC))
+    if since.tzinfo is None:
+        raise _Refused("INVALID_PARAMS", "params.since_timestamp must have an offset.")
+    mode = scenario.optional("attestation_mode", Literal["raw", "digest"], "raw")
+    account_ids = [account.account_id for account in scenario.call.principal.accounts]
+    calls = scenario.services.forwarding.sent(account_ids, since)
+    pattern = scenario.optional("endpoint_pattern", str, "*")
+    fitting = [call for call in calls if fnmatchcase(f"POST {call.url}", pattern)]
+    limit = min(scenario.optional("limit", int, _MOST_CALLS), _MOST_CALLS)
+    digests = scenario.optional("identifier_value_digests", list[str], [])
+    return {
+        "recorded_calls": [recorded_call(call, mode, digests) for call in fitting[: max(limit, 0)]],
+        "total_count": len(fitting),
+        "truncated": len(fitting) > limit,
+        "since_timestamp": rfc3339(since),
+    }
+
+
 def _simulate_budget_spend(scenario: _Scenario) -> dict[str, Any]:
     buy = scenario.buy()
     percentage = scenario.param("spend_percentage", float)
@@ -227,6 +252,7 @@ def _simulate_budget_spend(scenario: _Scenario) -> dict[str, Any]:
 SCENARIOS: dict[str, Callable[[_Scenario], dict[str, Any]]] = {
     "force_account_status": _force_account_status,
     "force_media_buy_status": _force_media_buy_status,
+    "query_upstream_traffic": _query_upstream_traffic,
     "seed_account": _seed_account,
     "seed_media_buy": _seed_media_buy,
     "seed_pricing_option": _seed_pricing_option,
@@ -235,6 +261,11 @@ SCENARIOS: dict[str, Callable[[_Scenario], dict[str, Any]]] = {
     "simulate_delivery": _simulate_delivery,
 }
 """Every scenario, beside list_scenarios."""
+
+
+def scenarios(services: Services) -> list[str]:
+    """The scenarios that a sandbox has: traffic to an upstream only where there is one."""
+    return [name for name in SCENARIOS if name != "query_upstream_traffic" or services.forwarding.configured]
 
 
 def _filled(fill: Callable[[], _T]) -> _T:

@@ -1,4 +1,4 @@
-"""The seller's own event sources, read at start from a TOML file.
+"""The seller's own event sources, read at start from a TOML file; it also says where events are forwarded to.
 
 ```toml
 [[event_sources]]
@@ -39,18 +39,22 @@ class _SellerSource(DeclaredSource, frozen=True, kw_only=True, forbid_unknown_fi
 
 class _SellerConfig(msgspec.Struct, forbid_unknown_fields=True):
     event_sources: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    forwards: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
-def apply_seller_config(path: Path | None, accounts: AccountStore, registry: SourceRegistry) -> None:
+def apply_seller_config(path: Path | None, accounts: AccountStore, registry: SourceRegistry) -> list[dict[str, Any]]:
     """Make the seller-managed sources of every account those that the file lists; None lists none.
 
     A source keeps its seller_id as long as it has its account and event_source_id; one that isn't listed any more is
     archived.
 
+    Returns:
+        What the file says of forwarding: its tables ``[[forwards]]``.
+
     Raises:
         StartupError: The file can't be read or used; the sentence names the place.
     """
-    listed = _read(path) if path else []
+    listed, forwards = _read(path) if path else ([], [])
     account_ids = [account.account_id for account in accounts.list()]
     for index, source in enumerate(listed):
         if source.account_id not in account_ids:
@@ -58,6 +62,7 @@ def apply_seller_config(path: Path | None, accounts: AccountStore, registry: Sou
     for account_id in account_ids:
         with registry.edit(account_id) as sources:
             _replace(sources, [source for source in listed if source.account_id == account_id], path)
+    return forwards
 
 
 def _replace(sources: AccountSources, listed: Iterable[_SellerSource], path: Path | None) -> None:
@@ -87,7 +92,7 @@ def _configured(declared: _SellerSource, current: EventSource | None) -> EventSo
     return EventSource(seller_id=seller_id, managed_by="seller", **members)
 
 
-def _read(path: Path) -> list[_SellerSource]:
+def _read(path: Path) -> tuple[list[_SellerSource], list[dict[str, Any]]]:
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _SellerConfig)
     except OSError as error:
@@ -103,7 +108,7 @@ def _read(path: Path) -> list[_SellerSource]:
         if identity in seen:
             raise StartupError(f"{path}: event_sources[{index}] names an event_source_id that an earlier one has.")
         seen.add(identity)
-    return listed
+    return listed, config.forwards
 
 
 def _source(table: dict[str, Any], place: str) -> _SellerSource:

@@ -23,6 +23,7 @@ __all__ = [
     "api_key_account",
     "attribution_state",
     "event_source",
+    "forward",
     "idempotency",
     "media_buy",
     "simulation",
@@ -121,6 +122,25 @@ media_buy = Table(
     Column("document", JSON, nullable=False),
     Index("media_buy_newest", "account_id", "created_at"),
     Index("media_buy_change", "account_id", "change"),
+)
+
+# sealed: the events, encrypted; sent: how many of them have arrived.
+forward = Table(
+    "forward",
+    METADATA,
+    Column("parcel_id", Text, primary_key=True),
+    Column("destination", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    Column("event_source_id", Text, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("sent", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text),
+    Column("dead", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("next_attempt_at", BigInteger, nullable=False),
+    Index("forward_due", "destination", "dead", "next_attempt_at"),
 )
 
 attribution_state = Table(

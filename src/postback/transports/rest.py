@@ -109,7 +109,8 @@ class _Rest:
 
     async def metrics(self, _: Request) -> Response:
         """Give the counters to Prometheus."""
-        return Response(self._services.metrics.render(), media_type=METRICS_CONTENT_TYPE)
+        rendered = await to_thread.run_sync(self._services.metrics.render)
+        return Response(rendered, media_type=METRICS_CONTENT_TYPE)
 
     async def openapi(self, _: Request) -> Response:
         """Describe this surface."""
