@@ -28,6 +28,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_PORT": "9000",
         "POSTBACK_SANDBOX": "Yes",
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
+        "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
         "POSTBACK_PRODUCTS": "/etc/products.toml",

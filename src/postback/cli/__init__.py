@@ -8,6 +8,7 @@ import click
 
 from postback.cli.accounts import accounts
 from postback.cli.attribute import attribute
+from postback.cli.conformance import conformance
 from postback.cli.demo import demo
 from postback.cli.exposures import exposures
 from postback.cli.forwards import forwards
@@ -42,5 +43,5 @@ def main() -> None:
     """Postback receives conversions for AdCP sellers, and stores each exactly once."""
 
 
-for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards):
+for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards, conformance):
     main.add_command(command)

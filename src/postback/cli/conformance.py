@@ -1,0 +1,69 @@
+"""postback conformance: hold any AdCP server to what conversion tracking demands."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import msgspec
+
+from postback.suite.check import CHECKS
+from postback.suite.run import Outcome, prepare, run
+from postback.suite.seller import Seller, Transport
+
+__all__ = ["conformance"]
+
+_SIGNS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option("--key", envvar="POSTBACK_KEY", show_envvar=True, help="The API key.")
+@click.option("--transport", type=click.Choice(["mcp", "rest"]), help="Default: mcp when the URL ends in /mcp.")
+@click.option("--account", metavar="ID", help="The account_id, when the key acts for several.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--list", "only_list", is_flag=True, help="List the checks and run none.")
+def conformance(
+    url: str | None, key: str | None, transport: Transport | None, account: str | None, as_json: bool, only_list: bool
+) -> None:
+    """Check the AdCP server at URL, anybody's: its MCP endpoint, or the base of a REST surface as Postback's.
+
+    It sets up an event source of its own and logs events to it: use a sandbox account. The exit status is 1 when a
+    required check failed.
+    """
+    if only_list:
+        for check in CHECKS:
+            click.echo(f"{check.check_id:34}{check.level:13}{check.demand}")
+        return
+    if not url or not key:
+        raise click.UsageError("Give the URL of the server, and a key by --key or POSTBACK_KEY.")
+    ref = {"account_id": account} if account else None
+    outcomes = []
+    with Seller(url, key, transport, ref) as seller:
+        prepare(seller)
+        for outcome in run(seller):
+            outcomes.append(outcome)
+            if not as_json:
+                _tell(outcome)
+    failed = [outcome for outcome in outcomes if outcome.result == "failed"]
+    required = [outcome for outcome in failed if outcome.check.level == "required"]
+    if as_json:
+        click.echo(msgspec.json.encode([_row(outcome) for outcome in outcomes]).decode())
+    else:
+        passed = sum(outcome.result == "passed" for outcome in outcomes)
+        click.echo(f"{passed} of {len(outcomes)} checks passed; {len(required)} required ones failed.")
+    sys.exit(1 if required else 0)
+
+
+def _tell(outcome: Outcome) -> None:
+    click.echo(f"{_SIGNS[outcome.result]:8}{outcome.check.check_id}")
+    if outcome.result == "failed":
+        click.echo(f"        {outcome.check.level}: {outcome.check.demand}")
+        click.echo(f"        expected {outcome.expected}; got {outcome.got}")
+    elif outcome.result == "skipped":
+        click.echo(f"        {outcome.expected}")
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    told = {"check": outcome.check.check_id, "level": outcome.check.level, "result": outcome.result}
+    return told | ({"expected": outcome.expected, "got": outcome.got} if outcome.expected else {})
