@@ -11,8 +11,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from conformance.fuzzer import fuzz_all
 from conformance.runner import run_all
-from conformance.table import failures, table
+from conformance.table import failures, fuzz_lines, table
 
 _PAGE = Path(__file__).parent.parent / "docs" / "conformance.md"
 _MARK = "<!-- printed by make conformance -->\n"
@@ -21,14 +22,16 @@ _MARK = "<!-- printed by make conformance -->\n"
 def main() -> int:
     """Run everything; 1 when a step failed."""
     results = run_all()
-    printed = table(results)
+    fuzzed = fuzz_all()
+    printed = f"{table(results)}\n\n{fuzz_lines(fuzzed)}"
     print(printed)
-    for failure in failures(results):
+    wrong = failures(results) + [failure for part in fuzzed for failure in part.failures]
+    for failure in wrong:
         print(failure, file=sys.stderr)
     if "--write" in sys.argv:
         kept = _PAGE.read_text("utf-8").partition(_MARK)[0]
         _PAGE.write_text(f"{kept}{_MARK}\n{printed}\n", "utf-8")
-    return 1 if failures(results) else 0
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from conformance.fuzzer import FUZZED, Fuzzed
 from conformance.runner import PROTOCOLS, Result
 
-__all__ = ["failures", "table"]
+__all__ = ["failures", "fuzz_lines", "table"]
 
 
 def table(results: list[Result]) -> str:
@@ -23,6 +24,14 @@ def table(results: list[Result]) -> str:
         lines.append(f"| `{name}` | {' | '.join(shown)} | {', '.join(by_key[name, 'mcp'].told['changes'])} |")
     lines += ["", "Skipped steps, the same over both protocols unless it says otherwise:", ""]
     lines += sorted(set(_skips(results)))
+    return "\n".join(lines)
+
+
+def fuzz_lines(fuzzed: list[Fuzzed]) -> str:
+    """What the official fuzzer showed."""
+    tasks = ", ".join(f"`{task}`" for task in FUZZED)
+    lines = [f"The official fuzzer, on {tasks}:", ""]
+    lines += [f"- {part.protocol.upper()}: {part.calls} calls, {len(part.failures)} failures" for part in fuzzed]
     return "\n".join(lines)
 
 

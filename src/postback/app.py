@@ -29,6 +29,7 @@ from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sandbox.simulations import Simulations
 from postback.services import Services
+from postback.signatures import Signatures, read_signing_keys
 from postback.sources.registry import SourceRegistry
 from postback.sources.seller import apply_seller_config
 from postback.store.control import ControlStore
@@ -98,6 +99,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     if settings.sandbox:
         for product in simulations.products():
             catalogue.restore(product)
+    signatures = Signatures(read_signing_keys(settings.signing_keys), settings.public_url)
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     if settings.sandbox:
@@ -106,6 +108,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     media_buys = MediaBuyStore(control)
     services = Services(
         settings=settings,
+        signatures=signatures,
         folder=folder,
         metrics=metrics,
         limits=RateLimits(settings.rate_limit, settings.rate_limit_events),

@@ -154,6 +154,9 @@ class Settings:
     seller_config: Path | None = _setting(
         _PATH, None, "TOML file: the seller-managed event sources, and where events are forwarded to."
     )
+    signing_keys: Path | None = _setting(
+        _PATH, None, "JSON Web Key Set of the buyers whose requests must be signed. Unset: nobody's."
+    )
     products: Path | None = _setting(
         _PATH, None, "TOML file that declares the products on offer. Unset: none, or in a sandbox a few to try."
     )

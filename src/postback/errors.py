@@ -32,7 +32,9 @@ PostbackError
 │   └── MethodNotAllowed         the route exists, the method does not (REST)
 ├── AuthError
 │   ├── AuthMissing              no API key
-│   └── AuthInvalid              an API key that is unknown or revoked
+│   ├── AuthInvalid              an API key that is unknown or revoked
+│   ├── SignatureRefused         a request that must be signed and isn't, or not rightly
+│   └── PermissionDenied         an API key that is for something else
 └── TransientError               the same call may succeed later
     ├── RateLimitExceeded
     ├── StoreUnavailable         the event or control store refuses to write
@@ -87,6 +89,7 @@ __all__ = [
     "Recovery",
     "RequestError",
     "RevisionConflict",
+    "SignatureRefused",
     "StartupError",
     "StoreUnavailable",
     "TermsRejected",
@@ -347,6 +350,12 @@ class AuthInvalid(AuthError):
     reason = "AUTH_INVALID"
     recovery = "terminal"
     default_suggestion = "Ask the seller for a valid API key."
+
+
+class SignatureRefused(AuthError):
+    reason = "REQUEST_SIGNATURE_INVALID"
+    recovery = "correctable"
+    default_suggestion = "Sign the request as AdCP says, with a fresh nonce, over the public URL of the server."
 
 
 class PermissionDenied(AuthError):

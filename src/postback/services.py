@@ -18,6 +18,7 @@ from postback.media_buys.products import Catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sandbox.simulations import Simulations
+from postback.signatures import Signatures
 from postback.sources.registry import SourceRegistry
 from postback.store.control import ControlStore
 from postback.store.datadir import DataDir
@@ -33,6 +34,7 @@ class Services:
     """What the tasks work with. Opened by ``app.build_app``."""
 
     settings: Settings
+    signatures: Signatures
     folder: DataDir
     metrics: Metrics
     limits: RateLimits

@@ -7,16 +7,30 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conformance.fuzzer import fuzz_all
 from conformance.runner import run_all
 from conformance.table import failures
 
 _ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(not shutil.which("npm"), reason="Node.js is not installed, and the official runner needs it")
-def test_every_storyboard_that_is_claimed_passes() -> None:
+pytestmark = pytest.mark.skipif(
+    not shutil.which("npm"), reason="Node.js is not installed, and the official runner needs it"
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _runner() -> None:
     subprocess.run(["make", "--silent", "conformance/node_modules/.installed"], cwd=_ROOT, check=True, timeout=300)
 
+
+def test_the_official_fuzzer_finds_nothing() -> None:
+    for fuzzed in fuzz_all():
+        assert fuzzed.failures == []
+        assert fuzzed.calls > 100
+
+
+def test_every_storyboard_that_is_claimed_passes() -> None:
     results = run_all()
 
     assert failures(results) == []

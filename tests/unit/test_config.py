@@ -31,6 +31,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
+        "POSTBACK_SIGNING_KEYS": "/etc/signing-keys.json",
         "POSTBACK_PRODUCTS": "/etc/products.toml",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",

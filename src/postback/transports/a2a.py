@@ -81,6 +81,7 @@ class A2aEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         principal = require(await identify(self._services, scope))
         body = await read_body(Headers(scope=scope), receive, self._services.settings.max_body_bytes)
+        self._services.signatures.verify(scope, body, principal)
         try:
             request = read_message(body)
         except NoMessage as error:

@@ -6,7 +6,7 @@ import msgspec
 from starlette.responses import Response
 
 from postback.envelope import failure
-from postback.errors import AuthInvalid, AuthMissing, PostbackError
+from postback.errors import AuthInvalid, AuthMissing, PostbackError, SignatureRefused
 
 __all__ = ["failure_response", "json_response"]
 
@@ -21,10 +21,16 @@ def json_response(body: dict[str, object], error: PostbackError | None = None) -
     headers: dict[str, str] = {}
     if error and error.retry_after:
         headers["Retry-After"] = str(error.retry_after)
-    if error and (challenge := _CHALLENGES.get(type(error))):
+    if error and (challenge := _challenge(error)):
         headers["WWW-Authenticate"] = challenge
     status = error.status if error else 200
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
+
+
+def _challenge(error: PostbackError) -> str | None:
+    if isinstance(error, SignatureRefused) and error.details:
+        return f'Signature error="{error.details["signature_error"]}"'
+    return _CHALLENGES.get(type(error))
 
 
 def failure_response(error: PostbackError, request_id: str) -> Response:

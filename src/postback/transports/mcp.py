@@ -87,6 +87,7 @@ class McpEndpoint:
             return
         if request.method == "tools/call" and request.params:
             scope[_PRINCIPAL] = require(principal)
+            self._services.signatures.verify(scope, body, scope[_PRINCIPAL])
             scope[_ARGUMENTS] = _take_arguments(request.params)
         message = msgspec.json.encode(request)
         if len(message) > _MESSAGE_BYTES:

@@ -57,6 +57,7 @@ class _Rest:
         exchange.calls("rest", task)
         principal = require(await identify(self._services, request.scope))
         body = await read_body(request.headers, request.receive, self._services.settings.max_body_bytes)
+        self._services.signatures.verify(request.scope, body, principal)
         call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
         answer = await run_task(self._services, exchange, call)
         return json_response(answer.body, answer.error)
