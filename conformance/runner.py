@@ -48,6 +48,15 @@ STORYBOARDS = (
 )
 """What Postback claims, as files of the storyboards' folder."""
 
+_OF_3_1 = (
+    "universal/security",
+    "universal/idempotency",
+    "universal/pagination-integrity-list-accounts",
+    "universal/deterministic-testing",
+)
+"""What is left out of the package's own storyboards, of AdCP 3.0.6: they want a catalogue that somebody has prepared,
+no accounts but theirs, and creatives; 3.1 made them ask for these first."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -71,7 +80,8 @@ class Result:
 def run_all() -> list[Result]:
     """Every storyboard over every protocol, each protocol on a fresh sandbox."""
     folder = storyboard_folder()
-    files = [path for name in STORYBOARDS if (path := folder / f"{name}.yaml").exists()]
+    left_out = _OF_3_1 if folder == _BUNDLED else ()
+    files = [path for name in STORYBOARDS if name not in left_out and (path := folder / f"{name}.yaml").exists()]
     results = []
     for protocol, at in PROTOCOLS.items():
         with sandbox() as url:
