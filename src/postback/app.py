@@ -103,7 +103,7 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     if settings.sandbox:
-        keys.admit_demo_keys(DEMO_KEYS, [FIRST_ACCOUNT])
+        keys.admit_demo_keys(DEMO_KEYS, folder.secret, [FIRST_ACCOUNT])
     identifiers = IdentifierHasher(folder.secret)
     media_buys = MediaBuyStore(control)
     services = Services(

@@ -50,7 +50,7 @@ class KeyStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._demo_prefix: str | None = None
+        self._demo_keys: tuple[str, str] | None = None
         self._principals: TTLCache[bytes, Principal | None] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
         self._lock = Lock()
 
@@ -73,10 +73,17 @@ class KeyStore:
         with self._lock:
             return self._principals.get(self._digest(key))
 
-    def admit_demo_keys(self, prefix: str, account_ids: Sequence[str]) -> None:
-        """Let every key that begins with ``prefix`` stand for one principal, as official test kits expect."""
-        self.adopt(prefix, account_ids, name="demo keys")
-        self._demo_prefix = prefix
+    def admit_demo_keys(self, prefix: str, secret: bytes, account_ids: Sequence[str]) -> None:
+        """Let every key that begins with ``prefix`` stand for one principal, as official test kits expect.
+
+        Args:
+            prefix: How they begin.
+            secret: The install's: what is kept of them is of no use to a server that doesn't admit them.
+            account_ids: The accounts that they act for.
+        """
+        stand_in = f"{prefix}{secret.hex()}"
+        self.adopt(stand_in, account_ids, name="demo keys")
+        self._demo_keys = prefix, stand_in
 
     def forget(self) -> None:
         """Look every key up afresh, after accounts changed."""
@@ -145,7 +152,9 @@ class KeyStore:
         self.forget()
 
     def _digest(self, key: str) -> bytes:
-        return _digest(self._demo_prefix if self._demo_prefix and key.startswith(self._demo_prefix) else key)
+        if self._demo_keys and key.startswith(self._demo_keys[0]):
+            key = self._demo_keys[1]
+        return _digest(key)
 
     def _find(self, digest: bytes) -> Principal | None:
         granted = (

@@ -66,6 +66,18 @@ def test_a_server_that_is_no_sandbox_has_no_controller(server: Server) -> None:
     assert "comply_test_controller" not in document + card
 
 
+@pytest.mark.parametrize("key", [KEY, "demo-acme-outdoor-"])
+def test_demo_keys_end_with_the_sandbox(sandbox: Server, start_server: StartServer, key: str) -> None:
+    taken = call(sandbox, "rest", "list_accounts", {}, Authorization=f"Bearer {key}")
+    sandbox.stop()
+    live = start_server(data=sandbox.data)
+
+    refused = call(live, "rest", "list_accounts", {}, Authorization=f"Bearer {key}")
+
+    assert taken["status"] == "completed"
+    assert refused["adcp_error"]["code"] == "AUTH_INVALID"
+
+
 def test_an_account_is_there_on_first_use_and_stays(sandbox: Server) -> None:
     first = demo(sandbox, "sync_event_sources", event_sources=[{"event_source_id": "shop"}])
     again = demo(sandbox, "sync_event_sources", account=ACCOUNT | {"sandbox": False})

@@ -120,6 +120,33 @@ def test_a_goal_and_targeting_of_a_package_are_checked(seller: Server) -> None:
     assert refusal(targeting) == [("UNSUPPORTED_FIELD", "packages[0].targeting_overlay")]
 
 
+def test_a_package_stays_within_its_buy(seller: Server) -> None:
+    bought = buy(seller)
+    package_id = bought["packages"][0]["package_id"]
+
+    late = update(seller, bought, packages=[{"package_id": package_id, "end_time": "2099-12-31T00:00:00Z"}])
+    longer = update(
+        seller,
+        bought,
+        end_time="2100-06-30T00:00:00Z",
+        packages=[{"package_id": package_id, "end_time": "2099-12-31T00:00:00Z"}],
+    )
+
+    assert refusal(late) == [("INVALID_REQUEST", "packages[0].end_time")]
+    assert longer["affected_packages"][0]["end_time"] == "2099-12-31T00:00:00Z"
+
+
+def test_a_bid_on_a_fixed_price_means_nothing(seller: Server) -> None:
+    fixed = package(product_id="sandbox_video_fixed", pricing_option_id="fixed_cpm_usd", bid_price=7.5)
+    bought = buy(seller, fixed)
+    package_id = bought["packages"][0]["package_id"]
+
+    answer = update(seller, bought, packages=[{"package_id": package_id, "bid_price": 9, "budget": 900}])
+
+    assert "bid_price" not in bought["packages"][0]
+    assert "bid_price" not in answer["affected_packages"][0]
+
+
 def test_what_has_ended_stays_as_it_is(seller: Server) -> None:
     bought = buy(seller)
     update(seller, bought, canceled=True)

@@ -225,14 +225,16 @@ class MediaBuyStore:
         identity = and_(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
         with self._control.begin() as connection:
             number = _next_change(connection, account_id)
-            row = connection.execute(select(media_buy, _status(_now()).label("status")).where(identity)).one_or_none()
+            stored = select(media_buy, _status(_now()).label("status")).where(identity)
+            row = connection.execute(stored).one_or_none()
             if row is None:
                 raise MediaBuyNotFound("There is no such media buy of yours.", field="media_buy_id")
             before = _read(row)
             after = changed(before)
-            if after is not before:
-                connection.execute(media_buy.update().where(identity).values(**_row(after), change=number))
-        return self._select(identity)[0]
+            if after is before:
+                return before
+            connection.execute(media_buy.update().where(identity).values(**_row(after), change=number))
+            return _read(connection.execute(stored).one())
 
     def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[MediaBuy]:
         statement = (

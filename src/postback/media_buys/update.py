@@ -30,6 +30,7 @@ from postback.media_buys.answers import updated_answer
 from postback.media_buys.buys import MediaBuy, Package
 from postback.media_buys.goals import goal_problems, settled
 from postback.media_buys.order import Flight, Order, price_problems, sources_by_any_id
+from postback.media_buys.products import PricingOption, Product
 from postback.media_buys.request import moment
 from postback.media_buys.update_request import PackageUpdate, UpdateMediaBuyRequest, unfollowed
 from postback.protocol.enums import released_event_types
@@ -131,7 +132,7 @@ class _Change:
             self.call.release,
             at="new_packages",
         )
-        raise_all([*self._flight_problems(flight), *self._package_problems(), *self._order_problems(order)])
+        raise_all([*self._flight_problems(flight), *self._package_problems(flight), *self._order_problems(order)])
         updates = {update.package_id: update for update in request.packages}
         packages = [self._updated(p, updates.get(p.package_id), flight) for p in buy.packages]
         packages += order.packages(buy.media_buy_id, first=len(buy.packages) + 1)
@@ -176,7 +177,7 @@ class _Change:
                 field="new_packages[0].pricing_option_id",
             )
 
-    def _package_problems(self) -> Iterator[RequestError]:
+    def _package_problems(self, flight: Flight) -> Iterator[RequestError]:
         packages = {package.package_id: package for package in self.buy.packages}
         for index, update in enumerate(self.request.packages):
             at = f"packages[{index}]"
@@ -188,19 +189,29 @@ class _Change:
             elif package.canceled_at:
                 yield InvalidState("The package is canceled; it can't be changed any more.", field=f"{at}.package_id")
             else:
-                yield from self._update_problems(update, package, at)
+                yield from self._update_problems(update, package, flight, at)
 
-    def _update_problems(self, update: PackageUpdate, package: Package, at: str) -> Iterator[RequestError]:
-        product = self.call.services.catalogue.get(package.product_id)
-        option = product.pricing_option(package.pricing_option_id) if product else None
-        if option:
+    def _update_problems(
+        self, update: PackageUpdate, package: Package, flight: Flight, at: str
+    ) -> Iterator[RequestError]:
+        product, option = self._offer(package)
+        if option and (update.budget is not UNSET or update.bid_price is not UNSET):
             yield from price_problems(_set(update, package.budget), _bid(update), option, at)
         known = released_event_types(self.call.release)
         for number, goal in enumerate(update.optimization_goals or ()):
             yield from goal_problems(goal, f"{at}.optimization_goals[{number}]", self.sources, product, known)
         start, end = self._times(update, package, at)
+        if update.start_time and start and start < flight.start:
+            yield InvalidRequest(f"{at}.start_time is before the buy's.", field=f"{at}.start_time")
+        if update.end_time and end and end > flight.end:
+            yield InvalidRequest(f"{at}.end_time is after the buy's.", field=f"{at}.end_time")
         if start and end and end <= start:
             yield InvalidRequest(f"{at}.end_time must be after its start_time.", field=f"{at}.end_time")
+
+    def _offer(self, package: Package) -> tuple[Product | None, PricingOption | None]:
+        """What a package bought, as far as it is still on offer."""
+        product = self.call.services.catalogue.get(package.product_id)
+        return product, product.pricing_option(package.pricing_option_id) if product else None
 
     def _times(self, update: PackageUpdate, package: Package, at: str) -> tuple[datetime | None, datetime | None]:
         start = moment(update.start_time, f"{at}.start_time") if update.start_time else package.start_at
@@ -215,6 +226,9 @@ class _Change:
             return msgspec.structs.replace(package, canceled_at=self.now, cancellation_reason=reason)
         plain = ("budget", "bid_price", "impressions", "pacing", "paused")
         changes: dict[str, Any] = {name: value for name in plain if (value := getattr(update, name)) is not UNSET}
+        _, option = self._offer(package)
+        if option and option.fixed_price is not None:
+            changes.pop("bid_price", None)  # as in create_media_buy: there it means nothing
         changes["start_at"], changes["end_at"] = self._times(update, package, "packages")
         if update.optimization_goals is not UNSET:
             changes["goals"] = tuple(settled(goal, self.sources) for goal in update.optimization_goals)
