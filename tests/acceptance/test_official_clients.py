@@ -139,12 +139,13 @@ async def test_the_python_client_goes_from_an_account_to_a_report(
     assert refused.adcp_error["code"] == "MEDIA_BUY_NOT_FOUND"
 
 
+@pytest.mark.parametrize(("protocol", "path"), [("mcp", "/mcp"), ("a2a", "")])
 def test_the_command_line_of_the_sdk_logs_a_conversion(
-    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: Server, protocol: str, path: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch = {"event_source_id": "website", "events": [order("cli_1")], "idempotency_key": unique_key()}
-    url = f"{server.url}/mcp"
-    monkeypatch.setattr(sys, "argv", ["adcp", "--auth", server.key, "--json", url, "log_event", json.dumps(batch)])
+    options = ["--auth", server.key, "--protocol", protocol, "--json"]
+    monkeypatch.setattr(sys, "argv", ["adcp", *options, f"{server.url}{path}", "log_event", json.dumps(batch)])
 
     sdk_command_line()  # in this process, for importing the SDK again takes 15 s
 
