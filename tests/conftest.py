@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,19 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Start a server with these settings, as ``rate_limit=2``, and under ``prefix``; it stops when the tests end."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture
+def start_own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """The same for a server that only one test needs; it stops with the test."""
+    with _servers(tmp_path_factory) as start:
+        yield start
+
+
+@contextmanager
+def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*prefix: str, **settings: object) -> Server:
@@ -82,11 +96,13 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
         _wait_until_ready(server)
         return server
 
-    yield start
-    for process in started:
-        process.terminate()
-    for process in started:
-        process.wait(timeout=30)
+    try:
+        yield start
+    finally:
+        for process in started:
+            process.terminate()
+        for process in started:
+            process.wait(timeout=30)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def crm() -> Iterator[Upstream]:
 
 
 @pytest.fixture
-def forwarding(start_server: StartServer, tmp_path: Path) -> Start:
+def forwarding(start_own_server: StartServer, tmp_path: Path) -> Start:
     """Starts a server that forwards the events of ``website`` to these URLs."""
 
     def start(*urls: str, more: str = "", private: bool = True, **settings: Any) -> Server:
@@ -41,7 +41,7 @@ def forwarding(start_server: StartServer, tmp_path: Path) -> Start:
                 for number, url in enumerate(urls)
             )
         )
-        server = start_server(seller_config=config, **settings)
+        server = start_own_server(seller_config=config, **settings)
         sources = [{"event_source_id": "website"}, {"event_source_id": "elsewhere"}]
         call(server, "rest", "sync_event_sources", {"event_sources": sources})
         return server

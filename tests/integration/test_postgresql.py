@@ -49,8 +49,8 @@ def test_a_database_that_is_not_there_is_told_without_its_password() -> None:
     store.close()
 
 
-def test_a_batch_is_logged_once_across_retries_and_restarts(start_server: StartServer, url: str) -> None:
-    first = start_server(control=url, sandbox="true")
+def test_a_batch_is_logged_once_across_retries_and_restarts(start_own_server: StartServer, url: str) -> None:
+    first = start_own_server(control=url, sandbox="true")
     call(first, "rest", "sync_event_sources", {"event_sources": SOURCES})
     batch: dict[str, Any] = {
         "event_source_id": "server",
@@ -61,7 +61,7 @@ def test_a_batch_is_logged_once_across_retries_and_restarts(start_server: StartS
 
     logged = call(first, "mcp", "log_event", batch)
     first.stop()
-    again = call(start_server(control=url, sandbox="true", data=first.data), "mcp", "log_event", batch)
+    again = call(start_own_server(control=url, sandbox="true", data=first.data), "mcp", "log_event", batch)
 
     assert logged["events_processed"] == again["events_processed"] == 2
     assert again["replayed"] is True
@@ -69,8 +69,8 @@ def test_a_batch_is_logged_once_across_retries_and_restarts(start_server: StartS
     assert not (first.data / "control.db").exists()
 
 
-def test_a_database_that_goes_away_is_waited_for(start_server: StartServer, url: str) -> None:
-    server: Server = start_server(control=url)
+def test_a_database_that_goes_away_is_waited_for(start_own_server: StartServer, url: str) -> None:
+    server: Server = start_own_server(control=url)
     name = url.partition("?")[0].rpartition("/")[2]
     admin = create_engine(url.replace(name, "postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

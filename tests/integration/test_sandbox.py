@@ -18,8 +18,8 @@ ACCOUNT = {"brand": {"domain": "acmeoutdoor.example"}, "operator": "pinnacle-age
 
 
 @pytest.fixture
-def sandbox(start_server: StartServer) -> Server:
-    return start_server(sandbox="true")
+def sandbox(start_own_server: StartServer) -> Server:
+    return start_own_server(sandbox="true")
 
 
 def control(server: Server, scenario: str, release: str | None = "3.2", **params: Any) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def test_a_server_that_is_no_sandbox_has_no_controller(server: Server) -> None:
 
 
 @pytest.mark.parametrize("key", [KEY, "demo-acme-outdoor-"])
-def test_demo_keys_end_with_the_sandbox(sandbox: Server, start_server: StartServer, key: str) -> None:
+def test_demo_keys_end_with_the_sandbox(sandbox: Server, start_own_server: StartServer, key: str) -> None:
     taken = call(sandbox, "rest", "list_accounts", {}, Authorization=f"Bearer {key}")
     sandbox.stop()
-    live = start_server(data=sandbox.data)
+    live = start_own_server(data=sandbox.data)
 
     refused = call(live, "rest", "list_accounts", {}, Authorization=f"Bearer {key}")
 
@@ -88,11 +88,11 @@ def test_an_account_is_there_on_first_use_and_stays(sandbox: Server) -> None:
     assert [account["sandbox"] for account in listed["accounts"]] == [True]
 
 
-def test_seeded_products_come_first_and_survive_a_restart(sandbox: Server, start_server: StartServer) -> None:
+def test_seeded_products_come_first_and_survive_a_restart(sandbox: Server, start_own_server: StartServer) -> None:
     bought(sandbox)
     before = demo(sandbox, "get_products", brief="display")["products"]
     sandbox.stop()
-    restarted = start_server(sandbox="true", data=sandbox.data)
+    restarted = start_own_server(sandbox="true", data=sandbox.data)
 
     after = demo(restarted, "get_products", brief="display")["products"]
 
