@@ -45,6 +45,11 @@ class Account:
     billing: str | None = None
     payment_terms: str | None = None
 
+    @property
+    def natural_key(self) -> tuple[str | None, str | None, bool]:
+        """What identifies it beside its id: the brand's domain, the operator, and whether it is a sandbox."""
+        return self.brand_domain, self.operator, self.sandbox
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

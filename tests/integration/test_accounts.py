@@ -68,6 +68,7 @@ def test_an_account_waits_for_the_seller(live: Server) -> None:
         ("suspended", None, "ACCOUNT_SUSPENDED"),
         ("payment_required", None, "ACCOUNT_PAYMENT_REQUIRED"),
         ("closed", "ACCOUNT_SUSPENDED", "ACCOUNT_SUSPENDED"),
+        ("rejected", "ACCOUNT_SUSPENDED", "ACCOUNT_SUSPENDED"),
     ],
 )
 def test_the_status_says_what_an_account_may_do(live: Server, status: str, logged: str | None, bought: str) -> None:
@@ -96,14 +97,15 @@ def test_one_bad_entry_does_not_fail_the_others(live: Server) -> None:
         entry("billed.example", billing="advertiser"),
         entry("terms.example", payment_terms="some_day"),
         entry("unit.example", brand={"domain": "unit.example", "brand_id": "x"}),
+        {"account": {"account_id": "default"}, "billing": "advertiser"},
         entry("good.example", billing_entity={"legal_name": "Good"}),
     )
 
-    assert [result["action"] for result in results] == ["failed", "failed", "failed", "created"]
-    codes = [error["code"] for result in results[:3] for error in result["errors"]]
-    assert codes == ["BILLING_NOT_SUPPORTED", "INVALID_REQUEST", "UNSUPPORTED_PROVISIONING"]
+    assert [result["action"] for result in results] == ["failed", "failed", "failed", "failed", "created"]
+    codes = [error["code"] for result in results[:4] for error in result["errors"]]
+    assert codes == ["BILLING_NOT_SUPPORTED", "INVALID_REQUEST", "UNSUPPORTED_PROVISIONING", "BILLING_NOT_SUPPORTED"]
     assert results[0]["errors"][0]["details"]["supported_billing"] == ["operator"]
-    assert "billing_entity" in results[3]["warnings"][0]
+    assert "billing_entity" in results[4]["warnings"][0]
 
 
 def test_a_dry_run_changes_nothing(live: Server) -> None:
@@ -127,6 +129,21 @@ def test_terms_change_and_what_is_missing_is_closed(live: Server) -> None:
     assert shown == [
         ("kept.example", "updated", "pending_approval"),
         ("dropped.example", "updated", "closed"),
+    ]
+
+
+def test_an_account_that_is_listed_stays_open_though_its_entry_fails(live: Server) -> None:
+    agent = {"Authorization": f"Bearer {live.command('keys', 'create', '--account', 'default')}"}
+    wanted = [entry("typo.example"), entry("fine.example")]
+    call(live, "rest", "sync_accounts", {"idempotency_key": unique_key(), "accounts": wanted}, **agent)
+    mistaken = {"accounts": [entry("typo.example", payment_terms="some_day"), wanted[1]], "delete_missing": True}
+
+    answer = call(live, "rest", "sync_accounts", {"idempotency_key": unique_key()} | mistaken, **agent)
+
+    shown = [(account["brand"]["domain"], account["action"], account["status"]) for account in answer["accounts"]]
+    assert shown == [
+        ("typo.example", "failed", "pending_approval"),
+        ("fine.example", "unchanged", "pending_approval"),
     ]
 
 

@@ -82,7 +82,7 @@ def natural_key(ref: Mapping[str, object], at: str = "account") -> tuple[str, st
 
 def _by_natural_key(principal: Principal, ref: Mapping[str, object]) -> tuple[Account, ...]:
     key = natural_key(ref)
-    return tuple(a for a in principal.accounts if (a.brand_domain, a.operator, a.sandbox) == key)
+    return tuple(a for a in principal.accounts if a.natural_key == key)
 
 
 def _text(members: Mapping[str, object], name: str, path: str) -> str:

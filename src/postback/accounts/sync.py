@@ -83,7 +83,7 @@ class _Result:
         if not self.account.account_id:
             del shown["account_id"], shown["name"]
         if self.error:
-            shown |= {"status": "rejected", "errors": [error_object(self.error, release)]}
+            shown["errors"] = [error_object(self.error, release)]
         if self.warnings:
             shown["warnings"] = list(self.warnings)
         return shown
@@ -142,9 +142,10 @@ def _sync(call: TaskCall, request: SyncAccountsRequest, entries: Sequence[_Entry
 
 
 def _one(call: TaskCall, entry: _Entry, at: str, *, dry: bool) -> _Result:
+    known = None
     try:
+        known = _known(call, entry, at)
         wanted = _wanted(call, entry, at)
-        known = _known(call, entry, wanted, at)
         if known is None:
             made = wanted if dry else call.services.accounts.provision(call.principal.key_id, wanted)
             return _Result("created", made)
@@ -157,10 +158,26 @@ def _one(call: TaskCall, entry: _Entry, at: str, *, dry: bool) -> _Result:
             call.services.accounts.change(known.account_id, **changes)
         return _Result("updated" if changes else "unchanged", replace(known, **changes))
     except RequestError as error:
-        brand = entry.brand or {}
-        domain = brand.get("domain")
-        unmade = Account("", "", domain if isinstance(domain, str) else "unknown.invalid", entry.operator or "unknown")
-        return _Result("failed", unmade, error)
+        return _Result("failed", known or _unmade(entry), error)
+
+
+def _known(call: TaskCall, entry: _Entry, at: str) -> Account | None:
+    """The caller's account that an entry names, if there is one yet."""
+    if entry.account is None:
+        identity = _identity(call, entry, at)
+        return next((account for account in call.principal.accounts if account.natural_key == identity), None)
+    found = matching_accounts(call.principal, entry.account)
+    if len(found) != 1:
+        raise AccountNotFound("Your API key acts for no single account that fits.", field=f"{at}.account")
+    return found[0]
+
+
+def _identity(call: TaskCall, entry: _Entry, at: str) -> tuple[str, str, bool]:
+    key = natural_key({"brand": entry.brand, "operator": entry.operator}, at)
+    if key is None:
+        raise UnsupportedProvisioning(f"{at} names more of an identity than accounts have here.", field=at)
+    domain, operator, _ = key
+    return domain, operator, entry.sandbox or call.services.settings.sandbox
 
 
 def _wanted(call: TaskCall, entry: _Entry, at: str) -> Account:
@@ -169,19 +186,16 @@ def _wanted(call: TaskCall, entry: _Entry, at: str) -> Account:
         raise InvalidRequest(
             f"{at}.payment_terms must be one of {', '.join(PAYMENT_TERMS)}.", field=f"{at}.payment_terms"
         )
-    if entry.account is not None:
-        return Account("", "", billing=entry.billing, payment_terms=entry.payment_terms)
-    if entry.billing not in SUPPORTED_BILLING:
+    by_account = entry.account is not None
+    if entry.billing not in SUPPORTED_BILLING and not (by_account and entry.billing is None):
         raise BillingNotSupported(
             f"{at}.billing must be operator: nobody else is invoiced here.",
             field=f"{at}.billing",
             details={"scope": "capability", "supported_billing": list(SUPPORTED_BILLING)},
         )
-    key = natural_key({"brand": entry.brand, "operator": entry.operator}, at)
-    if key is None:
-        raise UnsupportedProvisioning(f"{at} names more of an identity than accounts have here.", field=at)
-    domain, operator, _ = key
-    sandbox = entry.sandbox or call.services.settings.sandbox
+    if by_account:
+        return Account("", "", billing=entry.billing, payment_terms=entry.payment_terms)
+    domain, operator, sandbox = _identity(call, entry, at)
     return Account(
         "",
         domain if domain == operator else f"{domain} by {operator}",
@@ -194,14 +208,11 @@ def _wanted(call: TaskCall, entry: _Entry, at: str) -> Account:
     )
 
 
-def _known(call: TaskCall, entry: _Entry, wanted: Account, at: str) -> Account | None:
-    if entry.account is not None:
-        found = matching_accounts(call.principal, entry.account)
-        if len(found) != 1:
-            raise AccountNotFound("Your API key acts for no single account that fits.", field=f"{at}.account")
-        return found[0]
-    identity = (wanted.brand_domain, wanted.operator, wanted.sandbox)
-    return next((a for a in call.principal.accounts if (a.brand_domain, a.operator, a.sandbox) == identity), None)
+def _unmade(entry: _Entry) -> Account:
+    """What answers show of an entry that names no account: the schema wants a brand and an operator even then."""
+    domain = (entry.brand or {}).get("domain")
+    brand_domain = domain if isinstance(domain, str) else "unknown.invalid"
+    return Account("", "", brand_domain, entry.operator or "unknown", status="rejected")
 
 
 def _close_missing(call: TaskCall, listed: set[str], *, dry: bool) -> list[_Result]:

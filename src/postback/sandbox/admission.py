@@ -39,7 +39,7 @@ async def admit(services: Services, principal: Principal, arguments: Arguments) 
         return principal
     arguments.members["account"] = msgspec.Raw(msgspec.json.encode({**ref, "sandbox": True}))
     domain, operator, _ = key
-    if any((a.brand_domain, a.operator, a.sandbox) == (domain, operator, True) for a in principal.accounts):
+    if any(account.natural_key == (domain, operator, True) for account in principal.accounts):
         return principal
     wanted = Account("", f"{domain} by {operator}", domain, operator, sandbox=True)
     made = await asyncio.to_thread(services.accounts.provision, principal.key_id, wanted)
