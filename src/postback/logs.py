@@ -20,10 +20,6 @@ _QUIET = ("alembic", "clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
 
 
-_MUTE = ("a2a",)
-"""Libraries that log a caller's mistakes as errors of the server; the caller is told, and they are counted."""
-
-
 def configure(level: str) -> None:
     """Send every record from ``level`` (a name, as ``info``) up to standard error."""
     logging.config.dictConfig(
@@ -33,8 +29,7 @@ def configure(level: str) -> None:
             "formatters": {"line": {"()": LineFormatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {name: {"level": "WARNING"} for name in _QUIET}
-            | {name: {"level": "CRITICAL"} for name in _MUTE},
+            "loggers": {name: {"level": "WARNING"} for name in _QUIET},
         }
     )
 

@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
-import httpx2
 from tests.acceptance.official import pinned
 
 if TYPE_CHECKING:
     from tests.conftest import Server
 
-__all__ = ["DOORS", "Door", "ago", "call", "error_of", "fresh_source", "log", "order", "shop_orders"]
+__all__ = ["DOORS", "Door", "ago", "call", "error_of", "fresh_source", "log", "order", "send", "shop_orders"]
 
 Door = Literal["rest", "mcp", "a2a"]
 DOORS: tuple[Door, ...] = ("rest", "mcp", "a2a")
@@ -21,32 +20,43 @@ DOORS: tuple[Door, ...] = ("rest", "mcp", "a2a")
 
 def call(server: Server, door: Door, task: str, arguments: dict[str, Any], **headers: str) -> dict[str, Any]:
     """Call a task through one of the doors; returns its answer, whichever arm it is."""
+    return send(server, door, task, json.dumps(arguments).encode(), **headers)[1]
+
+
+def send(server: Server, door: Door, task: str, arguments: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+    """Call a task with arguments that are sent byte by byte as they are; returns the HTTP status and the answer."""
+    path, frame = _DOORS[door]
+    headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"} | headers
     with server.client(**headers) as client:
-        if door == "rest":
-            return dict(client.post(f"/v1/{task}", json=arguments).json())
-        if door == "a2a":
-            return _over_a2a(client, task, arguments)
-        message = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "tools/call",
-            "params": {"name": task, "arguments": arguments},
-        }
-        result = client.post("/mcp", json=message, headers={"Accept": "application/json, text/event-stream"}).json()
-    answer = dict(result["result"]["structuredContent"])
-    assert json.loads(result["result"]["content"][0]["text"]) == answer
-    assert result["result"]["isError"] == (answer["status"] == "failed")
+        response = client.post(path % task, content=frame.replace(b"TASK", task.encode()).replace(b"ARGS", arguments))
+    told = response.json()
+    result = told.get("result")
+    if result is None:
+        return response.status_code, dict(told)
+    return response.status_code, _of_mcp(result) if door == "mcp" else _of_a2a(result)
+
+
+_DOORS: dict[Door, tuple[str, bytes]] = {
+    "rest": ("/v1/%s", b"ARGS"),
+    "mcp": ("/mcp%.0s", b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"TASK","arguments":ARGS}}'),
+    "a2a": (
+        "/a2a%.0s",
+        b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"role":"ROLE_USER","messageId":"1",'
+        b'"parts":[{"data":{"skill":"TASK","input":ARGS}}]}}}',
+    ),
+}
+"""Where each door is, and what is said around the arguments."""
+
+
+def _of_mcp(result: dict[str, Any]) -> dict[str, Any]:
+    answer = dict(result["structuredContent"])
+    assert json.loads(result["content"][0]["text"]) == answer
+    assert result["isError"] == (answer["status"] == "failed")
     return answer
 
 
-def _over_a2a(client: httpx2.Client, task: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    part = {"data": {"skill": task, "input": arguments}}
-    sent = {"message": {"role": "ROLE_USER", "messageId": "1", "parts": [part]}}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": sent}
-    response = client.post("/a2a", json=message, headers={"A2A-Version": "1.0"}).json()
-    if "result" not in response:
-        return dict(response)
-    done = response["result"]["task"]
+def _of_a2a(result: dict[str, Any]) -> dict[str, Any]:
+    done = result["task"]
     answer = dict(done["artifacts"][0]["parts"][0]["data"])
     state = "TASK_STATE_FAILED" if answer["status"] == "failed" else "TASK_STATE_COMPLETED"
     assert done["status"]["state"] == state

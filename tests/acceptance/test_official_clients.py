@@ -9,8 +9,12 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import httpx2
 import pytest
+from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
+from a2a.types import a2a_pb2 as a2a
+from a2a.utils.errors import TaskNotFoundError
 from adcp import (
     ADCPClient,
     CreateMediaBuyRequest,
@@ -181,7 +185,30 @@ async def test_the_mcp_client_calls_every_task_as_its_tools_are_listed(server: S
     assert set(tools) == arguments.keys() | {"create_media_buy", "update_media_buy"}, "this server has nothing to buy"
 
 
-@pytest.mark.parametrize("door", ["rest", "mcp"])
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", ["1.0", "0.3"])
+async def test_the_a2a_client_finds_and_calls_a_skill(server: Server, version: str) -> None:
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {server.key}"}, timeout=60) as http:
+        card = await A2ACardResolver(http, server.url).get_agent_card()
+        spoken = [interface for interface in card.supported_interfaces if interface.protocol_version == version]
+        card.ClearField("supported_interfaces")
+        card.supported_interfaces.extend(spoken)
+        client = ClientFactory(ClientConfig(httpx_client=http)).create(card)
+        part = a2a.Part()
+        part.data.struct_value.update({"skill": "list_accounts", "input": {"context": {"n": 1}}})
+        message = a2a.Message(role=a2a.ROLE_USER, message_id="m1", parts=[part], context_id="talk")
+
+        (answered,) = [event async for event in client.send_message(a2a.SendMessageRequest(message=message))]
+        with pytest.raises(TaskNotFoundError):
+            await client.get_task(a2a.GetTaskRequest(id=answered.task.id))
+
+    answer = answered.task.artifacts[0].parts[0].data.struct_value
+    assert "list_accounts" in {skill.name for skill in card.skills}
+    assert (answered.task.status.state, answered.task.context_id) == (a2a.TASK_STATE_COMPLETED, "talk")
+    assert (answer["status"], answer["context"]["n"]) == ("completed", 1)
+
+
+@pytest.mark.parametrize("door", ["rest", "mcp", "a2a"])
 def test_ten_thousand_realistic_orders_are_logged_in_one_call(server: Server, door: Any) -> None:
     batch = {"event_source_id": "website", "events": shop_orders(f"bulk_{door}", 10_000)}
     assert len(json.dumps(batch, separators=(",", ":"))) > 5_600_000

@@ -1,4 +1,4 @@
-"""Calls that nobody should send, through both doors: each gets a clear answer, and the next call its own."""
+"""Calls that nobody should send, through every door: each gets a clear answer, and the next call its own."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.acceptance.conversions import DOORS, Door, order
+from tests.acceptance.conversions import DOORS, Door, order, send
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid
 
 from postback.ingest.rejection import REASONS
 
 if TYPE_CHECKING:
     from tests.conftest import Server
-
-_ACCEPT = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-
-
-def _send(server: Server, door: Door, arguments: bytes, task: str = "log_event") -> tuple[int, dict[str, Any]]:
-    """Send arguments byte by byte as they are; returns the HTTP status and the answer."""
-    path, body = f"/v1/{task}", arguments
-    if door == "mcp":
-        path = "/mcp"
-        body = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"%s","arguments":%s}}'
-        body %= (task.encode(), arguments)
-    with server.client(**_ACCEPT) as client:
-        response = client.post(path, content=body)
-    answer = response.json()
-    return response.status_code, answer["result"]["structuredContent"] if "result" in answer else answer
 
 
 def _with(members: str) -> bytes:
@@ -80,7 +65,7 @@ _REFUSED_CALLS = {
 def test_a_call_that_is_no_batch_is_refused_by_name(
     server: Server, door: Door, arguments: bytes, field: str | None
 ) -> None:
-    status, answer = _send(server, door, arguments)
+    status, answer = send(server, door, "log_event", arguments)
 
     if "jsonrpc" in answer:  # so deep that there is no telling where the arguments end
         assert answer["error"]["code"] == -32700
@@ -95,7 +80,7 @@ def test_a_call_that_is_no_batch_is_refused_by_name(
 def test_a_batch_that_is_too_large_is_told_so_in_every_dialect(server: Server, release: str | None) -> None:
     arguments = {"event_source_id": "website", "events": [{}] * 10_001} | pinned(release)
 
-    status, answer = _send(server, "rest", json.dumps(arguments).encode())
+    status, answer = send(server, "rest", "log_event", json.dumps(arguments).encode())
 
     assert status == 400
     assert answer["adcp_error"]["details"]["reason"] == "BATCH_TOO_LARGE"
@@ -167,7 +152,7 @@ def test_events_that_are_broken_fail_each_with_its_field_and_cost_no_other(serve
     ]
     arguments = f'{{"event_source_id":"website","events":[{",".join([*events, good[-1]])}]}}'
 
-    _, answer = _send(server, door, arguments.encode())
+    _, answer = send(server, door, "log_event", arguments.encode())
 
     refuse_unless_valid("log_event", answer, None)
     told = {failure["index"]: failure["field"] for failure in answer["partial_failures"]}
@@ -184,7 +169,9 @@ def test_a_nul_inside_a_text_is_kept_as_it_is(server: Server) -> None:
         "nul", event_type="custom", custom_event_name="a\0b", custom_data={"order_id": "c\0d"}, x={"\0": "\0"}
     )
 
-    _, answer = _send(server, "rest", json.dumps({"event_source_id": "website", "events": [event]}).encode())
+    _, answer = send(
+        server, "rest", "log_event", json.dumps({"event_source_id": "website", "events": [event]}).encode()
+    )
 
     assert answer["events_processed"] == 1
 
@@ -210,12 +197,14 @@ def test_a_nul_inside_a_text_is_kept_as_it_is(server: Server) -> None:
     ],
 )
 def test_what_is_not_json_is_told_where_it_stops_being_json(server: Server, text: bytes) -> None:
-    with server.client(**_ACCEPT) as client:
-        rest, mcp = (client.post(path, content=text or b" ") for path in ("/v1/log_event", "/mcp"))
+    with server.client() as client:
+        rest, *others = (client.post(path, content=text or b" ") for path in ("/v1/log_event", "/mcp", "/a2a"))
 
-    assert rest.status_code == mcp.status_code == 400
+    assert rest.status_code == 400
     assert rest.json()["adcp_error"]["message"].startswith(("The body is not JSON", "The body is not UTF-8"))
-    assert mcp.json()["error"]["code"] in (-32700, -32600)
+    for other in others:
+        assert other.status_code == 400
+        assert other.json()["error"]["code"] in (-32700, -32600)
 
 
 @pytest.mark.parametrize("door", DOORS)
@@ -226,7 +215,7 @@ def test_half_a_surrogate_pair_costs_its_event_only(server: Server, door: Door, 
     whole = json.dumps(order("\U0001f600", custom_data={"order_id": "\\ud800"}))
     events = ",".join([whole, _event(f'"x":"{half}"'), json.dumps(order("whole"))])
 
-    _, answer = _send(server, door, f'{{"event_source_id":"website","events":[{events}]}}'.encode())
+    _, answer = send(server, door, "log_event", f'{{"event_source_id":"website","events":[{events}]}}'.encode())
 
     assert answer["events_processed"] == 2
     assert answer["partial_failures"][0]["index"] == 1
@@ -235,7 +224,7 @@ def test_half_a_surrogate_pair_costs_its_event_only(server: Server, door: Door, 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_text_that_is_not_utf_8_is_refused(server: Server, door: Door) -> None:
-    _, answer = _send(server, door, b'{"event_source_id": "website", "events": [{"event_id": "\xff"}]}')
+    _, answer = send(server, door, "log_event", b'{"event_source_id": "website", "events": [{"event_id": "\xff"}]}')
 
     assert "not UTF-8" in answer["adcp_error"]["message"]
 
@@ -302,7 +291,7 @@ def test_whatever_becomes_of_a_call_its_answer_is_one_that_the_schemas_know(
     for path, value in changes:
         _put(call, path, value)
 
-    status, answer = _send(server, door, json.dumps(call).encode())
+    status, answer = send(server, door, "log_event", json.dumps(call).encode())
 
     assert status < 500
     served = answer.get("adcp_version")

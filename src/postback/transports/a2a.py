@@ -1,68 +1,124 @@
-"""A2A: the tasks as skills, over JSON-RPC with the official library, in its protocol versions 0.3 and 1.0.
+"""A2A: the tasks as skills, over JSON-RPC, in its protocol versions 0.3 and 1.0.
 
 A message carries one data part, ``{"skill": "log_event", "input": {...}}``; the answer is a finished task with one
-artifact. As over MCP the library sees neither arguments nor answers: they are cut out of the message and put into the
-response as bytes, so that a full batch is parsed once and numbers stay what they are.
+artifact. Nothing is streamed, kept or cancelled, so every other method is refused. The official library has the shapes,
+the errors and the agent's card. Its dispatcher isn't used: it would parse a batch twice, and quotes what callers sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import re
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
-from a2a.server.context import ServerCallContext
-from a2a.server.request_handlers.request_handler import RequestHandler
+from a2a.compat.v0_3.conversions import to_compat_task
+from a2a.server.request_handlers.response_helpers import build_error_response
 from a2a.server.routes import create_agent_card_routes
-from a2a.server.routes.common import DefaultServerCallContextBuilder
-from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
 from a2a.types import a2a_pb2 as a2a
-from a2a.utils.errors import PushNotificationNotSupportedError, TaskNotFoundError, UnsupportedOperationError
+from a2a.utils.errors import (
+    A2AError,
+    ExtendedAgentCardNotConfiguredError,
+    InvalidParamsError,
+    MethodNotFoundError,
+    PushNotificationNotSupportedError,
+    TaskNotFoundError,
+    UnsupportedOperationError,
+    VersionNotSupportedError,
+)
+from google.protobuf.json_format import MessageToDict
 from msgspec import Meta
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from postback.envelope import failure
-from postback.errors import BodyTooLarge, InvalidRequest
+from postback.errors import InvalidRequest
 from postback.principal import Principal
 from postback.protocol.releases import RELEASES
 from postback.services import Services
 from postback.tasks import Answer, Call, offered
-from postback.transports.body import read_body
-from postback.transports.exchange import Exchange, identify, run_task
-from postback.transports.headers import require
-from postback.transports.jsonrpc import NoMessage, RpcMessage, once, read_message, rewritten
+from postback.transports.exchange import Exchange, received, run_task
+from postback.transports.jsonrpc import NoMessage, RpcMessage, read_message
 from postback.transports.schemas import TASK_SCHEMAS
 
 __all__ = ["A2aEndpoint"]
 
-_MESSAGE_BYTES = 64 * 1024
-"""Bound on a message without its skill's input."""
+Version = Literal["0.3", "1.0"]
 
-_SENDING = frozenset({"message/send", "SendMessage"})
-_CALL = "postback.a2a.call"
-_ANSWERS = "postback.a2a.answers"
-"""Where the ASGI scope carries, past the library, what is called and what is answered."""
+_SENDING: dict[str, Version] = {"message/send": "0.3", "SendMessage": "1.0"}
+_REFUSED: dict[str, type[A2AError]] = {
+    # 0.3
+    "message/stream": UnsupportedOperationError,
+    "tasks/get": TaskNotFoundError,
+    "tasks/cancel": TaskNotFoundError,
+    "tasks/resubscribe": TaskNotFoundError,
+    "tasks/pushNotificationConfig/set": PushNotificationNotSupportedError,
+    "tasks/pushNotificationConfig/get": PushNotificationNotSupportedError,
+    "tasks/pushNotificationConfig/list": PushNotificationNotSupportedError,
+    "tasks/pushNotificationConfig/delete": PushNotificationNotSupportedError,
+    "agent/getAuthenticatedExtendedCard": ExtendedAgentCardNotConfiguredError,
+    # 1.0
+    "SendStreamingMessage": UnsupportedOperationError,
+    "GetTask": TaskNotFoundError,
+    "ListTasks": UnsupportedOperationError,
+    "CancelTask": TaskNotFoundError,
+    "SubscribeToTask": TaskNotFoundError,
+    "CreateTaskPushNotificationConfig": PushNotificationNotSupportedError,
+    "GetTaskPushNotificationConfig": PushNotificationNotSupportedError,
+    "ListTaskPushNotificationConfigs": PushNotificationNotSupportedError,
+    "DeleteTaskPushNotificationConfig": PushNotificationNotSupportedError,
+    "GetExtendedAgentCard": UnsupportedOperationError,
+}
+"""Methods of the protocol that have nothing to work on here, and how the protocol says so."""
 
+_VERSION = re.compile(r"(0\.3|1\.0)(\.\d{1,9})?\Z")
+_MOST_PARTS = 16
 _EXTENSION = "https://adcontextprotocol.org/extensions/adcp"
+_NONE = (b"", b"null", b"{}")
+
+
+class _Params(msgspec.Struct):
+    message: msgspec.Raw
+
+
+class _Message(msgspec.Struct):
+    """What is read of a message; its role and the rest mean nothing here."""
+
+    parts: msgspec.Raw
+    conversation: msgspec.Raw = msgspec.field(name="contextId", default=msgspec.Raw(b"null"))
+
+
+class _Part(msgspec.Struct):
+    data: msgspec.Raw = msgspec.Raw()
 
 
 class _Skill(msgspec.Struct):
     """What a data part says: the specification calls the arguments ``input``, official clients ``parameters``."""
 
-    skill: str
-    input: msgspec.Raw = msgspec.Raw(b"{}")
-    parameters: msgspec.Raw = msgspec.Raw(b"{}")
+    skill: str = ""
+    input: msgspec.Raw = msgspec.Raw()
+    parameters: msgspec.Raw = msgspec.Raw()
 
 
-_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_parts_decoder = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+# A sequence of this length and no more: what is longer is refused before it fills the memory.
+_Parts = msgspec.defstruct(
+    "_Parts",
+    [(f"part_{number}", msgspec.Raw, msgspec.Raw()) for number in range(_MOST_PARTS)],
+    array_like=True,
+    forbid_unknown_fields=True,
+)
+
+_params_decoder = msgspec.json.Decoder(_Params)
+_message_decoder = msgspec.json.Decoder(_Message)
+_parts_decoder = msgspec.json.Decoder(_Parts)
+_part_decoder = msgspec.json.Decoder(_Part)
 _skill_decoder = msgspec.json.Decoder(_Skill)
+_conversation_decoder = msgspec.json.Decoder(Annotated[str, Meta(max_length=256)] | None)
+
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class A2aEndpoint:
@@ -70,171 +126,142 @@ class A2aEndpoint:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._dispatcher = JsonRpcDispatcher(_Handler(services), _ContextBuilder(), enable_v0_3_compat=True)
 
     def routes(self) -> list[Route]:
         """The endpoint, and the card that tells agents of it."""
-        sandbox = self._services.settings.sandbox
-        card = _card(self._services.settings.public_url, offered(sandbox))
+        card = _card(self._services.settings.public_url, offered(self._services.settings.sandbox))
         return [*create_agent_card_routes(card), *(Route(path, self, methods=["POST"]) for path in ("/", "/a2a"))]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        principal = require(await identify(self._services, scope))
-        body = await read_body(Headers(scope=scope), receive, self._services.settings.max_body_bytes)
-        self._services.signatures.verify(scope, body, principal)
+        principal, body = await received(self._services, scope, receive)
+        exchange = Exchange.of(scope)
         try:
             request = read_message(body)
+            if request.id is msgspec.UNSET:
+                raise NoMessage.without_id()
         except NoMessage as error:
-            Exchange.of(scope).outcome = InvalidRequest.reason
+            exchange.outcome = InvalidRequest.reason
             await error.response(scope, receive, send)
             return
-        if request.method in _SENDING:
-            scope[_CALL] = _take_call(request, principal, Exchange.of(scope).request_id)
-        body = msgspec.json.encode(request)
-        if len(body) > _MESSAGE_BYTES:
-            raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its skill's input.")
-        answers = scope[_ANSWERS] = {}
-        response = await self._dispatcher.handle_requests(Request(rewritten(scope, body), once(body, receive)))
-        await _with_answers(response, answers)(scope, receive, send)
+        try:
+            result = await self._send_message(request, _asked_version(Request(scope)), principal, exchange)
+            answered = msgspec.json.encode({"jsonrpc": "2.0", "id": request.id, "result": result})
+        except A2AError as refusal:
+            exchange.outcome = InvalidRequest.reason
+            answered = msgspec.json.encode(build_error_response(request.id, refusal))
+        await Response(answered, media_type="application/json")(scope, receive, send)
 
+    async def _send_message(
+        self, request: RpcMessage, asked: Version | None, principal: Principal, exchange: Exchange
+    ) -> dict[str, Any]:
+        """The result of the one method that does something.
 
-class _ContextBuilder(DefaultServerCallContextBuilder):
-    """Hands the ASGI scope to the handler."""
-
-    def build(self, request: Request) -> ServerCallContext:
-        context = super().build(request)
-        context.state["scope"] = request.scope
-        return context
-
-
-class _Handler(RequestHandler):
-    """Answers messages. Tasks end with their answer and aren't kept: there is nothing to poll or cancel."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-
-    async def on_message_send(self, params: a2a.SendMessageRequest, context: ServerCallContext) -> a2a.Task:
-        scope = context.state["scope"]
-        call, exchange = scope[_CALL], Exchange.of(scope)
-        if isinstance(call, InvalidRequest):
-            exchange.outcome = call.reason
-            answer = Answer(failure(call, None, exchange.request_id), call)
+        Raises:
+            A2AError: The request is for another.
+        """
+        version = _SENDING.get(request.method)
+        if version is None:
+            raise _REFUSED.get(request.method, MethodNotFoundError)()
+        if asked not in (None, version):
+            raise MethodNotFoundError
+        message = _message(request)
+        conversation = _conversation(message)
+        try:
+            call = _call(message, principal, exchange.request_id)
+        except InvalidRequest as error:
+            exchange.outcome = error.reason
+            answer = Answer(failure(error, None, exchange.request_id), error)
         else:
             answer = await run_task(self._services, exchange, call)
-        mark = uuid4().hex
-        scope[_ANSWERS][mark] = msgspec.json.encode(answer.body)
-        part = a2a.Part()
-        part.data.struct_value.update({"$answer": mark})
-        task = a2a.Task(
-            id=uuid4().hex,
-            context_id=params.message.context_id or uuid4().hex,
-            status=a2a.TaskStatus(state=_state(answer, context.state["method"])),
-            artifacts=[a2a.Artifact(artifact_id="answer", parts=[part])],
-        )
-        task.status.timestamp.GetCurrentTime()
-        return task
-
-    async def on_message_send_stream(
-        self, params: a2a.SendMessageRequest, context: ServerCallContext
-    ) -> AsyncGenerator[Any, None]:
-        raise UnsupportedOperationError
-        yield
-
-    async def on_get_task(self, params: a2a.GetTaskRequest, context: ServerCallContext) -> a2a.Task | None:
-        raise TaskNotFoundError
-
-    async def on_list_tasks(self, params: a2a.ListTasksRequest, context: ServerCallContext) -> a2a.ListTasksResponse:
-        return a2a.ListTasksResponse()
-
-    async def on_cancel_task(self, params: a2a.CancelTaskRequest, context: ServerCallContext) -> a2a.Task | None:
-        raise TaskNotFoundError
-
-    async def on_subscribe_to_task(
-        self, params: a2a.SubscribeToTaskRequest, context: ServerCallContext
-    ) -> AsyncGenerator[Any, None]:
-        raise UnsupportedOperationError
-        yield
-
-    async def on_create_task_push_notification_config(
-        self, params: a2a.TaskPushNotificationConfig, context: ServerCallContext
-    ) -> a2a.TaskPushNotificationConfig:
-        raise PushNotificationNotSupportedError
-
-    async def on_get_task_push_notification_config(
-        self, params: a2a.GetTaskPushNotificationConfigRequest, context: ServerCallContext
-    ) -> a2a.TaskPushNotificationConfig:
-        raise PushNotificationNotSupportedError
-
-    async def on_list_task_push_notification_configs(
-        self, params: a2a.ListTaskPushNotificationConfigsRequest, context: ServerCallContext
-    ) -> a2a.ListTaskPushNotificationConfigsResponse:
-        raise PushNotificationNotSupportedError
-
-    async def on_delete_task_push_notification_config(
-        self, params: a2a.DeleteTaskPushNotificationConfigRequest, context: ServerCallContext
-    ) -> None:
-        raise PushNotificationNotSupportedError
-
-    async def on_get_extended_agent_card(
-        self, params: a2a.GetExtendedAgentCardRequest, context: ServerCallContext
-    ) -> a2a.AgentCard:
-        raise UnsupportedOperationError
+        return _SHAPES[version](answer, conversation)
 
 
-def _state(answer: Answer, method: str) -> a2a.TaskState:
-    # Official clients of 0.3 take the state for that of the exchange: of a failed task they read no answer.
-    if answer.error and method == "SendMessage":
-        return a2a.TaskState.TASK_STATE_FAILED
-    return a2a.TaskState.TASK_STATE_COMPLETED
+def _asked_version(request: Request) -> Version | None:
+    """The version that a request names in its header or query; None when it names none: its method tells it.
 
-
-def _take_call(request: RpcMessage, principal: Principal, request_id: str) -> Call | InvalidRequest:
-    """Cut what is called out of a message, and leave the library no more than the conversation that it belongs to.
-
-    Returns:
-        The call; an error when no data part calls a skill.
+    Raises:
+        VersionNotSupportedError: It is another one.
     """
-    message: dict[str, msgspec.Raw] = {}
+    named = request.headers.get("a2a-version") or request.query_params.get("A2A-Version", "")
+    if not named:
+        return None
+    match = _VERSION.match(named.strip())
+    if match is None:
+        raise VersionNotSupportedError
+    return "0.3" if match[1] == "0.3" else "1.0"
+
+
+def _message(request: RpcMessage) -> _Message:
     try:
-        message = _members_decoder.decode((request.params or {})["message"])
-        said = next(part["data"] for part in _parts_decoder.decode(message["parts"]) if "data" in part)
-        skill = _skill_decoder.decode(said)
-    except (msgspec.DecodeError, KeyError, StopIteration, RecursionError):
-        return InvalidRequest(
-            "The message has no data part that calls a skill.",
+        return _message_decoder.decode(_params_decoder.decode(request.params).message)
+    except _BROKEN:
+        raise InvalidParamsError("params.message must be a message.") from None
+
+
+def _conversation(message: _Message) -> str:
+    """The conversation that a message belongs to: the caller's, or a new one."""
+    try:
+        return _conversation_decoder.decode(message.conversation) or uuid4().hex
+    except _BROKEN:
+        raise InvalidParamsError("contextId must be a string of at most 256 characters.") from None
+
+
+def _call(message: _Message, principal: Principal, request_id: str) -> Call:
+    """What a message calls.
+
+    Raises:
+        InvalidRequest: No single data part calls a skill.
+    """
+    try:
+        parts = [part for part in msgspec.structs.astuple(_parts_decoder.decode(message.parts)) if part]
+        said = [data for part in parts if (data := _part_decoder.decode(part).data)]
+        (skill,) = (skill for data in said if (skill := _skill_decoder.decode(data)).skill)
+    except (*_BROKEN, ValueError):
+        raise InvalidRequest(
+            "The message must have one data part that calls a skill.",
             suggestion='Send one part with the data {"skill": "get_adcp_capabilities", "input": {}}.',
+        ) from None
+    arguments = bytes(skill.input), bytes(skill.parameters)
+    given = {said for said in arguments if said not in _NONE}
+    if len(given) > 1:
+        raise InvalidRequest(
+            "The data part has both input and parameters, and they differ.",
+            field="parameters",
+            suggestion="Send the arguments once, as input.",
         )
-    finally:
-        request.params = {"message": msgspec.Raw(msgspec.json.encode(_left(request.method, message)))}
-    arguments = max(bytes(skill.input), bytes(skill.parameters), key=len)
-    return Call(skill.skill, b"{}" if arguments == b"null" else arguments, principal, request_id, "a2a")
+    return Call(skill.skill, next(iter(given), b"{}"), principal, request_id, "a2a")
 
 
-def _left(method: str, message: dict[str, msgspec.Raw]) -> dict[str, Any]:
-    """What is left of a message: enough to be one in its version of the protocol."""
-    left: dict[str, Any] = {"messageId": "1"}
-    if method == "SendMessage":
-        left |= {"role": "ROLE_USER", "parts": [{"data": {}}]}
-    else:
-        left |= {"kind": "message", "role": "user", "parts": [{"kind": "data", "data": {}}]}
-    conversation = _text(message.get("contextId"))
-    return left | ({"contextId": conversation} if conversation else {})
+def _finished(answer: Answer, conversation: str, *, failed: bool) -> a2a.Task:
+    state = a2a.TaskState.TASK_STATE_FAILED if failed else a2a.TaskState.TASK_STATE_COMPLETED
+    part = a2a.Part()
+    part.data.struct_value.SetInParent()
+    task = a2a.Task(
+        id=uuid4().hex,
+        context_id=conversation,
+        status=a2a.TaskStatus(state=state),
+        artifacts=[a2a.Artifact(artifact_id="answer", parts=[part])],
+    )
+    task.status.timestamp.GetCurrentTime()
+    return task
 
 
-def _text(raw: msgspec.Raw | None) -> str:
-    try:
-        text: str = msgspec.json.decode(raw or b'""', type=Annotated[str, Meta(max_length=256)])
-    except msgspec.DecodeError:
-        return ""
-    return text
+def _shaped_1_0(answer: Answer, conversation: str) -> dict[str, Any]:
+    task = MessageToDict(_finished(answer, conversation, failed=answer.error is not None))
+    task["artifacts"][0]["parts"][0]["data"] = answer.body
+    return {"task": task}
 
 
-def _with_answers(response: Response, answers: dict[str, bytes]) -> Response:
-    """The library's response, with answers in the places that were kept for them."""
-    body = bytes(response.body)
-    for mark, answer in answers.items():
-        body = body.replace(b'{"$answer":"%s"}' % mark.encode(), answer)
-    return Response(body, response.status_code, media_type="application/json")
+def _shaped_0_3(answer: Answer, conversation: str) -> dict[str, Any]:
+    # Official clients of 0.3 take the state for that of the exchange: of a failed task they read no answer.
+    task = to_compat_task(_finished(answer, conversation, failed=False))
+    shaped: dict[str, Any] = task.model_dump(mode="json", by_alias=True, exclude_none=True)
+    shaped["artifacts"][0]["parts"][0]["data"] = answer.body
+    return shaped
+
+
+_SHAPES = {"0.3": _shaped_0_3, "1.0": _shaped_1_0}
+"""A finished task in each version. The answer is put in afterwards: the library's numbers are all doubles."""
 
 
 def _card(url: str, names: list[str]) -> a2a.AgentCard:
@@ -252,10 +279,9 @@ def _card(url: str, names: list[str]) -> a2a.AgentCard:
             a2a.AgentInterface(url=f"{url}/a2a", protocol_binding="JSONRPC", protocol_version=spoken)
             for spoken in ("1.0", "0.3")
         ],
+        # Official clients know the tasks by the skills' names.
         skills=[
-            a2a.AgentSkill(
-                id=name, name=TASK_SCHEMAS[name].title, description=TASK_SCHEMAS[name].description, tags=["adcp"]
-            )
+            a2a.AgentSkill(id=name, name=name, description=TASK_SCHEMAS[name].description, tags=["adcp"])
             for name in names
         ],
     )

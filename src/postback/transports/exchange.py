@@ -21,10 +21,11 @@ from postback.metrics import Metrics
 from postback.principal import Principal
 from postback.services import Services
 from postback.tasks import Answer, Call, Transport
+from postback.transports.body import read_body
 from postback.transports.failures import failure_response
-from postback.transports.headers import authenticate, request_id
+from postback.transports.headers import authenticate, request_id, require
 
-__all__ = ["EXCEPTION_HANDLERS", "Exchange", "ExchangeMiddleware", "identify", "run_task"]
+__all__ = ["EXCEPTION_HANDLERS", "Exchange", "ExchangeMiddleware", "identify", "received", "run_task"]
 
 _access = logging.getLogger("postback.access")
 _defects = logging.getLogger("postback.defects")
@@ -86,6 +87,19 @@ async def identify(services: Services, scope: Scope) -> Principal | None:
     if principal:
         Exchange.of(scope).key_id = principal.key_id
     return principal
+
+
+async def received(services: Services, scope: Scope, receive: Receive) -> tuple[Principal, bytes]:
+    """Who calls, and the body of the request; signed, if the caller's API key asks for it.
+
+    Raises:
+        AuthMissing, AuthInvalid, SignatureRefused: The caller isn't known.
+        BodyTooLarge, InvalidRequest: The body can't be read.
+    """
+    principal = require(await identify(services, scope))
+    body = await read_body(Headers(scope=scope), receive, services.settings.max_body_bytes)
+    services.signatures.verify(scope, body, principal)
+    return principal, body
 
 
 async def run_task(services: Services, exchange: Exchange, call: Call) -> Answer:

@@ -19,7 +19,7 @@ class RpcMessage(msgspec.Struct, omit_defaults=True):
     method: str
     jsonrpc: str
     id: int | str | msgspec.UnsetType = msgspec.UNSET
-    params: dict[str, msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    params: msgspec.Raw = msgspec.Raw()
 
 
 class NoMessage(Exception):
@@ -29,6 +29,11 @@ class NoMessage(Exception):
         super().__init__(why)
         refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": why}}
         self.response = Response(msgspec.json.encode(refusal), 400, media_type="application/json")
+
+    @classmethod
+    def without_id(cls) -> NoMessage:
+        """A notification, where only requests have a meaning."""
+        return cls(_INVALID_REQUEST, "The request needs an id.")
 
 
 _decoder = msgspec.json.Decoder(RpcMessage)
@@ -46,6 +51,8 @@ def read_message(body: bytes) -> RpcMessage:
         message = None
     except RecursionError:
         raise NoMessage(_PARSE_ERROR, "The body is nested too deeply.") from None
+    except UnicodeDecodeError:
+        raise NoMessage(_PARSE_ERROR, "The body is not UTF-8.") from None
     except msgspec.DecodeError as error:
         raise NoMessage(_PARSE_ERROR, f"The body is not valid JSON: {error}.") from None
     if message is None or message.jsonrpc != "2.0":

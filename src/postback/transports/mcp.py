@@ -28,7 +28,7 @@ from postback.tasks import Call, offered
 from postback.transports.body import read_body
 from postback.transports.exchange import Exchange, identify, run_task
 from postback.transports.headers import require
-from postback.transports.jsonrpc import NoMessage, once, read_message, rewritten
+from postback.transports.jsonrpc import NoMessage, RpcMessage, once, read_message, rewritten
 from postback.transports.schemas import TASK_SCHEMAS
 
 __all__ = ["McpEndpoint"]
@@ -45,6 +45,17 @@ _INSTRUCTIONS = (
     "buy with get_products and create_media_buy, then send conversions with log_event. Calling a tool needs an API "
     "key: 'Authorization: Bearer KEY'."
 )
+
+
+class _ToolCall(msgspec.Struct, omit_defaults=True):
+    """The parameters of a tool call, as far as they mean anything here."""
+
+    name: str
+    arguments: msgspec.Raw = msgspec.Raw(b"{}")
+    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
+
+
+_call_decoder = msgspec.json.Decoder(_ToolCall)
 
 
 class McpEndpoint:
@@ -85,10 +96,10 @@ class McpEndpoint:
             Exchange.of(scope).outcome = InvalidRequest.reason
             await error.response(scope, receive, send)
             return
-        if request.method == "tools/call" and request.params:
+        if request.method == "tools/call":
             scope[_PRINCIPAL] = require(principal)
             self._services.signatures.verify(scope, body, scope[_PRINCIPAL])
-            scope[_ARGUMENTS] = _take_arguments(request.params)
+            scope[_ARGUMENTS] = _take_arguments(request)
         message = msgspec.json.encode(request)
         if len(message) > _MESSAGE_BYTES:
             raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its tool's arguments.")
@@ -132,8 +143,13 @@ def _tool(name: str) -> types.Tool:
     )
 
 
-def _take_arguments(params: dict[str, msgspec.Raw]) -> bytes:
+def _take_arguments(request: RpcMessage) -> bytes:
     """Cut the arguments out of a tool call; absent and null both stand for none."""
-    arguments = bytes(params.get("arguments", b"null"))
-    params["arguments"] = msgspec.Raw(b"{}")
+    try:
+        call = _call_decoder.decode(request.params)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return b"{}"  # no tool call, as the library will say
+    arguments = bytes(call.arguments)
+    call.arguments = msgspec.Raw(b"{}")
+    request.params = msgspec.Raw(msgspec.json.encode(call))
     return b"{}" if arguments == b"null" else arguments

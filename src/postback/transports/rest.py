@@ -14,12 +14,11 @@ from postback.conversions import finalize_package, media_buy_conversions
 from postback.errors import StoreUnavailable
 from postback.exposures.links import follow
 from postback.metrics import METRICS_CONTENT_TYPE
+from postback.principal import Principal
 from postback.services import Services
 from postback.tasks import Call, offered, require_scope
-from postback.transports.body import read_body
-from postback.transports.exchange import Exchange, identify, run_task
+from postback.transports.exchange import Exchange, received, run_task
 from postback.transports.failures import json_response
-from postback.transports.headers import require
 from postback.transports.openapi import openapi_json
 from postback.verdicts import event_verdicts
 
@@ -55,17 +54,20 @@ class _Rest:
         task = request.path_params["task"]
         exchange = Exchange.of(request.scope)
         exchange.calls("rest", task)
-        principal = require(await identify(self._services, request.scope))
-        body = await read_body(request.headers, request.receive, self._services.settings.max_body_bytes)
-        self._services.signatures.verify(request.scope, body, principal)
+        principal, body = await received(self._services, request.scope, request.receive)
         call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
         answer = await run_task(self._services, exchange, call)
         return json_response(answer.body, answer.error)
 
+    async def _reader(self, request: Request) -> Principal:
+        """Who asks for something that no task gives; counted as a request."""
+        principal, _ = await received(self._services, request.scope, request.receive)
+        self._services.limits.hit_request(principal.key_id)
+        return principal
+
     async def event(self, request: Request) -> Response:
         """Say what became of one event."""
-        principal = require(await identify(self._services, request.scope))
-        self._services.limits.hit_request(principal.key_id)
+        principal = await self._reader(request)
         account_id = request.query_params.get("account_id")
         found = await to_thread.run_sync(
             partial(event_verdicts, self._services, principal, account_id, **request.path_params)
@@ -74,8 +76,7 @@ class _Rest:
 
     async def conversions(self, request: Request) -> Response:
         """List what is attributed to a media buy."""
-        principal = require(await identify(self._services, request.scope))
-        self._services.limits.hit_request(principal.key_id)
+        principal = await self._reader(request)
         query = dict(request.query_params)
         media_buy_id = request.path_params["media_buy_id"]
         found = await to_thread.run_sync(media_buy_conversions, self._services, principal, media_buy_id, query)
@@ -83,8 +84,7 @@ class _Rest:
 
     async def finalize(self, request: Request) -> Response:
         """Make the numbers of a package final."""
-        principal = require(await identify(self._services, request.scope))
-        self._services.limits.hit_request(principal.key_id)
+        principal = await self._reader(request)
         require_scope(principal, "seller")
         account_id = request.query_params.get("account_id")
         final = await to_thread.run_sync(
