@@ -28,6 +28,9 @@ _MAX_CONTEXT_BYTES = 65_536
 _MAX_BYTES_BESIDE_EVENTS = 4_000_000
 """Bound on all but ``events``, which alone are read piece by piece: parsed, JSON takes up to 30 times the memory."""
 
+_MAX_DEPTH = 64
+"""How deep a member may nest: what writes answers, and what reads them, follows not much further."""
+
 _MEMBER_NAME = re.compile(r"[a-z_]{1,64}\Z")
 
 
@@ -214,12 +217,20 @@ def _refuse_duplicates(body: bytes) -> None:
 
 
 def _refuse_ambiguous(name: str, text: bytes) -> None:
-    """Refuse a member that gives a name twice, at whatever depth, or holds what JSON can't carry."""
+    """Refuse a member that gives a name twice, at whatever depth, holds what JSON can't carry, or nests too deep."""
+    field = name if _MEMBER_NAME.match(name) else None
     try:
         diagnose(text)
     except Rejection as rejection:
-        field = name if _MEMBER_NAME.match(name) else None
         raise InvalidRequest(rejection.message.replace("The event", "The member"), field=field) from None
+    # Only what has so many brackets can be so deep.
+    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _deeper(json.loads(text), _MAX_DEPTH):
+        raise InvalidRequest(f"The member nests deeper than {_MAX_DEPTH} levels.", field=field)
+
+
+def _deeper(tree: Any, levels: int) -> bool:
+    members = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else None
+    return members is not None and (levels == 0 or any(_deeper(member, levels - 1) for member in members))
 
 
 def _invalid(problem: str, name: str) -> InvalidRequest:

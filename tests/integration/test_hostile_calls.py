@@ -56,6 +56,7 @@ _REFUSED_CALLS = {
     "ext names twice": (_with('"ext":[{"y":1,"y":2}]'), "ext"),
     "a member twice": (_with('"test_event_code":"a","test_event_code":"b"'), "test_event_code"),
     "events twice": (_with('"events":[]'), "events"),
+    "context is 65 levels deep": (_with('"context":' + '{"x":' * 65 + "1" + "}" * 65), "context"),
     "5,000 levels": (_with(f'"ext":{"[" * 5_000}{"]" * 5_000}'), None),
 }
 
@@ -162,6 +163,16 @@ def test_events_that_are_broken_fail_each_with_its_field_and_cost_no_other(serve
     }
     assert told == expected
     assert answer["events_processed"] == len(good)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_context_of_64_levels_is_echoed(server: Server, door: Door) -> None:
+    context = '{"x":' * 64 + "1" + "}" * 64
+
+    _, answer = send(server, door, "log_event", _with(f'"context":{context}'))
+
+    assert answer["events_processed"] == 1
+    assert answer["context"] == json.loads(context)
 
 
 def test_a_nul_inside_a_text_is_kept_as_it_is(server: Server) -> None:

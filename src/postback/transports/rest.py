@@ -59,7 +59,7 @@ class _Rest:
         answer = await run_task(self._services, exchange, call)
         return json_response(answer.body, answer.error)
 
-    async def _reader(self, request: Request) -> Principal:
+    async def _caller(self, request: Request) -> Principal:
         """Who asks for something that no task gives; counted as a request."""
         principal, _ = await received(self._services, request.scope, request.receive)
         self._services.limits.hit_request(principal.key_id)
@@ -67,7 +67,7 @@ class _Rest:
 
     async def event(self, request: Request) -> Response:
         """Say what became of one event."""
-        principal = await self._reader(request)
+        principal = await self._caller(request)
         account_id = request.query_params.get("account_id")
         found = await to_thread.run_sync(
             partial(event_verdicts, self._services, principal, account_id, **request.path_params)
@@ -76,7 +76,7 @@ class _Rest:
 
     async def conversions(self, request: Request) -> Response:
         """List what is attributed to a media buy."""
-        principal = await self._reader(request)
+        principal = await self._caller(request)
         query = dict(request.query_params)
         media_buy_id = request.path_params["media_buy_id"]
         found = await to_thread.run_sync(media_buy_conversions, self._services, principal, media_buy_id, query)
@@ -84,7 +84,7 @@ class _Rest:
 
     async def finalize(self, request: Request) -> Response:
         """Make the numbers of a package final."""
-        principal = await self._reader(request)
+        principal = await self._caller(request)
         require_scope(principal, "seller")
         account_id = request.query_params.get("account_id")
         final = await to_thread.run_sync(
