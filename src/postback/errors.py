@@ -24,6 +24,7 @@ PostbackError
 │   ├── InvalidState             the media buy's status doesn't allow it
 │   ├── NotCancellable           it is canceled or completed already
 │   ├── RevisionConflict         the media buy was changed in between
+│   ├── Contradiction            members of the call that can't all hold
 │   ├── UnsupportedMember        a field that can't be followed here
 │   ├── CredentialInArguments    an API key or token in the body
 │   ├── IdempotencyConflict      the key was used for something else
@@ -68,6 +69,7 @@ __all__ = [
     "BillingNotSupported",
     "BodyTooLarge",
     "BudgetTooLow",
+    "Contradiction",
     "CredentialInArguments",
     "EventSourceNotFound",
     "IdempotencyConflict",
@@ -285,6 +287,12 @@ class RevisionConflict(RequestError):
     status = 409
     recovery = "transient"
     default_suggestion = "Read the media buy again, and repeat the change with its revision."
+
+
+class Contradiction(RequestError):
+    reason = "VALIDATION_ERROR"
+    status = 200
+    default_suggestion = "Compare the members that are named, and send them so that all of them hold."
 
 
 class UnsupportedMember(RequestError):

@@ -6,17 +6,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
 
-from sqlalchemy import delete, select
+import msgspec
+from sqlalchemy import Connection, delete, select
 
 from postback.store.control import ControlStore
 from postback.store.tables import idempotency
 
-__all__ = ["KEPT_SECONDS", "IdempotencyStore", "Record", "Scope"]
+__all__ = ["KEPT_SECONDS", "IdempotencyStore", "Keep", "Keeper", "Record", "Scope"]
 
 KEPT_SECONDS = 86_400
+
+Keep = Callable[[Connection, dict[str, Any]], None]
+"""Keeps an answer in a transaction."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -82,6 +86,10 @@ class IdempotencyStore:
         """
         await self._commits.submit((scope, Record(task, fingerprint, answer)))
 
+    def keep_within(self, connection: Connection, scope: Scope, record: Record) -> None:
+        """Keep a call's answer in a transaction of the control store, which makes it durable."""
+        self._write(connection, [(scope, record)])
+
     def purge(self) -> int:
         """Delete what has expired; returns how many records."""
         with self._control.begin() as connection:
@@ -100,6 +108,11 @@ class IdempotencyStore:
         return [found.get(scope) for scope in scopes]
 
     def _insert(self, records: Sequence[tuple[Scope, Record]]) -> list[None]:
+        with self._control.begin() as connection:
+            self._write(connection, records)
+        return [None] * len(records)
+
+    def _write(self, connection: Connection, records: Sequence[tuple[Scope, Record]]) -> None:
         now = int(self._now())
         insert = self._control.insert(idempotency)
         replaced = (*Record._fields, "expires_at")
@@ -110,9 +123,30 @@ class IdempotencyStore:
         )
         expiry = {"expires_at": now + KEPT_SECONDS}
         rows = [scope._asdict() | record._asdict() | expiry for scope, record in records]
-        with self._control.begin() as connection:
-            connection.execute(first_wins, rows)
-        return [None] * len(records)
+        connection.execute(first_wins, rows)
+
+
+class Keeper:
+    """Keeps the answer of one call under its key."""
+
+    def __init__(self, records: IdempotencyStore, scope: Scope, task: str, fingerprint: bytes) -> None:
+        self._records = records
+        self._scope = scope
+        self._task = task
+        self._fingerprint = fingerprint
+
+    async def by_itself(self, answer: dict[str, Any]) -> None:
+        """Keep the answer to work that was done before; durable on return.
+
+        Raises:
+            StoreUnavailable: The control store doesn't take it.
+        """
+        await self._records.keep(self._scope, self._task, self._fingerprint, msgspec.json.encode(answer))
+
+    def within(self, connection: Connection, answer: dict[str, Any]) -> None:
+        """Keep the answer in the transaction of the work that it answers."""
+        record = Record(self._task, self._fingerprint, msgspec.json.encode(answer))
+        self._records.keep_within(connection, self._scope, record)
 
 
 class _Groups(Generic[_Item, _Result]):

@@ -7,11 +7,14 @@ the payload.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from sqlalchemy import Connection
 
 from postback.accounts.listing import list_accounts
 from postback.accounts.sync import sync_accounts
@@ -31,7 +34,7 @@ from postback.errors import (
 )
 from postback.exposures.links import create_click_link
 from postback.exposures.log_exposures import log_exposures
-from postback.idempotency import Scope
+from postback.idempotency import Keep, Keeper, Scope
 from postback.ingest.log_event import log_event
 from postback.media_buys.create import create_media_buy
 from postback.media_buys.discovery import get_products
@@ -50,6 +53,7 @@ __all__ = ["SELLER_TASKS", "TASKS", "Answer", "Call", "TaskCall", "Transport", "
 
 Transport = Literal["rest", "mcp", "a2a"]
 Work = Callable[[], Awaitable[dict[str, Any]]]
+ControlWork = Callable[[Keep], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,22 +113,47 @@ class TaskCall:
         Raises:
             IdempotencyConflict: The key was used for something else.
         """
+        async with self._claimed(account_id, fingerprint) as (keep, replay):
+            if replay is not None:
+                return replay
+            answer = await work()
+            if keep:
+                await keep.by_itself(answer)
+            return answer
+
+    async def once_in_control(self, account_id: str, fingerprint: bytes, work: ControlWork) -> dict[str, Any]:
+        """The same for work that lies in the control store, and keeps its answer in the transaction that it is done in.
+
+        After a crash there are both or neither, so that a retry neither does it again nor judges it anew.
+        """
+        async with self._claimed(account_id, fingerprint) as (keep, replay):
+            if replay is not None:
+                return replay
+            return await asyncio.to_thread(work, keep.within if keep else _keep_nothing)
+
+    @asynccontextmanager
+    async def _claimed(
+        self, account_id: str, fingerprint: bytes
+    ) -> AsyncIterator[tuple[Keeper | None, dict[str, Any] | None]]:
+        """Hold the call's key: what keeps its answer, and the answer that was kept earlier; None without a key."""
         if self.idempotency_key is None:
-            return await work()
+            yield None, None
+            return
         records = self.services.idempotency
         scope = Scope(self.principal.key_id, account_id, self.idempotency_key)
         async with records.claim(scope):
             record = await records.find(scope)
-            if record is None:
-                answer = await work()
-                await records.keep(scope, self.task, fingerprint, msgspec.json.encode(answer))
-                return answer
-        if (record.task, record.fingerprint) != (self.task, fingerprint):
-            raise IdempotencyConflict(
-                "This idempotency_key was used for a different call within the last 24 hours. "
-                "Use a fresh one for a new call, and repeat the original call unchanged to retry it."
-            )
-        return {**msgspec.json.decode(record.answer), "replayed": True}
+            if record and (record.task, record.fingerprint) != (self.task, fingerprint):
+                raise IdempotencyConflict(
+                    "This idempotency_key was used for a different call within the last 24 hours. "
+                    "Use a fresh one for a new call, and repeat the original call unchanged to retry it."
+                )
+            replay = {**msgspec.json.decode(record.answer), "replayed": True} if record else None
+            yield Keeper(records, scope, self.task, fingerprint), replay
+
+
+def _keep_nothing(_: Connection, __: dict[str, Any]) -> None:
+    """For calls without a key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,20 @@ def exposures_call(number: int) -> Body:
     return {"idempotency_key": key, "exposures": [*exposures, {"exposure_id": f"{key}-broken", "kind": "hover"}]}
 
 
+def order_call(number: int) -> Body:
+    """The arguments of one call that buys a package."""
+    package = {"product_id": "sandbox_display_auction", "pricing_option_id": "auction_cpm_usd", "budget": 5000}
+    return {
+        "idempotency_key": f"order-of-a-buyer-{number:06}",
+        "account": {"account_id": "default"},
+        "brand": {"domain": "acmeoutdoor.example"},
+        "name": f"Order {number}",
+        "start_time": "asap",
+        "end_time": "2099-06-30T23:59:59Z",
+        "packages": [package],
+    }
+
+
 class Buyers:
     """Several buyers who send one batch after the other, each until it is answered.
 

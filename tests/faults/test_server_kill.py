@@ -16,6 +16,7 @@ from tests.faults.buyers import (
     Buyers,
     counted_impressions,
     exposures_call,
+    order_call,
     sent_events,
     sent_exposures,
     stored_events,
@@ -75,6 +76,24 @@ def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: Start
     assert counted_impressions(server) == (len(sent), sum(cost for _, cost, _ in sent.values()))
     for body, answer in reporters.acknowledged.values():
         assert answer["exposures_processed"] == len(body["exposures"]) - 1
+
+
+def test_what_was_ordered_is_bought_once_kill_after_kill(start_server: StartServer) -> None:
+    server = start_server(sandbox="true")
+    place = {"data": server.data, "port": server.url.rpartition(":")[2], "sandbox": "true"}
+    buyers = Buyers(server, "create_media_buy", order_call)
+    with buyers.sending():
+        for _ in range(_ROUNDS):
+            buyers.wait_for_answers(random.randint(1, 40))
+            time.sleep(random.uniform(0, 0.02))
+            _killed(server)
+            server = start_server(**place)
+        buyers.wait_for_answers(20)
+    server.stop()
+
+    with closing(sqlite3.connect(server.data / "control.db")) as control:
+        kept = [media_buy_id for (media_buy_id,) in control.execute("SELECT media_buy_id FROM media_buy")]
+    assert sorted(kept) == sorted(answer["media_buy_id"] for _, answer in buyers.acknowledged.values())
 
 
 def test_a_server_that_is_killed_while_it_starts_for_the_first_time_can_start_again(

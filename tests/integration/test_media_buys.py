@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -83,18 +82,6 @@ def test_a_repeated_order_buys_once(seller: Server) -> None:
     assert again["replayed"] is True
     assert other["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
     assert len(found(seller, pagination={"max_results": 100})) == before + 1
-
-
-def test_an_order_whose_answer_a_crash_prevented_is_answered_when_it_is_repeated(seller: Server) -> None:
-    arguments = order(package(ROAS), idempotency_key=unique_key())
-    first = call(seller, "rest", "create_media_buy", arguments)
-    with sqlite3.connect(seller.data / "control.db") as control:  # as if the record had not been kept any more
-        control.execute("DELETE FROM idempotency WHERE idempotency_key = ?", [arguments["idempotency_key"]])
-
-    again = call(seller, "rest", "create_media_buy", arguments)
-
-    assert again["media_buy_id"] == first["media_buy_id"]
-    assert again["packages"] == first["packages"]
 
 
 def test_a_buy_of_a_sales_agent_elsewhere_keeps_its_ids_and_may_have_begun(seller: Server) -> None:

@@ -50,6 +50,10 @@ BAD_GOALS: dict[str, tuple[dict[str, Any], str]] = {
         goal(target={"kind": "per_ad_spend", "value": 4}),
         f"{SOURCE}.value_field",
     ),
+    "a factor beyond measure": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_factor": 1e7}),
+        f"{SOURCE}.value_factor",
+    ),
     "most value without a value": (goal(target={"kind": "maximize_value"}), f"{SOURCE}.value_field"),
     "target without its number": (goal(target={"kind": "cost_per"}), "target.value"),
     "target of nothing": (goal(target={"kind": "cost_per", "value": 0}), "target.value"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,30 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "old revision": ({"revision": 7, "paused": True}, ("CONFLICT", "revision")),
     "start of a running buy": ({"start_time": "2098-01-01T00:00:00Z"}, ("INVALID_STATE", "start_time")),
     "end in the past": ({"end_time": "2020-01-01T00:00:00Z"}, ("INVALID_REQUEST", "end_time")),
+    "end of a package in the past": (
+        {"packages": [{"package_id": "{first}", "end_time": "2020-01-01T00:00:00Z"}]},
+        ("INVALID_REQUEST", "packages[0].end_time"),
+    ),
+    "total in another currency": (
+        {"total_budget": {"amount": 5000, "currency": "EUR"}},
+        ("INVALID_REQUEST", "total_budget.currency"),
+    ),
+    "total that is no sum": (
+        {
+            "total_budget": {"amount": 6000, "currency": "USD"},
+            "packages": [{"package_id": "{first}", "budget": 9000}],
+        },
+        ("VALIDATION_ERROR", "total_budget.amount"),
+    ),
+    "cancellation and a change": ({"canceled": True, "paused": True}, ("VALIDATION_ERROR", "paused")),
+    "cancellation of a package and a change": (
+        {"packages": [{"package_id": "{first}", "canceled": True, "budget": 1}]},
+        ("VALIDATION_ERROR", "packages[0].budget"),
+    ),
+    "package_id that is taken": (
+        {"new_packages": [package(ext={"postback": {"package_id": "{first}"}})]},
+        ("INVALID_REQUEST", "new_packages[0].ext.postback.package_id"),
+    ),
     "canceled taken back": ({"canceled": False}, ("INVALID_REQUEST", "canceled")),
     "what can't be followed": ({"daily_budget_cap": 5}, ("UNSUPPORTED_FIELD", "daily_budget_cap")),
     "another currency": (
@@ -99,12 +124,102 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
 def test_a_change_that_cannot_be_made_changes_nothing(seller: Server, what: str) -> None:
     bought = buy(seller)
     change, why = REFUSED[what]
+    change = json.loads(json.dumps(change).replace("{first}", bought["packages"][0]["package_id"]))
 
     answer = update(seller, bought, **change)
 
     assert refusal(answer) == [why]
     assert shown(seller, bought)["revision"] == 1
     refuse_unless_valid("update_media_buy", answer, None)
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+def test_a_new_total_scales_every_budget(seller: Server, release: str | None) -> None:
+    bought = buy(seller, package(budget=60_000), package(budget=40_000), package(budget=5000))
+    first, second, third = (line["package_id"] for line in bought["packages"])
+    update(seller, bought, packages=[{"package_id": third, "canceled": True}])
+
+    answer = update(seller, bought, "rest", **pinned(release), total_budget={"amount": 50_000, "currency": "USD"})
+
+    assert answer["total_budget"] == 50_000
+    assert [(line["package_id"], line["budget"]) for line in answer["affected_packages"]] == [
+        (first, 30_000),
+        (second, 20_000),
+    ]
+    assert [line["budget"] for line in shown(seller, bought)["packages"]] == [30_000, 20_000, 5000]
+    refuse_unless_valid("update_media_buy", answer, release)
+
+
+def test_a_total_beside_other_changes_must_be_what_they_come_to(seller: Server) -> None:
+    bought = buy(seller)
+    change = {"package_id": bought["packages"][0]["package_id"], "budget": 7000}
+
+    answer = update(seller, bought, packages=[change], total_budget={"amount": 7000, "currency": "USD"})
+
+    assert answer["total_budget"] == 7000
+
+
+def test_a_share_below_what_its_price_asks_for_is_refused(seller: Server) -> None:
+    dear = package(product_id="sandbox_video_fixed", pricing_option_id="fixed_cpm_usd", budget=5000)
+    bought = buy(seller, dear)
+
+    answer = update(seller, bought, total_budget={"amount": 0.01, "currency": "USD"})
+
+    assert refusal(answer) == [("BUDGET_TOO_LOW", "total_budget.budget")]
+
+
+def test_counted_package_ids_pass_over_those_that_are_taken(seller: Server) -> None:
+    ours = f"order-{unique_key()}"
+    own = {"postback": {"package_id": f"{ours}_1"}}
+
+    bought = buy(seller, package(ext=own), package(), ext={"postback": {"media_buy_id": ours}})
+    answer = update(seller, bought, new_packages=[package()])
+
+    ids = [line["package_id"] for line in bought["packages"] + answer["affected_packages"]]
+    assert ids == [f"{ours}_1", f"{ours}_2", f"{ours}_3"]
+
+
+def test_the_flights_of_a_buy_and_its_packages_agree(seller: Server) -> None:
+    flight: dict[str, Any] = {"start_time": "2098-01-01T00:00:00Z", "end_time": "2099-01-01T00:00:00Z"}
+    summer = package(start_time="2098-06-01T00:00:00Z", end_time="2098-07-01T00:00:00Z")
+    bought = buy(seller, summer, package(), **flight)
+    _, second = (line["package_id"] for line in bought["packages"])
+
+    short = update(seller, bought, end_time="2098-03-01T00:00:00Z")
+    late = update(seller, bought, start_time="2098-08-01T00:00:00Z")
+    before = update(seller, bought, packages=[{"package_id": second, "end_time": "2097-01-01T00:00:00Z"}])
+
+    assert [error["code"] for error in short["errors"] + late["errors"]] == ["INVALID_REQUEST"] * 2
+    assert refusal(before) == [("INVALID_REQUEST", "packages[0].end_time")]
+
+
+def test_a_buy_does_not_grow_without_bound(seller: Server) -> None:
+    bought = buy(seller, *[package() for _ in range(499)])
+
+    answer = update(seller, bought, new_packages=[package(), package()])
+
+    assert refusal(answer) == [("INVALID_REQUEST", "new_packages")]
+
+
+def test_what_changes_nothing_is_no_revision(seller: Server) -> None:
+    bought = buy(seller)
+
+    answers = [update(seller, bought), update(seller, bought, paused=False), update(seller, bought, packages=[])]
+
+    assert [answer["revision"] for answer in answers] == [1, 1, 1]
+
+
+def test_a_retry_is_answered_whatever_has_happened_since(seller: Server) -> None:
+    bought = buy(seller)
+    more: dict[str, Any] = {"idempotency_key": unique_key(), "new_packages": [package()]}
+
+    first = update(seller, bought, **more)
+    update(seller, bought, canceled=True)
+    again = update(seller, bought, **more)
+
+    assert again["replayed"] is True
+    assert again["affected_packages"] == first["affected_packages"]
+    assert len(shown(seller, bought)["packages"]) == 2
 
 
 def test_a_goal_and_targeting_of_a_package_are_checked(seller: Server) -> None:

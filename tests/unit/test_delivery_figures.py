@@ -51,6 +51,7 @@ def test_types_sources_and_days_each_add_up_to_the_total(
         ("0.000000001", 0),
         ("2.0000005", 2),
         ("12.50", 12.5),
+        ("1E+27", 10**27),
     ],
 )
 def test_an_amount_is_shown_to_six_decimals(amount: str, shown: float) -> None:

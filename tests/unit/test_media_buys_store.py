@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from postback.accounts.store import AccountStore
@@ -64,6 +65,21 @@ def test_an_id_is_used_once_in_an_account(store: MediaBuyStore) -> None:
     assert store.create(media_buy())
     assert store.create(media_buy(name="another")) is None
     assert store.create(media_buy(account_id="globex"))
+
+
+def test_what_happens_along_with_a_change_happens_or_fails_with_it(store: MediaBuyStore) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError):
+        store.create(media_buy(), also=fail)
+    unmade = store.get("acme", "mb_1")
+    store.create(media_buy())
+    with pytest.raises(RuntimeError):
+        store.change("acme", "mb_1", lambda buy: msgspec.structs.replace(buy, paused=True), also=fail)
+
+    assert unmade is None
+    assert store.get("acme", "mb_1") == media_buy()
 
 
 def test_attribution_sees_the_packages_that_count_conversions(store: MediaBuyStore) -> None:

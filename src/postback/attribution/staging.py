@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -95,6 +95,10 @@ def _rules(rules: Rules) -> pa.Table:
     return pa.table({name: pa.array(columns[name], kind) for name, kind in shape.items()})
 
 
+_FACTORS = Context(prec=60)
+"""A factor has more digits than Python's context for decimals has by default."""
+
+
 def _option(option: Option, fields: dict[str, int]) -> dict[str, Any]:
     return {
         "goal": option.goal,
@@ -102,6 +106,6 @@ def _option(option: Option, fields: dict[str, int]) -> dict[str, Any]:
         "click_us": option.click_us,
         "view_us": option.view_us,
         "field": fields[option.value_field],
-        "factor": option.factor.quantize(Decimal("1e-18")),
+        "factor": _FACTORS.quantize(option.factor, Decimal("1e-18")),
         "refund": option.refund,
     }

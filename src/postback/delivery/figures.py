@@ -10,12 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 __all__ = ["Figures", "Tally", "shown_number", "total"]
 
 _SHOWN = Decimal("1e-6")
+_DIGITS = Context(prec=60)
+"""Large sums have more digits than Python's context for decimals has by default."""
 """Finer than any currency's smallest unit, and coarse enough that a JSON number holds it."""
 
 
@@ -128,7 +130,7 @@ def _add(whole: Figures, part: Figures) -> None:
 
 def shown_number(amount: Decimal) -> float | int:
     """An amount as a JSON number, to six decimals."""
-    rounded = amount.quantize(_SHOWN)
+    rounded = _DIGITS.quantize(amount, _SHOWN)
     return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from postback.errors import MediaBuyNotFound
@@ -77,7 +77,6 @@ class MediaBuy(msgspec.Struct, frozen=True, kw_only=True):
         name: For people, or None.
         context: The buyer's own, echoed unchanged.
         cancellation_reason: Why it was canceled, in the buyer's words.
-        last_update: Digest of the last call that changed it, by which a retry of that call is known.
     """
 
     account_id: str
@@ -95,7 +94,6 @@ class MediaBuy(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     context: dict[str, Any] | None = None
     cancellation_reason: str | None = None
-    last_update: str | None = None
 
     @property
     def position(self) -> tuple[int, str, str]:
@@ -110,9 +108,12 @@ class PackageGoals(NamedTuple):
     package: Package
 
 
+Also = Callable[[Connection, MediaBuy], None]
+"""Something that happens in the transaction of a change."""
+
 _TIMES = ("start_at", "end_at", "created_at", "canceled_at")
 _PLAIN = ("account_id", "media_buy_id", "currency", "paused", "revision")
-_DOCUMENT = ("total_budget", "packages", "name", "context", "cancellation_reason", "last_update")
+_DOCUMENT = ("total_budget", "packages", "name", "context", "cancellation_reason")
 
 
 class MediaBuyStore:
@@ -122,8 +123,12 @@ class MediaBuyStore:
         self._control = control
         self._keys: dict[str, tuple[int, frozenset[tuple[str, str]]]] = {}
 
-    def create(self, created: MediaBuy) -> MediaBuy | None:
+    def create(self, created: MediaBuy, also: Also = lambda _, __: None) -> MediaBuy | None:
         """Keep a new media buy; returns it as read back, or None when the account has one of this id.
+
+        Args:
+            created: The media buy.
+            also: What is to happen in the same transaction, with the media buy as read back.
 
         Raises:
             StoreUnavailable: The control store doesn't take it.
@@ -133,13 +138,15 @@ class MediaBuyStore:
                 connection.execute(
                     media_buy.insert().values(**_row(created), change=_next_change(connection, created.account_id))
                 )
+                kept = _read(connection.execute(_one(created.account_id, created.media_buy_id)).one())
+                also(connection, kept)
+                return kept
         except IntegrityError:
             return None
-        return self.get(created.account_id, created.media_buy_id)
 
     def get(self, account_id: str, media_buy_id: str) -> MediaBuy | None:
         """The media buy of this id, or None."""
-        found = self._select(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
+        found = self._select(_identity(account_id, media_buy_id))
         return found[0] if found else None
 
     def find(
@@ -212,8 +219,20 @@ class MediaBuyStore:
 
         self.change(account_id, media_buy_id, finalized)
 
-    def change(self, account_id: str, media_buy_id: str, changed: Callable[[MediaBuy], MediaBuy]) -> MediaBuy:
+    def change(
+        self,
+        account_id: str,
+        media_buy_id: str,
+        changed: Callable[[MediaBuy], MediaBuy],
+        also: Also = lambda _, __: None,
+    ) -> MediaBuy:
         """Replace a media buy by what ``changed`` makes of it; nobody else changes it meanwhile.
+
+        Args:
+            account_id: Its account.
+            media_buy_id: Its identifier in the account.
+            changed: What becomes of it; the media buy itself when nothing does.
+            also: What is to happen in the same transaction, with the media buy as read back.
 
         Returns:
             The media buy as read back.
@@ -222,19 +241,19 @@ class MediaBuyStore:
             MediaBuyNotFound: The account has none of this id.
             StoreUnavailable: The control store doesn't take it. What ``changed`` raises is passed on; nothing changes.
         """
-        identity = and_(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
         with self._control.begin() as connection:
             number = _next_change(connection, account_id)
-            stored = select(media_buy, _status(_now()).label("status")).where(identity)
-            row = connection.execute(stored).one_or_none()
+            row = connection.execute(_one(account_id, media_buy_id)).one_or_none()
             if row is None:
                 raise MediaBuyNotFound("There is no such media buy of yours.", field="media_buy_id")
             before = _read(row)
             after = changed(before)
-            if after is before:
-                return before
-            connection.execute(media_buy.update().where(identity).values(**_row(after), change=number))
-            return _read(connection.execute(stored).one())
+            if after is not before:
+                update = media_buy.update().where(_identity(account_id, media_buy_id))
+                connection.execute(update.values(**_row(after), change=number))
+                after = _read(connection.execute(_one(account_id, media_buy_id)).one())
+            also(connection, after)
+            return after
 
     def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[MediaBuy]:
         statement = (
@@ -245,6 +264,14 @@ class MediaBuyStore:
         )
         with self._control.connect() as connection:
             return [_read(row) for row in connection.execute(statement)]
+
+
+def _identity(account_id: str, media_buy_id: str) -> ColumnElement[bool]:
+    return and_(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
+
+
+def _one(account_id: str, media_buy_id: str) -> Select[Any]:
+    return select(media_buy, _status(_now()).label("status")).where(_identity(account_id, media_buy_id))
 
 
 def _status(now: int) -> ColumnElement[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import sha256
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,17 +14,15 @@ from postback.accounts.standing import require_buying
 from postback.errors import InvalidRequest, RequestError, raise_all
 from postback.media_buys.answers import created_answer
 from postback.media_buys.buys import MediaBuy
-from postback.media_buys.order import Flight, Order, sources_by_any_id
+from postback.media_buys.order import Flight, Order, size_problems, sources_by_any_id
 from postback.media_buys.request import CreateMediaBuyRequest
 
 if TYPE_CHECKING:
+    from postback.idempotency import Keep
     from postback.principal import Account
     from postback.tasks import TaskCall
 
 __all__ = ["create_media_buy"]
-
-_MAX_BYTES = 1_000_000
-"""Bound on the JSON of the packages, which are kept and read as one."""
 
 
 async def create_media_buy(call: TaskCall) -> dict[str, Any]:
@@ -43,20 +40,14 @@ async def create_media_buy(call: TaskCall) -> dict[str, Any]:
         StoreUnavailable: A store doesn't answer; nothing was bought.
     """
     request = call.arguments.to(CreateMediaBuyRequest)
-    if memoryview(call.arguments.members["packages"]).nbytes > _MAX_BYTES:
-        raise InvalidRequest(f"packages is larger than {_MAX_BYTES:,} bytes.", field="packages")
     account = resolve_account(call.principal, request.account)
-    require_buying(account)
-    fingerprint = call.arguments.fingerprint()
-
     # A retry may come when the start has passed or a source is gone, so the order is checked only when it is new.
-    async def create() -> dict[str, Any]:
-        return await asyncio.to_thread(_create, call, request, account, fingerprint)
-
-    return await call.once(account.account_id, fingerprint, create)
+    create = partial(_create, call, request, account)
+    return await call.once_in_control(account.account_id, call.arguments.fingerprint(), create)
 
 
-def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, fingerprint: bytes) -> dict[str, Any]:
+def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, keep: Keep) -> dict[str, Any]:
+    require_buying(account)
     now = datetime.now(UTC).replace(microsecond=0)
     sources = sources_by_any_id(call.services.sources.list(account.account_id))
     flight = Flight.of(request, now)
@@ -69,7 +60,7 @@ def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, fi
             *_unoffered(request),
         ]
     )
-    media_buy_id = request.own_id or _new_id(call, account, fingerprint)
+    media_buy_id = request.own_id or f"mb_{uuid4().hex}"
     ordered = MediaBuy(
         account_id=account.account_id,
         media_buy_id=media_buy_id,
@@ -83,25 +74,16 @@ def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, fi
         name=request.name,
         context=call.arguments.value("context"),
     )
-    buys = call.services.media_buys
-    created = buys.create(ordered)
-    if created is None and request.own_id is None:
-        created = buys.get(account.account_id, media_buy_id)
+    raise_all(list(size_problems(ordered.packages, "packages")))
+    answered = partial(created_answer, release=call.release, sandbox=account.sandbox)
+    created = call.services.media_buys.create(ordered, lambda connection, buy: keep(connection, answered(buy)))
     if created is None:
         raise InvalidRequest(
             "The account has a media buy of this id already.",
             field="ext.postback.media_buy_id",
             suggestion="Choose another one, or leave it out for a new one of ours.",
         )
-    return created_answer(created, call.release, sandbox=account.sandbox)
-
-
-def _new_id(call: TaskCall, account: Account, fingerprint: bytes) -> str:
-    """A fresh identifier; the same for a retry, which thereby finds what a crash kept from being answered."""
-    if call.idempotency_key is None:
-        return f"mb_{uuid4().hex}"
-    scope = (call.principal.key_id, account.account_id, call.idempotency_key)
-    return f"mb_{sha256(repr(scope).encode() + fingerprint).hexdigest()[:32]}"
+    return answered(created)
 
 
 def _total_problems(request: CreateMediaBuyRequest, order: Order) -> Iterator[RequestError]:

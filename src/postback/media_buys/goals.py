@@ -23,6 +23,8 @@ TARGETS: tuple[TargetKind, ...] = ("cost_per", "per_ad_spend", "maximize_value")
 
 _OF_VALUE = ("per_ad_spend", "maximize_value")
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
+_MOST_FACTOR = 1_000_000
+"""Bound on value_factor: the value of any event, times it, fits the store's column many times over."""
 
 
 class GoalSource(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -143,6 +145,8 @@ def _source_problems(
         yield _wrong(f"{at}.event_type", "is not an AdCP event type")
     elif source and source.event_types and event_type not in source.event_types:
         yield _wrong(f"{at}.event_type", "is not among the event types that this source takes")
+    if abs(goal_source.value_factor) > _MOST_FACTOR:
+        yield _wrong(f"{at}.value_factor", f"must lie from -{_MOST_FACTOR:,} to {_MOST_FACTOR:,}")
     if event_type == "custom" and not goal_source.custom_event_name:
         yield _wrong(f"{at}.custom_event_name", 'is required when event_type is "custom"')
 

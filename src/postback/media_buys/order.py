@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import count
+
+import msgspec
 
 from postback.errors import (
     BudgetTooLow,
@@ -23,7 +26,10 @@ from postback.protocol.enums import released_event_types
 from postback.protocol.releases import Release
 from postback.sources.model import EventSource
 
-__all__ = ["Flight", "Order", "price_problems", "sources_by_any_id"]
+__all__ = ["Flight", "Order", "price_problems", "size_problems", "sources_by_any_id"]
+
+_MOST_PACKAGES = 500
+_MAX_BYTES = 1_000_000
 
 
 def sources_by_any_id(sources: list[EventSource]) -> dict[str, EventSource]:
@@ -60,6 +66,15 @@ class Flight:
                 "id in ext.postback.media_buy_id.",
             )
 
+    def problems_of_package(self, start: datetime | None, end: datetime | None, at: str) -> Iterator[RequestError]:
+        """What is wrong with the times of a package; None stands for the buy's."""
+        if start and start < self.start:
+            yield InvalidRequest(f"{at}.start_time is before the buy's.", field=f"{at}.start_time")
+        if end and end > self.end:
+            yield InvalidRequest(f"{at}.end_time is after the buy's.", field=f"{at}.end_time")
+        if (end or self.end) <= (start or self.start) and self.end > self.start:
+            yield InvalidRequest(f"{at}.end_time must be after its start_time.", field=f"{at}.end_time")
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -71,6 +86,8 @@ class Order:
     sources: dict[str, EventSource]
     release: Release | None
     at: str = "packages"
+    taken: frozenset[str] = frozenset()
+    """The package_ids that the buy has already."""
 
     @property
     def budget(self) -> float:
@@ -97,12 +114,12 @@ class Order:
                 field=f"{self.at}[0].pricing_option_id",
             )
 
-    def packages(self, media_buy_id: str, first: int = 1) -> tuple[Package, ...]:
-        """The packages of an order without problems, as they are kept; new ids count from ``first``."""
-        return tuple(
-            self._kept(package, package.own_id or f"{media_buy_id}_{number}")
-            for number, package in enumerate(self.lines, first)
-        )
+    def packages(self, media_buy_id: str) -> tuple[Package, ...]:
+        """The packages of an order without problems, as they are kept; those without an id of their own are counted."""
+        taken = {*self.taken, *(line.own_id for line in self.lines if line.own_id)}
+        counted = (f"{media_buy_id}_{number}" for number in count(len(self.taken) + 1))
+        free = (package_id for package_id in counted if package_id not in taken)
+        return tuple(self._kept(line, line.own_id or next(free)) for line in self.lines)
 
     def _kept(self, package: PackageRequest, package_id: str) -> Package:
         return Package(
@@ -125,6 +142,10 @@ class Order:
         option = self._option(package)
         return package.bid_price if option and option.fixed_price is None else None
 
+    @property
+    def _own_ids(self) -> list[str | None]:
+        return [line.own_id for line in self.lines]
+
     def _option(self, package: PackageRequest) -> PricingOption | None:
         product = self.catalogue.get(package.product_id)
         return product.pricing_option(package.pricing_option_id) if product else None
@@ -142,7 +163,7 @@ class Order:
         yield from self._flight_problems(package, at)
         if package.measurement_terms is not None:
             yield TermsRejected(f"{at}.measurement_terms: terms are the seller's.", field=f"{at}.measurement_terms")
-        if package.own_id and [p.own_id for p in self.lines].count(package.own_id) > 1:
+        if package.own_id in self.taken or (package.own_id and self._own_ids.count(package.own_id) > 1):
             field = f"{at}.ext.postback.package_id"
             yield InvalidRequest("Another package of the buy has the same package_id.", field=field)
         event_types = released_event_types(self.release)
@@ -150,14 +171,9 @@ class Order:
             yield from goal_problems(goal, f"{at}.optimization_goals[{index}]", self.sources, product, event_types)
 
     def _flight_problems(self, package: PackageRequest, at: str) -> Iterator[RequestError]:
-        start = moment(package.start_time, f"{at}.start_time") if package.start_time else self.flight.start
-        end = moment(package.end_time, f"{at}.end_time") if package.end_time else self.flight.end
-        if start < self.flight.start:
-            yield InvalidRequest(f"{at}.start_time is before the buy's.", field=f"{at}.start_time")
-        if end > self.flight.end:
-            yield InvalidRequest(f"{at}.end_time is after the buy's.", field=f"{at}.end_time")
-        if end <= start and self.flight.end > self.flight.start:
-            yield InvalidRequest(f"{at}.end_time must be after its start_time.", field=f"{at}.end_time")
+        start = moment(package.start_time, f"{at}.start_time") if package.start_time else None
+        end = moment(package.end_time, f"{at}.end_time") if package.end_time else None
+        return self.flight.problems_of_package(start, end, at)
 
 
 def price_problems(budget: float, bid_price: float | None, option: PricingOption, at: str) -> Iterator[RequestError]:
@@ -172,3 +188,11 @@ def price_problems(budget: float, bid_price: float | None, option: PricingOption
         yield InvalidRequest(
             f"{at}.bid_price is below the floor of {option.floor_price:g} {option.currency}.", field=f"{at}.bid_price"
         )
+
+
+def size_problems(packages: Sequence[Package], at: str) -> Iterator[RequestError]:
+    """What is wrong with how many packages a buy has: they are kept, and read, as one."""
+    if len(packages) > _MOST_PACKAGES:
+        yield InvalidRequest(f"A media buy has at most {_MOST_PACKAGES} packages.", field=at)
+    elif len(msgspec.json.encode(packages)) > _MAX_BYTES:
+        yield InvalidRequest(f"The packages of a media buy take more than {_MAX_BYTES:,} bytes.", field=at)

@@ -12,7 +12,7 @@ from postback.errors import InvalidRequest
 from postback.media_buys.goals import EventGoal
 from postback.protocol.enums import Pacing
 
-__all__ = ["CreateMediaBuyRequest", "PackageRequest", "moment"]
+__all__ = ["CreateMediaBuyRequest", "PackageRequest", "TotalBudget", "moment"]
 
 _OwnId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
 _Money = Annotated[float, Meta(ge=0, le=1e12)]
@@ -29,7 +29,9 @@ class _Ext(msgspec.Struct, frozen=True):
     postback: _OwnIds = _OwnIds()
 
 
-class _Budget(msgspec.Struct, frozen=True):
+class TotalBudget(msgspec.Struct, frozen=True):
+    """The sum of a buy's budgets, in its currency."""
+
     amount: _Money
     currency: str
 
@@ -69,7 +71,7 @@ class CreateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
     packages: Annotated[tuple[PackageRequest, ...], Meta(min_length=1, max_length=500)]
     account: Any = None
     name: Annotated[str, Meta(pattern=r"\S", max_length=255)] | None = None
-    total_budget: _Budget | None = None
+    total_budget: TotalBudget | None = None
     budget_allocation: _Allocation | None = None
     proposal_id: str | None = None
     paused: bool = False

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from hashlib import sha256
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import UNSET
 from postback.accounts.references import matching_accounts
 from postback.accounts.standing import require_buying
 from postback.errors import (
+    Contradiction,
     InvalidRequest,
     InvalidState,
     MediaBuyNotFound,
@@ -27,9 +28,10 @@ from postback.errors import (
 )
 from postback.media_buys.actions import ENDED
 from postback.media_buys.answers import updated_answer
+from postback.media_buys.budgets import scaled
 from postback.media_buys.buys import MediaBuy, Package
 from postback.media_buys.goals import goal_problems, settled
-from postback.media_buys.order import Flight, Order, price_problems, sources_by_any_id
+from postback.media_buys.order import Flight, Order, price_problems, size_problems, sources_by_any_id
 from postback.media_buys.products import PricingOption, Product
 from postback.media_buys.request import moment
 from postback.media_buys.update_request import PackageUpdate, UpdateMediaBuyRequest, unfollowed
@@ -37,6 +39,7 @@ from postback.protocol.enums import released_event_types
 from postback.sources.model import EventSource
 
 if TYPE_CHECKING:
+    from postback.idempotency import Keep
     from postback.principal import Account
     from postback.tasks import TaskCall
 
@@ -63,13 +66,8 @@ async def update_media_buy(call: TaskCall) -> dict[str, Any]:
     named = {name: value for name in call.arguments.members if (value := call.arguments.value(name)) is not None}
     raise_all([*unfollowed(named, named.get("packages")), *request.problems()])
     account = await asyncio.to_thread(_account_of, call, request)
-    require_buying(account)
-    fingerprint = call.arguments.fingerprint()
-
-    async def update() -> dict[str, Any]:
-        return await asyncio.to_thread(_update, call, request, account, fingerprint)
-
-    return await call.once(account.account_id, fingerprint, update)
+    update = partial(_update, call, request, account)
+    return await call.once_in_control(account.account_id, call.arguments.fingerprint(), update)
 
 
 def _account_of(call: TaskCall, request: UpdateMediaBuyRequest) -> Account:
@@ -82,28 +80,26 @@ def _account_of(call: TaskCall, request: UpdateMediaBuyRequest) -> Account:
     return call.principal.account(buys[0].account_id)
 
 
-def _update(call: TaskCall, request: UpdateMediaBuyRequest, account: Account, fingerprint: bytes) -> dict[str, Any]:
+def _update(call: TaskCall, request: UpdateMediaBuyRequest, account: Account, keep: Keep) -> dict[str, Any]:
+    require_buying(account)
     sources = sources_by_any_id(call.services.sources.list(account.account_id))
-    mark = _mark(call, fingerprint)
+    before: dict[str, Package] = {}
 
     def changed(buy: MediaBuy) -> MediaBuy:
-        if mark and buy.last_update == mark:
-            return buy  # a crash kept the answer to this very call from being kept
-        change = _Change(call, request, buy, sources, datetime.now(UTC).replace(microsecond=0))
-        return msgspec.structs.replace(change.made(), revision=buy.revision + 1, last_update=mark)
+        before.update({package.package_id: package for package in buy.packages})
+        after = _Change(call, request, buy, sources, datetime.now(UTC).replace(microsecond=0)).made()
+        return buy if after == buy else msgspec.structs.replace(after, revision=buy.revision + 1)
 
-    after = call.services.media_buys.change(account.account_id, request.media_buy_id, changed)
-    named = {package.package_id for package in request.packages}
-    kept = len(after.packages) - len(request.new_packages)
-    affected = [p for number, p in enumerate(after.packages) if p.package_id in named or number >= kept]
-    return updated_answer(after, affected, call.release, sandbox=account.sandbox)
+    def answered(buy: MediaBuy) -> dict[str, Any]:
+        named = {package.package_id for package in request.packages}
+        affected = [p for p in buy.packages if p.package_id in named or before.get(p.package_id) != p]
+        return updated_answer(buy, affected, call.release, sandbox=account.sandbox)
 
-
-def _mark(call: TaskCall, fingerprint: bytes) -> str | None:
-    if call.idempotency_key is None:
-        return None
-    scope = (call.principal.key_id, call.idempotency_key)
-    return sha256(repr(scope).encode() + fingerprint).hexdigest()
+    media_buys = call.services.media_buys
+    after = media_buys.change(
+        account.account_id, request.media_buy_id, changed, lambda connection, buy: keep(connection, answered(buy))
+    )
+    return answered(after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +127,21 @@ class _Change:
             self.sources,
             self.call.release,
             at="new_packages",
+            taken=frozenset(package.package_id for package in buy.packages),
         )
-        raise_all([*self._flight_problems(flight), *self._package_problems(flight), *self._order_problems(order)])
-        updates = {update.package_id: update for update in request.packages}
-        packages = [self._updated(p, updates.get(p.package_id), flight) for p in buy.packages]
-        packages += order.packages(buy.media_buy_id, first=len(buy.packages) + 1)
-        live = [package.budget for package in packages if package.canceled_at is None]
+        updates = self._updates()
+        raise_all([*self._flight_problems(flight), *self._package_problems(updates), *self._order_problems(order)])
+        packages = [self._updated(package, updates.get(package.package_id)) for package in buy.packages]
+        packages += order.packages(buy.media_buy_id)
+        total = _total(packages)
+        raise_all([*self._kept_problems(packages, flight), *self._total_problems(total)])
         return msgspec.structs.replace(
             buy,
             name=request.name or buy.name,
             paused=buy.paused if request.paused is None else request.paused,
             start_at=flight.start,
             end_at=flight.end,
-            total_budget=float(sum(Decimal(str(budget)) for budget in live)),
+            total_budget=float(total),
             packages=tuple(packages),
         )
 
@@ -177,11 +175,35 @@ class _Change:
                 field="new_packages[0].pricing_option_id",
             )
 
-    def _package_problems(self, flight: Flight) -> Iterator[RequestError]:
+    def _updates(self) -> Mapping[str, PackageUpdate]:
+        """What changes of each package, by its id: what the call says, or what a new total comes to."""
+        total = self.request.total_budget
+        if total is None or self.request.packages or self.request.new_packages:
+            return {update.package_id: update for update in self.request.packages}
+        live = [package for package in self.buy.packages if package.canceled_at is None]
+        budgets = scaled([package.budget for package in live], total.amount, self.buy.currency)
+        return {
+            package.package_id: PackageUpdate(package_id=package.package_id, budget=budget)
+            for package, budget in zip(live, budgets, strict=True)
+        }
+
+    def _total_problems(self, resulting: Decimal) -> Iterator[RequestError]:
+        total = self.request.total_budget
+        if total and total.currency != self.buy.currency:
+            yield InvalidRequest(
+                f"total_budget.currency must be the media buy's, {self.buy.currency}.", field="total_budget.currency"
+            )
+        elif total and Decimal(str(total.amount)) != resulting:
+            yield Contradiction(
+                f"total_budget.amount must be the sum of the packages' budgets, which comes to {resulting:f}.",
+                field="total_budget.amount",
+            )
+
+    def _package_problems(self, updates: Mapping[str, PackageUpdate]) -> Iterator[RequestError]:
         packages = {package.package_id: package for package in self.buy.packages}
-        for index, update in enumerate(self.request.packages):
-            at = f"packages[{index}]"
-            package = packages.get(update.package_id)
+        places = {update.package_id: f"packages[{index}]" for index, update in enumerate(self.request.packages)}
+        for package_id, update in updates.items():
+            package, at = packages.get(package_id), places.get(package_id, "total_budget")
             if package is None:
                 yield PackageNotFound(f"{at}.package_id names no package of this media buy.", field=f"{at}.package_id")
             elif package.canceled_at and update.canceled:
@@ -189,36 +211,33 @@ class _Change:
             elif package.canceled_at:
                 yield InvalidState("The package is canceled; it can't be changed any more.", field=f"{at}.package_id")
             else:
-                yield from self._update_problems(update, package, flight, at)
+                yield from self._update_problems(update, package, at)
 
-    def _update_problems(
-        self, update: PackageUpdate, package: Package, flight: Flight, at: str
-    ) -> Iterator[RequestError]:
+    def _update_problems(self, update: PackageUpdate, package: Package, at: str) -> Iterator[RequestError]:
         product, option = self._offer(package)
         if option and (update.budget is not UNSET or update.bid_price is not UNSET):
             yield from price_problems(_set(update, package.budget), _bid(update), option, at)
         known = released_event_types(self.call.release)
         for number, goal in enumerate(update.optimization_goals or ()):
             yield from goal_problems(goal, f"{at}.optimization_goals[{number}]", self.sources, product, known)
-        start, end = self._times(update, package, at)
-        if update.start_time and start and start < flight.start:
-            yield InvalidRequest(f"{at}.start_time is before the buy's.", field=f"{at}.start_time")
-        if update.end_time and end and end > flight.end:
-            yield InvalidRequest(f"{at}.end_time is after the buy's.", field=f"{at}.end_time")
-        if start and end and end <= start:
-            yield InvalidRequest(f"{at}.end_time must be after its start_time.", field=f"{at}.end_time")
+        if update.end_time and moment(update.end_time, f"{at}.end_time") <= self.now:
+            yield InvalidRequest(f"{at}.end_time has passed.", field=f"{at}.end_time")
+
+    def _kept_problems(self, packages: Sequence[Package], flight: Flight) -> Iterator[RequestError]:
+        """What is wrong with the packages as they would be kept."""
+        places = {update.package_id: f"packages[{index}]" for index, update in enumerate(self.request.packages)}
+        for package in packages:
+            if package.canceled_at is None:
+                place = places.get(package.package_id, f"The package {package.package_id}")
+                yield from flight.problems_of_package(package.start_at, package.end_at, place)
+        yield from size_problems(packages, "new_packages")
 
     def _offer(self, package: Package) -> tuple[Product | None, PricingOption | None]:
         """What a package bought, as far as it is still on offer."""
         product = self.call.services.catalogue.get(package.product_id)
         return product, product.pricing_option(package.pricing_option_id) if product else None
 
-    def _times(self, update: PackageUpdate, package: Package, at: str) -> tuple[datetime | None, datetime | None]:
-        start = moment(update.start_time, f"{at}.start_time") if update.start_time else package.start_at
-        end = moment(update.end_time, f"{at}.end_time") if update.end_time else package.end_at
-        return start, end
-
-    def _updated(self, package: Package, update: PackageUpdate | None, flight: Flight) -> Package:
+    def _updated(self, package: Package, update: PackageUpdate | None) -> Package:
         if update is None:
             return package
         if update.canceled is True:
@@ -229,10 +248,17 @@ class _Change:
         _, option = self._offer(package)
         if option and option.fixed_price is not None:
             changes.pop("bid_price", None)  # as in create_media_buy: there it means nothing
-        changes["start_at"], changes["end_at"] = self._times(update, package, "packages")
+        for name, time in (("start_at", update.start_time), ("end_at", update.end_time)):
+            if time:
+                changes[name] = moment(time, "packages")
         if update.optimization_goals is not UNSET:
             changes["goals"] = tuple(settled(goal, self.sources) for goal in update.optimization_goals)
         return msgspec.structs.replace(package, **changes)
+
+
+def _total(packages: Sequence[Package]) -> Decimal:
+    """The sum of the budgets of those that aren't canceled."""
+    return sum((Decimal(str(package.budget)) for package in packages if package.canceled_at is None), Decimal(0))
 
 
 def _set(update: PackageUpdate, before: float) -> float:

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from postback.errors import InvalidRequest, RequestError, UnsupportedMember
+from postback.errors import Contradiction, InvalidRequest, RequestError, UnsupportedMember
 from postback.media_buys.goals import EventGoal
-from postback.media_buys.request import PackageRequest
+from postback.media_buys.request import PackageRequest, TotalBudget
 from postback.protocol.enums import Pacing
 
 __all__ = ["PackageUpdate", "UpdateMediaBuyRequest", "unfollowed"]
@@ -72,7 +72,7 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
         cancellation_reason: Why.
         start_time: When it begins, or "asap".
         end_time: When it ends.
-        total_budget: The sum of the packages' budgets after the change.
+        total_budget: The sum of the packages' budgets after the change; alone, it scales them all.
         packages: Changes of packages.
         new_packages: Packages to add.
     """
@@ -86,6 +86,7 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
     cancellation_reason: _Reason | None = None
     start_time: str | None = None
     end_time: str | None = None
+    total_budget: TotalBudget | None = None
     packages: Annotated[tuple[PackageUpdate, ...], Meta(max_length=500)] = ()
     new_packages: Annotated[tuple[PackageRequest, ...], Meta(max_length=500)] = ()
 
@@ -95,6 +96,8 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
             yield InvalidRequest(
                 "canceled can only be true: a canceled media buy can't be taken up again.", field="canceled"
             )
+        if self.canceled and (changed := _changed(self, _BESIDE_CANCELED)):
+            yield Contradiction(f"The call cancels the media buy and changes its {changed[0]}.", field=changed[0])
         ids = [package.package_id for package in self.packages]
         for index, package in enumerate(self.packages):
             if package.package_id in ids[:index]:
@@ -103,6 +106,18 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
             if package.canceled is False:
                 field = f"packages[{index}].canceled"
                 yield InvalidRequest("canceled can only be true: a canceled package stays canceled.", field=field)
+            if package.canceled is True and (changed := _changed(package, _BESIDE_CANCELED)):
+                field = f"packages[{index}].{changed[0]}"
+                yield Contradiction(f"The call cancels the package and changes its {changed[0]}.", field=field)
+
+
+_BESIDE_CANCELED = frozenset(("package_id", "media_buy_id", "account", "revision", "canceled", "cancellation_reason"))
+
+
+def _changed(update: msgspec.Struct, but: frozenset[str]) -> list[str]:
+    """The members that an update changes, but for these."""
+    unset = (UNSET, None, ())
+    return [name for name in update.__struct_fields__ if name not in but and getattr(update, name) not in unset]
 
 
 def unfollowed(members: Mapping[str, object], packages: object) -> Iterator[RequestError]:
@@ -112,7 +127,7 @@ def unfollowed(members: Mapping[str, object], packages: object) -> Iterator[Requ
         members: The call's members.
         packages: The same of ``packages``, parsed.
     """
-    named = [name for name in (*_UNFOLLOWED, "pacing", "total_budget") if name in members]
+    named = [name for name in (*_UNFOLLOWED, "pacing") if name in members]
     for index, package in enumerate(packages if isinstance(packages, list) else ()):
         asked = package if isinstance(package, dict) else {}
         named += [f"packages[{index}].{name}" for name in _UNFOLLOWED_OF_PACKAGE if asked.get(name) is not None]

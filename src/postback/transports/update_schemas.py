@@ -62,6 +62,12 @@ UPDATE_SCHEMAS: dict[str, TaskSchema] = {
                 "cancellation_reason": _REASON,
                 "start_time": text(f'When it begins, as long as it has not: {TIME} Or "asap".'),
                 "end_time": text(f"When it ends: {TIME}", format="date-time"),
+                "total_budget": object_of(
+                    {"amount": number("The sum of all budgets.") | _MONEY, "currency": text("The media buy's.")},
+                    "amount",
+                    "currency",
+                    description="Alone, it scales every package's budget in proportion.",
+                ),
                 "packages": array(_PACKAGE, "Changes of its packages.", maxItems=500),
                 "new_packages": array(NEW_PACKAGE, "Packages to add.", maxItems=500),
             },

@@ -9,7 +9,7 @@ SELECT
     if(exact > 0, exact, indexOf(kinds, concat(event_type, '\n', event_source_id, '\n'))) AS kind,
     arrayMap(
         field -> if(
-            JSONType(custom_data, field) IN ('Int64', 'UInt64', 'Double') AND abs(JSONExtractFloat(custom_data, field)) < 1e19,
+            JSONType(custom_data, field) IN ('Int64', 'UInt64', 'Double') AND abs(JSONExtractFloat(custom_data, field)) < 1e15,
             JSONExtract(custom_data, field, 'Nullable(Decimal(38, 9))'),
             NULL
         ),
