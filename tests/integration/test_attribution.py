@@ -310,6 +310,21 @@ def test_any_history_gives_what_the_rules_say_at_once_and_rebuilt(
     history.check()
 
 
+def test_a_factor_of_many_digits_holds_nobody_up(stores: Stores) -> None:
+    history = History(stores, Limits())
+    source = GoalSource(event_source_id="web", event_type="purchase", value_field="value", value_factor=1e12)
+    history.buy("m0", "USD", [(EventGoal(kind="event", event_sources=(source,)),)])
+    moment = int(START.timestamp()) * 1_000_000
+    history.receive_exposure(Exposure("x1", "click", moment, 0, ("m0", "p0"), "", (key(1, 1),), None, ""))
+    history.receive_event(
+        Event("web", "purchase", "1", moment, 0, (key(1, 1),), "", "website", '{"currency":"USD","value":12.5}')
+    )
+
+    history.attribution.catch_up()
+
+    history.check()
+
+
 @pytest.mark.parametrize("statement", ["key_exposures", "sum_exposures", "decide", "sum_conversions", "keep"])
 @pytest.mark.parametrize("done", [False, True])
 def test_a_run_that_breaks_off_counts_nothing_twice(
