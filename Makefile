@@ -41,7 +41,7 @@ LOCK = pip compile pyproject.toml --quiet --universal --python-version 3.11 --ge
 	--no-emit-index-url --custom-compile-command "make lock"
 
 clean: ## remove what these commands made
-	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis conformance/node_modules
 
 .venv/bin/python:
 	@echo "Creating .venv"

@@ -16,7 +16,7 @@ from postback.errors import BodyTooLarge, InvalidRequest
 from postback.ingest.decode import canonical_json, diagnose, spell_out_half_pairs
 from postback.ingest.event import NO_JSON
 from postback.ingest.rejection import Rejection
-from postback.shapes import departure
+from postback.shapes import choices, departure
 
 __all__ = ["Arguments"]
 
@@ -121,7 +121,7 @@ def _typed(raw: msgspec.Raw, shape: Any, name: str) -> Any:
     try:
         return msgspec.json.decode(raw, type=shape)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error), name) from None
+        raise _invalid(str(error), name, shape) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest(
             f"{name} holds a string or number that JSON can't carry, or nests too deep.", field=name
@@ -233,9 +233,11 @@ def _deeper(tree: Any, levels: int) -> bool:
     return members is not None and (levels == 0 or any(_deeper(member, levels - 1) for member in members))
 
 
-def _invalid(problem: str, name: str) -> InvalidRequest:
+def _invalid(problem: str, name: str, shape: Any) -> InvalidRequest:
     """msgspec's sentence about one member, which holds no value, in our words."""
     path, sentence = departure(problem)
+    if listed := choices(shape, path):
+        sentence = f"is not one of {', '.join(listed)}"
     field = f"{name}{path}"
     if sentence == "is required":
         return InvalidRequest(f"{field} is required.", field=field.rpartition(".")[0])

@@ -83,6 +83,26 @@ def test_every_command_answers_what_the_page_shows(page: Path, start_server: Sta
             assert _lines(block.output) == _lines(printed), block.command
 
 
+def test_a_buy_of_a_sales_agent_is_registered_as_the_page_says(start_own_server: StartServer, tmp_path: Path) -> None:
+    page = (ROOT / "docs/how-to/beside-a-sales-agent.md").read_text()
+    found = _BLOCK.findall(page)
+    (products,) = (text for language, text in found if language == "toml" and "[[products]]" in text)
+    (command,) = (text for language, text in found if "/v1/create_media_buy" in text)
+    (tmp_path / "products.toml").write_text(products)
+    server = start_own_server(products=tmp_path / "products.toml")
+    server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+
+    done = subprocess.run(
+        ["bash", "-c", command.replace("http://127.0.0.1:8787", server.url)],
+        env=os.environ | {"BUYERS_KEY": server.key},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert json.loads(done.stdout)["media_buy_id"] == "order-4711"
+
+
 def assert_shown(shown: Any, real: Any, place: str) -> None:
     """Everything that is shown is real."""
     if isinstance(shown, dict):

@@ -78,7 +78,7 @@ def test_budgets_dates_and_goals_change(seller: Server) -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
-    "unknown buy": ({"media_buy_id": "nowhere"}, ("MEDIA_BUY_NOT_FOUND", "media_buy_id")),
+    "unknown buy": ({"media_buy_id": "nowhere", "paused": True}, ("MEDIA_BUY_NOT_FOUND", "media_buy_id")),
     "unknown package": (
         {"packages": [{"package_id": "nowhere", "budget": 1}]},
         ("PACKAGE_NOT_FOUND", "packages[0].package_id"),
@@ -204,9 +204,22 @@ def test_a_buy_does_not_grow_without_bound(seller: Server) -> None:
 def test_what_changes_nothing_is_no_revision(seller: Server) -> None:
     bought = buy(seller)
 
-    answers = [update(seller, bought), update(seller, bought, paused=False), update(seller, bought, packages=[])]
+    answer = update(seller, bought, paused=False)
 
-    assert [answer["revision"] for answer in answers] == [1, 1, 1]
+    assert (answer["status"], answer["revision"]) == ("completed", 1)
+
+
+def test_a_misspelt_change_is_told_what_can_change(seller: Server) -> None:
+    bought = buy(seller)
+    misspelt = {"package_id": bought["packages"][0]["package_id"], "buget": 3}
+
+    of_buy = update(seller, bought, pause=True)["adcp_error"]
+    of_package = update(seller, bought, packages=[misspelt])["adcp_error"]
+
+    assert of_buy["message"] == "The call changes nothing."
+    assert "paused" in of_buy["suggestion"]
+    assert of_package["field"] == "packages[0]"
+    assert "budget" in of_package["suggestion"]
 
 
 def test_a_retry_is_answered_whatever_has_happened_since(seller: Server) -> None:

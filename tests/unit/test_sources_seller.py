@@ -102,7 +102,7 @@ def test_a_buyers_source_is_not_taken_over(seller: Seller) -> None:
     [
         ("[[event_sources]", "seller.toml is not TOML"),
         ("sources = []", "sources is not known here"),
-        ("event_sources = 7", "event_sources is wrong: expected array, got int"),
+        ("event_sources = 7", "event_sources is wrong: expected array, got integer"),
         (TILLS.replace('"default"', '"ghost"'), r"event_sources\[0\]\.account_id names no account"),
         (
             TILLS.replace("event_source_id", "id"),
@@ -112,7 +112,7 @@ def test_a_buyers_source_is_not_taken_over(seller: Seller) -> None:
             TILLS.replace('"purchase"', '"purchse"'),
             r'event_types\[0\] is not an AdCP event type\. Did you mean "purchase"',
         ),
-        (TILLS.replace("= 30", "= 0"), r"event_sources\[0\]: max_event_age_days is wrong: expected int >= 1"),
+        (TILLS.replace("= 30", "= 0"), r"event_sources\[0\]: max_event_age_days is wrong: expected integer >= 1"),
         (TILLS + TILLS, r"event_sources\[1\] names an event_source_id that an earlier one has"),
     ],
 )

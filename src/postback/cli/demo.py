@@ -72,6 +72,7 @@ def _server(folder: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes
             yield server
         finally:
             server.terminate()
+            server.wait()  # the folder can be removed only then, also after Ctrl-C
 
 
 def _tell_story(server: subprocess.Popen[bytes], url: str, key: str) -> None:
@@ -159,7 +160,7 @@ def _headline(story: str, task: str) -> None:
 
 def _invite(url: str, key: str) -> None:
     click.echo(f"\n{click.style('The server is yours to try; Ctrl-C stops it.', bold=True)}")
-    click.echo(f"  URL  {url}    MCP  {url}/mcp    OpenAPI  {url}/openapi.json")
+    click.echo(f"  URL  {url}    MCP  {url}/mcp    A2A  {url}/a2a    OpenAPI  {url}/openapi.json")
     click.echo(f"  Key  {key}\n")
     click.echo("What became of an order, and to which ad it goes:")
     click.echo(f"  curl -H 'Authorization: Bearer {key}' {url}/v1/events/shop_orders/purchase/order_98765")

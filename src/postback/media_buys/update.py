@@ -65,6 +65,7 @@ async def update_media_buy(call: TaskCall) -> dict[str, Any]:
     request = call.arguments.to(UpdateMediaBuyRequest)
     named = {name: value for name in call.arguments.members if (value := call.arguments.value(name)) is not None}
     raise_all([*unfollowed(named, named.get("packages")), *request.problems()])
+    raise_all(list(request.idle()))
     account = await asyncio.to_thread(_account_of, call, request)
     update = partial(_update, call, request, account)
     return await call.once_in_control(account.account_id, call.arguments.fingerprint(), update)

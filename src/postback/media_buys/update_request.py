@@ -96,7 +96,7 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
             yield InvalidRequest(
                 "canceled can only be true: a canceled media buy can't be taken up again.", field="canceled"
             )
-        if self.canceled and (changed := _changed(self, _BESIDE_CANCELED)):
+        if self.canceled and (changed := _changed(self, _NO_CHANGE | {"canceled"})):
             yield Contradiction(f"The call cancels the media buy and changes its {changed[0]}.", field=changed[0])
         ids = [package.package_id for package in self.packages]
         for index, package in enumerate(self.packages):
@@ -106,12 +106,26 @@ class UpdateMediaBuyRequest(msgspec.Struct, frozen=True, kw_only=True):
             if package.canceled is False:
                 field = f"packages[{index}].canceled"
                 yield InvalidRequest("canceled can only be true: a canceled package stays canceled.", field=field)
-            if package.canceled is True and (changed := _changed(package, _BESIDE_CANCELED)):
+            if package.canceled is True and (changed := _changed(package, _NO_CHANGE | {"canceled"})):
                 field = f"packages[{index}].{changed[0]}"
                 yield Contradiction(f"The call cancels the package and changes its {changed[0]}.", field=field)
 
+    def idle(self) -> Iterator[RequestError]:
+        """An error for the call, or a package of it, that names nothing to change: a misspelt member, say."""
+        if not _changed(self, _NO_CHANGE):
+            yield InvalidRequest("The call changes nothing.", suggestion=f"Name what changes: {_CHANGES}.")
+        for index, package in enumerate(self.packages):
+            if not _changed(package, _NO_CHANGE):
+                yield InvalidRequest(
+                    f"packages[{index}] changes nothing.",
+                    field=f"packages[{index}]",
+                    suggestion=f"Name what changes: {_CHANGES_OF_PACKAGE}.",
+                )
 
-_BESIDE_CANCELED = frozenset(("package_id", "media_buy_id", "account", "revision", "canceled", "cancellation_reason"))
+
+_NO_CHANGE = frozenset(("package_id", "media_buy_id", "account", "revision", "cancellation_reason"))
+_CHANGES = ", ".join(name for name in UpdateMediaBuyRequest.__struct_fields__ if name not in _NO_CHANGE)
+_CHANGES_OF_PACKAGE = ", ".join(name for name in PackageUpdate.__struct_fields__ if name not in _NO_CHANGE)
 
 
 def _changed(update: msgspec.Struct, but: frozenset[str]) -> list[str]:

@@ -42,7 +42,8 @@ class ControlStore:
                 _upgrade(connection)
         except DBAPIError as error:
             raise StartupError(
-                f"The control store {self._engine.url!r} can't be opened: {error.orig}. Check that it can be written."
+                f"The control store {self._engine.url!r} can't be opened: {error.orig}. "
+                "Check that it is there, and that it can be written."
             ) from error
 
     @contextmanager

@@ -172,7 +172,7 @@ async def _http(request: Request, error: HTTPException) -> Response:
     """What the router refuses: an unknown path, or a method that the path doesn't have."""
     refused: PostbackError = NotFound("There is nothing at this path.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        refused = MethodNotAllowed("This path does not take this method.")
+        refused = MethodNotAllowed(f"This path takes {(error.headers or {}).get('Allow', 'another method')} only.")
     response = Exchange.of(request.scope).fail(refused)
     response.headers.update(error.headers or {})
     return response

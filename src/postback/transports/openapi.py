@@ -36,7 +36,10 @@ def openapi_json(url: str, tasks: Sequence[str]) -> bytes:
             "info": {
                 "title": "Postback",
                 "version": version("postback"),
-                "description": "Conversion tracking for AdCP sellers. The tasks take the same arguments over MCP.",
+                "description": (
+                    "Conversion tracking for AdCP sellers. The tasks are tools at /mcp, too, and skills at /a2a, with "
+                    "the same arguments."
+                ),
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": url}],
