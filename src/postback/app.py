@@ -29,7 +29,8 @@ from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sandbox.simulations import Simulations
 from postback.services import Services
-from postback.signatures import Signatures, read_signing_keys
+from postback.signatures.keys import read_signing_keys
+from postback.signatures.verifier import Signatures
 from postback.sources.registry import SourceRegistry
 from postback.sources.seller import apply_seller_config
 from postback.store.control import ControlStore
@@ -37,6 +38,7 @@ from postback.store.datadir import DataDir
 from postback.store.events import EventStore
 from postback.store.stamps import Stamps
 from postback.store.writer import GroupWriter
+from postback.tasks import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
 from postback.transports.exchange import EXCEPTION_HANDLERS, ExchangeMiddleware
@@ -99,7 +101,8 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     if settings.sandbox:
         for product in simulations.products():
             catalogue.restore(product)
-    signatures = Signatures(read_signing_keys(settings.signing_keys), settings.public_url)
+    signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
+    signatures = Signatures(signing_keys, settings.public_url, offered(settings.sandbox))
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     if settings.sandbox:

@@ -21,6 +21,7 @@ __all__ = ["get_adcp_capabilities"]
 
 async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
     """The capabilities, in the words of the release that is spoken."""
+    signing = call.services.signatures.posture(call.principal)
     return {
         "adcp": {
             "major_versions": sorted({int(release.split(".")[0]) for release in RELEASES}),
@@ -46,6 +47,7 @@ async def get_adcp_capabilities(call: TaskCall) -> dict[str, Any]:
                 "attribution_windows": [offered_windows()],
             },
         },
+        **({"request_signing": signing} if signing else {}),
         **({"compliance_testing": {"scenarios": _scenarios(call)}} if call.services.settings.sandbox else {}),
     }
 

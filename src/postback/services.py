@@ -18,7 +18,7 @@ from postback.media_buys.products import Catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
 from postback.sandbox.simulations import Simulations
-from postback.signatures import Signatures
+from postback.signatures.verifier import Signatures
 from postback.sources.registry import SourceRegistry
 from postback.store.control import ControlStore
 from postback.store.datadir import DataDir

@@ -39,12 +39,13 @@ from postback.errors import InvalidRequest
 from postback.principal import Principal
 from postback.protocol.releases import RELEASES
 from postback.services import Services
+from postback.signatures.verifier import unclear
 from postback.tasks import Answer, Call, offered
 from postback.transports.exchange import Exchange, received, run_task
 from postback.transports.jsonrpc import NoMessage, RpcMessage, read_message
 from postback.transports.schemas import TASK_SCHEMAS
 
-__all__ = ["A2aEndpoint"]
+__all__ = ["A2aEndpoint", "operation"]
 
 Version = Literal["0.3", "1.0"]
 
@@ -73,6 +74,8 @@ _REFUSED: dict[str, type[A2AError]] = {
     "GetExtendedAgentCard": UnsupportedOperationError,
 }
 """Methods of the protocol that have nothing to work on here, and how the protocol says so."""
+
+_STREAMING = ("message/stream", "SendStreamingMessage")
 
 _VERSION = re.compile(r"(0\.3|1\.0)(\.\d{1,9})?\Z")
 _MOST_PARTS = 16
@@ -133,7 +136,7 @@ class A2aEndpoint:
         return [*create_agent_card_routes(card), *(Route(path, self, methods=["POST"]) for path in ("/", "/a2a"))]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        principal, body = await received(self._services, scope, receive)
+        principal, body = await received(self._services, scope, receive, operation)
         exchange = Exchange.of(scope)
         try:
             request = read_message(body)
@@ -176,6 +179,25 @@ class A2aEndpoint:
         return _SHAPES[version](answer, conversation)
 
 
+def operation(body: bytes) -> str | None:
+    """The skill that a body calls, as AdCP finds it for signatures; None when it sends no message.
+
+    Raises:
+        SignatureRefused: Its message hasn't exactly one data part, with a skill.
+    """
+    try:
+        request = read_message(body)
+        if request.method not in (*_SENDING, *_STREAMING):
+            return None
+        (data,) = _data_parts(_message(request))
+        skill = _skill_decoder.decode(data).skill
+    except (*_BROKEN, NoMessage, A2AError, ValueError):
+        skill = ""
+    if not skill:
+        raise unclear("The message must have one data part, which calls a skill.")
+    return skill
+
+
 def _asked_version(request: Request) -> Version | None:
     """The version that a request names in its header or query; None when it names none: its method tells it.
 
@@ -206,6 +228,12 @@ def _conversation(message: _Message) -> str:
         raise InvalidParamsError("contextId must be a string of at most 256 characters.") from None
 
 
+def _data_parts(message: _Message) -> list[msgspec.Raw]:
+    """The data of those parts of a message that have some; raises what the decoders do."""
+    parts = [part for part in msgspec.structs.astuple(_parts_decoder.decode(message.parts)) if part]
+    return [data for part in parts if (data := _part_decoder.decode(part).data)]
+
+
 def _call(message: _Message, principal: Principal, request_id: str) -> Call:
     """What a message calls.
 
@@ -213,9 +241,7 @@ def _call(message: _Message, principal: Principal, request_id: str) -> Call:
         InvalidRequest: No single data part calls a skill.
     """
     try:
-        parts = [part for part in msgspec.structs.astuple(_parts_decoder.decode(message.parts)) if part]
-        said = [data for part in parts if (data := _part_decoder.decode(part).data)]
-        (skill,) = (skill for data in said if (skill := _skill_decoder.decode(data)).skill)
+        (skill,) = (skill for data in _data_parts(message) if (skill := _skill_decoder.decode(data)).skill)
     except (*_BROKEN, ValueError):
         raise InvalidRequest(
             "The message must have one data part that calls a skill.",

@@ -20,6 +20,7 @@ from postback.errors import InternalError, MethodNotAllowed, NotFound, PostbackE
 from postback.metrics import Metrics
 from postback.principal import Principal
 from postback.services import Services
+from postback.signatures.verifier import Operation
 from postback.tasks import Answer, Call, Transport
 from postback.transports.body import read_body
 from postback.transports.failures import failure_response
@@ -89,8 +90,16 @@ async def identify(services: Services, scope: Scope) -> Principal | None:
     return principal
 
 
-async def received(services: Services, scope: Scope, receive: Receive) -> tuple[Principal, bytes]:
+async def received(
+    services: Services, scope: Scope, receive: Receive, operation: Operation = lambda _: ""
+) -> tuple[Principal, bytes]:
     """Who calls, and the body of the request; signed, if the caller's API key asks for it.
+
+    Args:
+        services: The opened resources.
+        scope: The request's ASGI scope.
+        receive: Its channel.
+        operation: Tells which task the body calls; what no task gives must always be signed.
 
     Raises:
         AuthMissing, AuthInvalid, SignatureRefused: The caller isn't known.
@@ -98,7 +107,7 @@ async def received(services: Services, scope: Scope, receive: Receive) -> tuple[
     """
     principal = require(await identify(services, scope))
     body = await read_body(Headers(scope=scope), receive, services.settings.max_body_bytes)
-    services.signatures.verify(scope, body, principal)
+    await services.signatures.verify(scope, body, principal, operation)
     return principal, body
 
 

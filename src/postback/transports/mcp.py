@@ -98,8 +98,8 @@ class McpEndpoint:
             return
         if request.method == "tools/call":
             scope[_PRINCIPAL] = require(principal)
-            self._services.signatures.verify(scope, body, scope[_PRINCIPAL])
-            scope[_ARGUMENTS] = _take_arguments(request)
+            name, scope[_ARGUMENTS] = _taken(request)
+            await self._services.signatures.verify(scope, body, scope[_PRINCIPAL], lambda _: name)
         message = msgspec.json.encode(request)
         if len(message) > _MESSAGE_BYTES:
             raise BodyTooLarge(f"The message is larger than {_MESSAGE_BYTES:,} bytes without its tool's arguments.")
@@ -143,13 +143,13 @@ def _tool(name: str) -> types.Tool:
     )
 
 
-def _take_arguments(request: RpcMessage) -> bytes:
-    """Cut the arguments out of a tool call; absent and null both stand for none."""
+def _taken(request: RpcMessage) -> tuple[str, bytes]:
+    """The name of a called tool, and its arguments, cut out; absent and null both stand for none."""
     try:
         call = _call_decoder.decode(request.params)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return b"{}"  # no tool call, as the library will say
+        return "", b"{}"  # no tool call, as the library will say
     arguments = bytes(call.arguments)
     call.arguments = msgspec.Raw(b"{}")
     request.params = msgspec.Raw(msgspec.json.encode(call))
-    return b"{}" if arguments == b"null" else arguments
+    return call.name, b"{}" if arguments == b"null" else arguments

@@ -51,10 +51,10 @@ class _Rest:
 
     async def task(self, request: Request) -> Response:
         """Run one AdCP task; an empty body stands for no arguments."""
-        task = request.path_params["task"]
+        task: str = request.path_params["task"]
         exchange = Exchange.of(request.scope)
         exchange.calls("rest", task)
-        principal, body = await received(self._services, request.scope, request.receive)
+        principal, body = await received(self._services, request.scope, request.receive, lambda _: task)
         call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
         answer = await run_task(self._services, exchange, call)
         return json_response(answer.body, answer.error)

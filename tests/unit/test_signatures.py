@@ -1,0 +1,188 @@
+"""Which signatures hold, and what an operator can get wrong."""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64encode
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from adcp.signing import sign_request
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from postback.errors import SignatureRefused, StartupError
+from postback.principal import Principal
+from postback.signatures import nonces
+from postback.signatures.keys import read_signing_keys
+from postback.signatures.verifier import Signatures
+
+PRIVATE = Ed25519PrivateKey.generate()
+BUYER = Principal("key_1", ())
+URL = "https://seller.example"
+NOW = 1_776_520_800
+
+
+def jwk(key_id: str = "key_1", kid: str = "agency", private: Ed25519PrivateKey = PRIVATE) -> dict[str, str]:
+    raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    x = urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return {"kid": kid, "kty": "OKP", "crv": "Ed25519", "x": x, "postback_key_id": key_id}
+
+
+def keys_file(folder: Path, *entries: dict[str, str]) -> Path:
+    file = folder / "keys.json"
+    file.write_text(json.dumps({"keys": entries}))
+    return file
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change: Any) -> str:
+    """Send a signed request; returns the code it is refused with, or ``verified``."""
+    body = b"{}"
+    headers = {"content-type": "application/json"} | change.pop("headers", {})
+    options = {"url": f"{URL}{path}", "private_key": PRIVATE, "key_id": "agency", "created": NOW} | change
+    options |= {"alg": "ed25519", "cover_content_digest": True, "signing_profile_version": "3.2"}
+    signed = headers | sign_request(method="POST", headers=headers, body=body, **options).as_dict()
+    url = urlsplit(path)
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "scheme": "http",
+        "path": url.path,
+        "raw_path": url.path.encode(),
+        "query_string": url.query.encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in signed.items()],
+    }
+    try:
+        await signatures.verify(scope, body, BUYER, lambda _: "list_accounts")
+    except SignatureRefused as refusal:
+        return str((refusal.details or {})["signature_error"])
+    return "verified"
+
+
+@pytest.fixture
+def start(tmp_path: Path, clock: Clock) -> Any:
+    """Start a server, so to say."""
+
+    def start(public_url: str = URL, *entries: dict[str, str]) -> Signatures:
+        keys = read_signing_keys(keys_file(tmp_path, *(entries or (jwk(),))), {"key_1"})
+        return Signatures(keys, public_url, ["list_accounts"], clock)
+
+    return start
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("public_url", "called"),
+    [
+        ("https://seller.example/ads", f"{URL}/ads/v1/list_accounts?x=1"),
+        ("https://Seller.Example:443", f"{URL}/v1/list_accounts?x=1"),
+        ("https://seller.example", "https://seller.example.:443/v1/%6cist_accounts?x=1"),
+        ("https://münchen.example", "https://xn--mnchen-3ya.example/v1/list_accounts?x=1"),
+        ("http://post_back:8787", "http://post_back:8787/v1/list_accounts?x=1"),
+    ],
+    ids=["path", "port", "spelling", "u-label", "underscore"],
+)
+async def test_the_url_is_the_one_that_buyers_call(start: Any, public_url: str, called: str) -> None:
+    assert await send(start(public_url), "/v1/list_accounts?x=1", url=called) == "verified"
+
+
+@pytest.mark.anyio
+async def test_what_was_captured_before_a_restart_is_of_no_use_after_it(start: Any, clock: Clock) -> None:
+    captured = {"nonce": "captured"}
+    first = await send(start(), **captured)
+    clock.now += 1
+
+    assert first == "verified"
+    assert await send(start(), **captured) == "request_signature_window_invalid"
+
+
+@pytest.mark.anyio
+async def test_a_nonce_is_remembered_while_its_signature_is_valid(start: Any, clock: Clock) -> None:
+    signatures = start()
+    clock.now -= 60  # the server's clock is late
+    first = await send(signatures, nonce="once")
+    clock.now += 420
+
+    assert first == "verified"
+    assert await send(signatures, nonce="once") == "request_signature_replayed"
+
+
+@pytest.mark.anyio
+async def test_a_key_that_signs_too_often_leaves_the_others_alone(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nonces, "_MOST", 2)
+    signatures = start(URL, jwk(), jwk(kid="next"))
+
+    often = [await send(signatures) for _ in range(3)]
+
+    assert often == ["verified", "verified", "request_signature_rate_abuse"]
+    assert await send(signatures, key_id="next") == "verified"
+
+
+@pytest.mark.anyio
+async def test_keys_take_over_from_each_other(start: Any) -> None:
+    following = Ed25519PrivateKey.generate()
+    signatures = start(URL, jwk(), jwk(kid="next", private=following))
+
+    assert await send(signatures) == "verified"
+    assert await send(signatures, key_id="next", private_key=following) == "verified"
+    assert await send(signatures, key_id="next") == "request_signature_invalid"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("host", ["::1", "a..example", "", "seller.example:http"])
+async def test_a_host_header_that_is_no_host_is_refused(start: Any, host: str) -> None:
+    assert await send(start(), headers={"host": host}) == "request_target_uri_malformed"
+
+
+@pytest.mark.anyio
+async def test_a_signed_request_is_not_compressed(start: Any) -> None:
+    assert await send(start(), headers={"content-encoding": "gzip"}) == "request_signature_header_malformed"
+
+
+def test_a_public_url_that_nobody_can_sign_is_told_at_start(start: Any) -> None:
+    with pytest.raises(StartupError, match="POSTBACK_PUBLIC_URL"):
+        start("https://seller..example")
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["{", "[]", '{"keys": [{}]}', '{"keys": [{"kid": "a", "kty": "RSA", "crv": "", "x": "", "postback_key_id": "k"}]}'],
+)
+def test_keys_that_cannot_be_used_are_told_at_start(document: str, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text(document)
+
+    with pytest.raises(StartupError, match=r"keys\.json"):
+        read_signing_keys(tmp_path / "keys.json", {"k"})
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([jwk("key_of_nobody")], r"keys\[0\]\.postback_key_id is no API key"),
+        ([jwk(), jwk(private=Ed25519PrivateKey.generate())], r"keys\[1\] has the kid of another"),
+        ([jwk() | {"postback_adcp_version": "2.0"}], r"keys\[0\] must be"),
+    ],
+    ids=["unknown", "twice", "release"],
+)
+def test_a_file_that_does_not_say_whose_key_is_whose_is_refused(
+    entries: list[dict[str, str]], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StartupError, match=told):
+        read_signing_keys(keys_file(tmp_path, *entries), {"key_1"})
