@@ -23,7 +23,9 @@ __all__ = ["Arguments"]
 _T = TypeVar("_T", bound=msgspec.Struct)
 
 _IDEMPOTENCY_KEY = re.compile(r"[A-Za-z0-9_.:-]{16,255}\Z")
-_NOT_FINGERPRINTED = frozenset(("idempotency_key", "context", "context_id"))
+_NOT_FINGERPRINTED = frozenset(("idempotency_key", "context", "context_id", "governance_context"))
+"""What AdCP keeps out of the comparison of two calls, and ``context_id``."""
+
 _MAX_CONTEXT_BYTES = 65_536
 _MAX_BYTES_BESIDE_EVENTS = 4_000_000
 """Bound on all but ``events``, which alone are read piece by piece: parsed, JSON takes up to 30 times the memory."""
@@ -104,17 +106,28 @@ class Arguments:
         return shape(**typed)
 
     def fingerprint(self, instead_of: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
-        """A digest of what the call asks for: two calls have the same exactly when RFC 8785 writes them alike.
+        """A digest of what the call asks for: two calls have the same when RFC 8785 writes them alike.
+
+        The members that AdCP excepts don't count, nor do the credentials of a webhook, which are replaced in time.
 
         Args:
-            instead_of: Members → digests that stand for them, of the same property.
+            instead_of: Members → digests that stand for them. That of ``events`` tells less: what is dropped unread,
+                as an identifier that nobody knows, isn't kept in any form.
         """
         digest = sha256()
         for name in sorted(self.members):
             if name not in _NOT_FINGERPRINTED:
-                said = instead_of.get(name) or sha256(canonical_json(self.members[name])).digest()
+                said = instead_of.get(name) or sha256(canonical_json(self._compared(name))).digest()
                 digest.update(name.encode() + b"\0" + said)
         return digest.digest()
+
+    def _compared(self, name: str) -> bytes | msgspec.Raw:
+        """A member as two calls are compared by it."""
+        webhook = self.value(name) if name == "push_notification_config" else None
+        if not isinstance(webhook, dict) or not isinstance(webhook.get("authentication"), dict):
+            return self.members[name]
+        webhook["authentication"].pop("credentials", None)
+        return msgspec.json.encode(webhook)
 
 
 def _typed(raw: msgspec.Raw, shape: Any, name: str) -> Any:

@@ -7,36 +7,56 @@ from collections.abc import Iterator
 from typing import Any
 
 from postback.arguments import Arguments
-from postback.errors import CredentialInArguments
+from postback.errors import CredentialInArguments, InvalidRequest
 
 __all__ = ["refuse_credentials"]
 
-_PLACES = ("context", "ext")
 _CREDENTIAL = re.compile(
-    r"(x[_-])?(adcp[_-])?(auth(orization)?|api[_-]?key|(access|auth|bearer|refresh)[_-]?token|client[_-]?secret|"
-    r"password|private[_-]?key)\Z",
+    r"(x[_-])?(adcp[_-])?(auth(orization)?|bearer|credentials|jwt|password|api[_-]?(key|token)|"
+    r"(access|auth|bearer|id|refresh|session)[_-]?token|private[_-]?key|(client[_-]?)?secret|secret[_-]?key)\Z",
     re.IGNORECASE,
 )
+_FOR_THE_SELLER = re.compile(
+    r"(?!context\.|ext\.)(.+\.authentication\.credentials|(.+\.)?(property|collection)_list(_exclude)?\.auth_token)\Z",
+    re.DOTALL,
+)
+"""Where AdCP has what the seller is to call others with: webhooks, and lists that somebody else keeps."""
+
+_NOT_SEARCHED = frozenset(("events", "exposures", "totals"))
+"""Arrays that may be megabytes, judged member by member later."""
+
+_TELLABLE = re.compile(r"[\w.-]{1,200}\Z", re.ASCII)
 
 
 def refuse_credentials(arguments: Arguments) -> None:
-    """See that no member of the call, its ``context`` or its ``ext`` is named like a credential.
+    """See that no member of the call, at whatever depth, is named like a credential and holds text.
 
     Raises:
         CredentialInArguments: One is; the error names its place, and the answer echoes no context.
     """
-    named = [name for name in arguments.members if _CREDENTIAL.match(name)]
-    for place in _PLACES:
-        if place in arguments.members:
-            named += [f"{place}.{path}" for path in _found(arguments.value(place))]
-    if named:
-        raise CredentialInArguments("A credential was sent among the arguments.", field=named[0])
+    searched = {name: _parsed(arguments, name) for name in arguments.members if name not in _NOT_SEARCHED}
+    for path in _named_texts(searched):
+        if not _FOR_THE_SELLER.match(path):
+            # A longer or stranger path may hold more of the caller's than names.
+            field = path if _TELLABLE.match(path) else None
+            raise CredentialInArguments("A credential was sent among the arguments.", field=field)
 
 
-def _found(value: Any) -> Iterator[str]:
-    members = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
-    for name, inner in members:
-        if isinstance(name, str) and _CREDENTIAL.match(name) and isinstance(inner, str):
-            yield name
-        else:
-            yield from (f"{name}.{path}" for path in _found(inner))
+def _parsed(arguments: Arguments, name: str) -> Any:
+    try:
+        return arguments.value(name)
+    except InvalidRequest:  # for its reader to say
+        return None
+
+
+def _named_texts(searched: dict[str, Any]) -> Iterator[str]:
+    """The paths of texts that are named like a credential; those in a list have its name."""
+    pending: list[tuple[str, str, Any]] = [("", "", searched)]
+    while pending:
+        at, name, tree = pending.pop()
+        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            inner_name = key if isinstance(tree, dict) else name
+            if isinstance(value, dict | list):
+                pending.append((f"{at}{key}.", inner_name, value))
+            elif isinstance(value, str) and _CREDENTIAL.match(inner_name):
+                yield f"{at}{key}"

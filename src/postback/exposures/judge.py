@@ -58,7 +58,7 @@ class ExposureVerdicts:
         indexes: Their places in the batch.
         failed: Those that failed, in order.
         warnings: Code → places of the accepted exposures that it is about.
-        fingerprint: SHA-256 over all of them in a form that doesn't depend on how they were written down.
+        fingerprint: SHA-256 over all of them, as they were sent but for how they were written down.
     """
 
     accepted: list[Exposure] = field(default_factory=list)
@@ -82,13 +82,12 @@ def judge_exposures(
     verdicts, said = ExposureVerdicts(), sha256()
     newest = _LAST_TIME if sandbox else now + FUTURE_TOLERANCE
     for index, raw in enumerate(map(bytes, raws)):
+        # Of what was sent and not of the verdict, which the time may change.
+        said.update((canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw) + b"\n")
         notes: list[str] = []
         try:
-            sent = _read(raw, notes)
-            said.update(_encode(sent))
-            verdicts.accepted.append(_accept(sent, identifiers, newest, notes))
+            verdicts.accepted.append(_accept(_read(raw, notes), identifiers, newest, notes))
         except Rejection as rejection:
-            said.update(canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw)
             verdicts.failed.append(FailedExposure(index, _told_id(raw, rejection), rejection))
             continue
         verdicts.indexes.append(index)

@@ -46,6 +46,8 @@ _EVENT_FIELDS = frozenset(Event.__struct_fields__)
 _USER_MATCH_FIELDS = UserMatch.__struct_fields__
 _CUSTOM_DATA_FIELDS = frozenset(CustomData.__struct_fields__)
 _LONG_NUMBER = re.compile(rb"\d{19}")
+_INEXACT_NUMBER = re.compile(rb"\d{16}")
+_LARGEST_EXACT = 2**53 - 1
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|u([dD][89a-fA-F][\da-fA-F]{2})|.)", re.DOTALL
 )
@@ -95,11 +97,23 @@ def decode_events(raws: list[bytes]) -> list[Decoded | Rejection]:
 
 
 def canonical_json(raw: bytes | msgspec.Raw) -> bytes:
-    """JSON in a form that doesn't depend on how it was written down; as it is, when it can't be parsed."""
+    """JSON in a form that doesn't depend on how it was written down; as it is, when it can't be parsed.
+
+    Numbers are doubles, as for RFC 8785: two that no double tells apart are the same.
+    """
     try:
-        return _encode_sorted(_decode_any(raw))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Rejection):
+        tree = _decode_any(raw)
+        return _encode_sorted(_as_doubles(tree) if _INEXACT_NUMBER.search(raw) else tree)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError, Rejection):
         return bytes(raw)
+
+
+def _as_doubles(tree: Json) -> Json:
+    if isinstance(tree, dict):
+        return {name: _as_doubles(member) for name, member in tree.items()}
+    if isinstance(tree, list):
+        return [_as_doubles(member) for member in tree]
+    return float(tree) if isinstance(tree, int) and abs(tree) > _LARGEST_EXACT else tree
 
 
 def spell_out_half_pairs(text: bytes) -> bytes:
@@ -300,7 +314,7 @@ def _finite(text: str) -> float | int:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise Rejection("INVALID_REQUEST", "A number is too large for IEEE 754 double precision.")
-    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
 
 
 def _check_tree(tree: Json, levels: int) -> None:

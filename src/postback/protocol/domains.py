@@ -1,0 +1,20 @@
+"""Domains, as AdCP writes those of brands and operators (core/brand-ref.json): in lower case, IDNs as ``xn--…``."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["DOMAIN", "MAX_DOMAIN_LENGTH", "is_domain"]
+
+DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
+"""The pattern, without anchors: schemas end it with ``$``, regular expressions of ours with ``\\Z``."""
+
+MAX_DOMAIN_LENGTH = 253
+"""What the DNS carries."""
+
+_DOMAIN = re.compile(DOMAIN)
+
+
+def is_domain(text: str) -> bool:
+    """Whether this is a domain."""
+    return len(text) <= MAX_DOMAIN_LENGTH and _DOMAIN.fullmatch(text) is not None
