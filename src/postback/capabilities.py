@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from postback.accounts.sync import SUPPORTED_BILLING
+from postback.accounts.entries import SUPPORTED_BILLING
 from postback.idempotency import KEPT_SECONDS
 from postback.media_buys.goals import TARGETS
 from postback.media_buys.windows import offered_windows

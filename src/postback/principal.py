@@ -34,6 +34,7 @@ class Account:
         status: Whether it may be used (enums/account-status.json).
         billing: Who is invoiced (enums/billing-party.json), or None when nobody said.
         payment_terms: The terms of payment (enums/payment-terms.json), or None.
+        closed_from: The status that it had before its buyer closed it; None when nobody or the seller did.
     """
 
     account_id: str
@@ -44,6 +45,7 @@ class Account:
     status: AccountStatus = "active"
     billing: str | None = None
     payment_terms: str | None = None
+    closed_from: AccountStatus | None = None
 
     @property
     def natural_key(self) -> tuple[str | None, str | None, bool]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from postback.errors import AccountAmbiguous, AccountNotFound, AccountRequired, InvalidRequest
 from postback.principal import Account, Principal
+from postback.protocol.domains import is_domain
 
 __all__ = ["OTHER_BRAND_IDENTITY", "OTHER_IDENTITY", "matching_accounts", "natural_key", "resolve_account"]
 
@@ -38,8 +39,13 @@ def resolve_account(principal: Principal, ref: object | None) -> Account:
     raise AccountAmbiguous("Several accounts fit this reference.", field="account")
 
 
-def matching_accounts(principal: Principal, ref: object | None) -> tuple[Account, ...]:
+def matching_accounts(principal: Principal, ref: object | None, at: str = "account") -> tuple[Account, ...]:
     """Those of the principal's accounts that a reference fits; all when there is none.
+
+    Args:
+        principal: Who calls.
+        ref: core/account-ref.json, or None.
+        at: Where it stands, for errors.
 
     Raises:
         InvalidRequest: The reference is malformed.
@@ -47,11 +53,14 @@ def matching_accounts(principal: Principal, ref: object | None) -> tuple[Account
     if ref is None:
         return principal.accounts
     if not isinstance(ref, Mapping):
-        raise InvalidRequest('account must be an object, as {"account_id": "..."}.', field="account")
-    if "account_id" in ref:
-        account_id = _text(ref, "account_id", "account")
+        raise InvalidRequest(f'{at} must be an object, as {{"account_id": "..."}}.', field=at)
+    if ref.get("account_id") is not None:
+        account_id = ref["account_id"]
+        if not isinstance(account_id, str):
+            raise InvalidRequest(f"{at}.account_id must be a string.", field=f"{at}.account_id")
         return tuple(a for a in principal.accounts if a.account_id == account_id)
-    return _by_natural_key(principal, ref)
+    key = natural_key(ref, at)
+    return tuple(a for a in principal.accounts if a.natural_key == key)
 
 
 def natural_key(ref: Mapping[str, object], at: str = "account") -> tuple[str, str, bool] | None:
@@ -71,22 +80,20 @@ def natural_key(ref: Mapping[str, object], at: str = "account") -> tuple[str, st
             '"operator": "..."}.',
             field=f"{at}.brand" if "brand" in ref else at,
         )
-    sandbox = ref.get("sandbox", False)
-    if not isinstance(sandbox, bool):
+    sandbox = ref.get("sandbox")
+    if not isinstance(sandbox, bool | None):
         raise InvalidRequest(f"{at}.sandbox must be true or false.", field=f"{at}.sandbox")
-    key = (_text(brand, "domain", f"{at}.brand"), _text(ref, "operator", at), sandbox)
-    if any(name in ref for name in OTHER_IDENTITY) or any(name in brand for name in OTHER_BRAND_IDENTITY):
-        return None
-    return key
+    key = (_domain(brand, "domain", f"{at}.brand"), _domain(ref, "operator", at), sandbox or False)
+    others = [*map(ref.get, OTHER_IDENTITY), *map(brand.get, OTHER_BRAND_IDENTITY)]
+    return key if all(other is None for other in others) else None
 
 
-def _by_natural_key(principal: Principal, ref: Mapping[str, object]) -> tuple[Account, ...]:
-    key = natural_key(ref)
-    return tuple(a for a in principal.accounts if a.natural_key == key)
-
-
-def _text(members: Mapping[str, object], name: str, path: str) -> str:
+def _domain(members: Mapping[str, object], name: str, path: str) -> str:
     value = members.get(name)
-    if not isinstance(value, str):
-        raise InvalidRequest(f"{path}.{name} must be a string.", field=f"{path}.{name}")
+    if not is_domain(value):
+        raise InvalidRequest(
+            f"{path}.{name} must be a domain in lower case, as shop.example: without a scheme, port or path, and with "
+            "letters beyond a-z in their xn-- form.",
+            field=f"{path}.{name}",
+        )
     return value

@@ -5,22 +5,83 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, select
 
 from postback.errors import InvalidRequest, StartupError
 from postback.principal import Account
+from postback.protocol.domains import is_domain
 from postback.store.control import ControlStore
 from postback.store.tables import account, api_key, api_key_account
 
-__all__ = ["AccountStore", "account_from"]
+__all__ = ["AccountStore", "KeyAccounts", "account_from"]
 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _MOST_PROVISIONED = 1000
-"""A key's accounts are read with every call of it."""
+"""A key's accounts are read with every call of it, the closed ones too."""
+
+
+class KeyAccounts:
+    """One API key's accounts while they are being changed; what is changed here is committed together.
+
+    Attributes:
+        by_id: The accounts that the key acts for, by account_id.
+        own: The ids of those that were made for the key's own calls.
+    """
+
+    def __init__(self, connection: Connection, key_id: str) -> None:
+        self._connection = connection
+        self._key_id = key_id
+        granted = (
+            select(account)
+            .join(api_key_account, api_key_account.c.account_id == account.c.account_id)
+            .where(api_key_account.c.key_id == key_id)
+            .order_by(account.c.account_id)
+            # Held, so that what the seller decides meanwhile isn't overwritten; what is logged goes on.
+            .with_for_update(of=account, key_share=True)
+        )
+        rows = connection.execute(granted).all()
+        self.by_id = {row.account_id: account_from(row) for row in rows}
+        self.own = {row.account_id for row in rows if row.provisioned_by == key_id}
+        self._ids = {known.natural_key: id_ for id_, known in self.by_id.items() if known.brand_domain}
+
+    def find(self, brand_domain: str | None, operator: str | None, sandbox: bool) -> Account | None:
+        """The account of this brand, operator and sandbox that the key acts for, or None."""
+        account_id = self._ids.get((brand_domain, operator, sandbox))
+        return self.by_id[account_id] if account_id else None
+
+    def add(self, wanted: Account) -> Account:
+        """Make an account for the key; an empty account_id stands for a new one.
+
+        Raises:
+            InvalidRequest: The key has as many accounts as it may, or the account_id is taken.
+        """
+        if len(self.by_id) >= _MOST_PROVISIONED:
+            raise InvalidRequest(
+                f"Your API key acts for {_MOST_PROVISIONED:,} accounts, as many as it can.",
+                suggestion="Use another API key for further accounts.",
+            )
+        made = replace(wanted, account_id=wanted.account_id or f"acc_{secrets.token_hex(8)}")
+        taken = select(account.c.account_id).where(account.c.account_id == made.account_id)
+        if self._connection.execute(taken).first():
+            raise InvalidRequest("This account_id is taken.", field="account_id")
+        _insert(self._connection, made, provisioned_by=self._key_id)
+        link = {"key_id": self._key_id, "account_id": made.account_id}
+        self._connection.execute(api_key_account.insert().values(link))
+        self.by_id[made.account_id] = made
+        self.own.add(made.account_id)
+        self._ids[made.natural_key] = made.account_id
+        return made
+
+    def change(self, account_id: str, **values: Any) -> Account:
+        """Set columns of an account, as ``payment_terms="net_30"``; returns it as it is now."""
+        _update(self._connection, account_id, values)
+        self.by_id[account_id] = changed = replace(self.by_id[account_id], **_complete(values))
+        return changed
 
 
 class AccountStore:
@@ -51,7 +112,7 @@ class AccountStore:
             raise StartupError("An operator acts for a brand: give the brand's domain too.")
         operator = operator or brand_domain
         for role, domain in (("brand's domain", brand_domain), ("operator", operator)):
-            if domain is not None and not _DOMAIN.fullmatch(domain):
+            if domain is not None and not is_domain(domain):
                 raise StartupError(
                     f"{domain!r} is not a domain for the {role}: write it in lower case, as shop.example."
                 )
@@ -86,56 +147,36 @@ class AccountStore:
             InvalidRequest: The key has as many accounts as it may, or the account_id is taken.
             StoreUnavailable: The control store doesn't take it.
         """
-        with self._control.begin() as connection:
-            # The key's row is held, so that of two calls at once only one makes the account.
-            connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
-            found = self._granted(connection, key_id, wanted)
-            return found or self._grant_new(connection, key_id, wanted)
+        with self.edit(key_id) as held:
+            return held.find(*wanted.natural_key) or held.add(wanted)
 
-    def provisioned_by(self, key_id: str) -> Sequence[Account]:
-        """The accounts that were made for a key's own calls, by account_id."""
-        made = select(account).where(account.c.provisioned_by == key_id).order_by(account.c.account_id)
-        with self._control.connect() as connection:
-            return [account_from(row) for row in connection.execute(made)]
+    @contextmanager
+    def edit(self, key_id: str, *, dry: bool = False) -> Iterator[KeyAccounts]:
+        """Change a key's accounts; concurrent edits of one key's follow each other.
+
+        Args:
+            key_id: The key.
+            dry: Whether to keep nothing of it.
+
+        Raises:
+            StoreUnavailable: The control store doesn't take the change; nothing of it is kept.
+        """
+        with self._control.begin() as connection:
+            connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
+            yield KeyAccounts(connection, key_id)
+            if dry:
+                connection.rollback()
 
     def change(self, account_id: str, **values: object) -> None:
-        """Set columns of an account, as ``status="suspended"``.
+        """Set columns of an account, as ``status="suspended"``, for the seller.
 
         Raises:
             StartupError: There is no such account.
         """
         with self._control.begin() as connection:
-            changed = connection.execute(account.update().where(account.c.account_id == account_id).values(values))
-        if not changed.rowcount:
+            changed = _update(connection, account_id, values)
+        if not changed:
             raise StartupError(f"There is no account {account_id!r}. 'postback accounts list' shows them.")
-
-    def _granted(self, connection: Connection, key_id: str, wanted: Account) -> Account | None:
-        granted = select(account).join(api_key_account, api_key_account.c.account_id == account.c.account_id)
-        row = connection.execute(
-            granted.where(
-                api_key_account.c.key_id == key_id,
-                account.c.brand_domain == wanted.brand_domain,
-                account.c.operator == wanted.operator,
-                account.c.sandbox == wanted.sandbox,
-            ).limit(1)
-        ).one_or_none()
-        return account_from(row) if row else None
-
-    def _grant_new(self, connection: Connection, key_id: str, wanted: Account) -> Account:
-        count = select(func.count()).where(api_key_account.c.key_id == key_id)
-        if (connection.scalar(count) or 0) >= _MOST_PROVISIONED:
-            raise InvalidRequest(
-                f"Your API key acts for {_MOST_PROVISIONED:,} accounts, as many as it can.",
-                suggestion="Use another API key for further accounts.",
-            )
-        account_id = wanted.account_id or f"acc_{secrets.token_hex(8)}"
-        if connection.execute(select(account.c.account_id).where(account.c.account_id == account_id)).first():
-            raise InvalidRequest("This account_id is taken.", field="account_id")
-        values = {field: getattr(wanted, field) for field in Account.__slots__} | {"account_id": account_id}
-        created = Account(**values)
-        _insert(connection, created, provisioned_by=key_id)
-        connection.execute(api_key_account.insert().values(key_id=key_id, account_id=account_id))
-        return created
 
     def _refuse_taken(self, connection: Connection, wanted: Account) -> None:
         if connection.execute(select(account).where(account.c.account_id == wanted.account_id)).first():
@@ -157,3 +198,13 @@ def account_from(row: Row[Any]) -> Account:
 def _insert(connection: Connection, created: Account, **more: object) -> None:
     values: Mapping[str, object] = {field: getattr(created, field) for field in Account.__slots__}
     connection.execute(account.insert().values({**values, "created_at": int(time.time()), **more}))
+
+
+def _update(connection: Connection, account_id: str, values: Mapping[str, object]) -> int:
+    changed = account.update().where(account.c.account_id == account_id).values(**_complete(values))
+    return connection.execute(changed).rowcount
+
+
+def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A status that anybody decides ends what a buyer's closing remembered, but for that closing itself."""
+    return {"closed_from": None, **values} if "status" in values else dict(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 __all__ = ["DOMAIN", "MAX_DOMAIN_LENGTH", "is_domain"]
 
@@ -15,6 +16,6 @@ MAX_DOMAIN_LENGTH = 253
 _DOMAIN = re.compile(DOMAIN)
 
 
-def is_domain(text: str) -> bool:
+def is_domain(value: object) -> TypeGuard[str]:
     """Whether this is a domain."""
-    return len(text) <= MAX_DOMAIN_LENGTH and _DOMAIN.fullmatch(text) is not None
+    return isinstance(value, str) and len(value) <= MAX_DOMAIN_LENGTH and _DOMAIN.fullmatch(value) is not None

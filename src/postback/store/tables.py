@@ -44,6 +44,7 @@ account = Table(
     Column("billing", Text),
     Column("payment_terms", Text),
     Column("provisioned_by", Text),
+    Column("closed_from", Text),
     Index("account_natural_key", "brand_domain", "operator"),
 )
 

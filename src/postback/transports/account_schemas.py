@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
 from postback.protocol.enums import PAYMENT_TERMS, AccountStatus, BillingParty
 from postback.transports.shapes import (
     ACCOUNT,
@@ -25,6 +26,7 @@ from postback.transports.shapes import (
 __all__ = ["ACCOUNT_SCHEMAS"]
 
 _BRAND = object_of({"domain": text("Domain of the brand.")}, "domain")
+_DOMAIN = {"pattern": f"^{DOMAIN}$", "maxLength": MAX_DOMAIN_LENGTH}
 _STATUS: Schema = {"enum": list(get_args(AccountStatus))}
 _SHOWN: dict[str, Schema] = {
     "account_id": text("The seller's identifier."),
@@ -74,11 +76,8 @@ ACCOUNT_SCHEMAS: dict[str, TaskSchema] = {
                 "accounts": array(
                     object_of(
                         {
-                            "brand": _BRAND,
-                            "operator": text(
-                                "Domain of whoever acts for the brand, in lower case.",
-                                pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
-                            ),
+                            "brand": object_of({"domain": text("Domain of the brand.", **_DOMAIN)}, "domain"),
+                            "operator": text("Domain of whoever acts for the brand.", **_DOMAIN),
                             "billing": {
                                 "enum": list(get_args(BillingParty)),
                                 "description": "Who is invoiced; only operator is supported.",
