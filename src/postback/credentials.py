@@ -54,9 +54,10 @@ def _named_texts(searched: dict[str, Any]) -> Iterator[str]:
     pending: list[tuple[str, str, Any]] = [("", "", searched)]
     while pending:
         at, name, tree = pending.pop()
-        for key, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            inner_name = key if isinstance(tree, dict) else name
+        members = tree.items() if isinstance(tree, dict) else ((None, value) for value in tree)
+        for index, (key, value) in enumerate(members):
+            path = f"{at}{index if key is None else key}"
             if isinstance(value, dict | list):
-                pending.append((f"{at}{key}.", inner_name, value))
-            elif isinstance(value, str) and _CREDENTIAL.match(inner_name):
-                yield f"{at}{key}"
+                pending.append((f"{path}.", key or name, value))
+            elif isinstance(value, str) and _CREDENTIAL.match(key or name):
+                yield path

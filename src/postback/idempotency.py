@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Generic, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
@@ -27,7 +27,7 @@ _Result = TypeVar("_Result")
 
 
 class Scope(NamedTuple):
-    """Where an idempotency key counts: for one caller, acting for one account."""
+    """Where an idempotency key counts: for one caller, acting for one account; an empty account_id means for all."""
 
     key_id: str
     account_id: str
@@ -73,6 +73,8 @@ class IdempotencyStore:
     async def find(self, scope: Scope) -> Record | None:
         """The call that this key was used for within the last day, or None.
 
+        A call that belongs to no account uses up its key for all of them, and finds what the key was used for in any.
+
         Raises:
             StoreUnavailable: The control store doesn't answer.
         """
@@ -100,12 +102,12 @@ class IdempotencyStore:
         kept = select(idempotency).where(idempotency.c.idempotency_key.in_({s.idempotency_key for s in scopes}))
         now = int(self._now())
         with self._control.connect() as connection:
-            found = {
-                Scope(row.key_id, row.account_id, row.idempotency_key): Record(row.task, row.fingerprint, row.answer)
-                for row in connection.execute(kept)
-                if row.expires_at > now
-            }
-        return [found.get(scope) for scope in scopes]
+            found: dict[tuple[str, str], dict[str, Record]] = {}
+            for row in connection.execute(kept):
+                if row.expires_at > now:
+                    record = Record(row.task, row.fingerprint, row.answer)
+                    found.setdefault((row.key_id, row.idempotency_key), {})[row.account_id] = record
+        return [_fitting(found.get((s.key_id, s.idempotency_key), {}), s.account_id) for s in scopes]
 
     def _insert(self, records: Sequence[tuple[Scope, Record]]) -> list[None]:
         with self._control.begin() as connection:
@@ -147,6 +149,11 @@ class Keeper:
         """Keep the answer in the transaction of the work that it answers."""
         record = Record(self._task, self._fingerprint, msgspec.json.encode(answer))
         self._records.keep_within(connection, self._scope, record)
+
+
+def _fitting(by_account: Mapping[str, Record], account_id: str) -> Record | None:
+    found = by_account.get(account_id) or by_account.get("")
+    return found or (None if account_id else next(iter(by_account.values()), None))
 
 
 class _Groups(Generic[_Item, _Result]):

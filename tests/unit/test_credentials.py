@@ -39,7 +39,10 @@ def test_a_text_with_the_name_of_a_credential_is_refused(name: str) -> None:
         ({"event_sources": [{"surface": {"jwt": "pb_secret"}}]}, "event_sources.0.surface.jwt"),
         ({"credentials": ["pb_secret"]}, "credentials.0"),
         ({"credentials": {"password": "pb_secret"}}, "credentials.password"),
-        ({"context": {"webhook": {"authentication": {"credentials": "x"}}}}, "context.webhook.authentication.credentials"),
+        (
+            {"context": {"webhook": {"authentication": {"credentials": "x"}}}},
+            "context.webhook.authentication.credentials",
+        ),
         ({"ext": {"ann@shop.example": {"jwt": "pb_secret"}}}, None),
     ],
 )

@@ -74,18 +74,19 @@ async def sync_event_sources(call: TaskCall) -> dict[str, Any]:
     Raises:
         InvalidRequest: ``event_sources`` is no list, empty or too long.
         AccountRequired, AccountNotFound, AccountAmbiguous: No single account fits.
+        AccountSetupRequired, AccountSuspended: The account takes nothing.
         IdempotencyConflict: The key was used for another call.
         StoreUnavailable: A store doesn't answer; nothing was changed.
     """
     request = call.arguments.to(SyncEventSourcesRequest)
     account = resolve_account(call.principal, request.account)
-    require_open(account)
     raws = [bytes(raw) for raw in request.event_sources or ()]
     entries = None
     if request.event_sources is not None:
         entries = await asyncio.to_thread(read_entries, raws, released_event_types(call.release))
 
     async def sync() -> dict[str, Any]:
+        require_open(account)
         return await asyncio.to_thread(_sync, call.services, account, entries, request.delete_missing, call.release)
 
     return await call.once(account.account_id, call.arguments.fingerprint(), sync)
