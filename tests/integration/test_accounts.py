@@ -83,6 +83,21 @@ def test_the_status_says_what_an_account_may_do(live: Server, status: str, logge
     assert call(live, "rest", "get_media_buys", ref)["status"] == "completed"
 
 
+def test_a_retry_gets_its_answer_though_the_account_was_closed_meanwhile(live: Server) -> None:
+    (account,) = sync(live, entry("retried.example", sandbox=True))
+    ref = {"account": {"account_id": account["account_id"]}}
+    sources = ref | {"idempotency_key": unique_key(), "event_sources": [{"event_source_id": "retried"}]}
+    events = {"idempotency_key": unique_key(), "event_source_id": "retried", "events": [order("retried")]}
+    call(live, "rest", "sync_event_sources", sources)
+    call(live, "rest", "log_event", events)
+    live.command("accounts", "status", account["account_id"], "closed")
+    wait_for_keys(live, account["account_id"], "closed")
+
+    assert call(live, "rest", "sync_event_sources", sources)["replayed"]
+    assert call(live, "rest", "log_event", events)["replayed"]
+    assert error_of(call(live, "rest", "sync_event_sources", ref))["code"] == "ACCOUNT_SUSPENDED"
+
+
 def wait_for_keys(server: Server, account_id: str, status: str) -> None:
     for _ in range(100):
         listed = call(server, "rest", "list_accounts", {"account": {"account_id": account_id}})
@@ -106,6 +121,76 @@ def test_one_bad_entry_does_not_fail_the_others(live: Server) -> None:
     assert codes == ["BILLING_NOT_SUPPORTED", "INVALID_REQUEST", "UNSUPPORTED_PROVISIONING", "BILLING_NOT_SUPPORTED"]
     assert results[0]["errors"][0]["details"]["supported_billing"] == ["operator"]
     assert "billing_entity" in results[4]["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "field"),
+    [
+        ({"brand": {"domain": "ACME.example"}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": "m\u00fcnchen.example"}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": "https://acme.example"}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": "acme.example."}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": ""}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": "a" * 254}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": {"domain": "ann@agency.example"}}, "INVALID_REQUEST", ".brand.domain"),
+        ({"brand": "acme.example"}, "INVALID_REQUEST", ".brand"),
+        ({"operator": "Agency.example"}, "INVALID_REQUEST", ".operator"),
+        ({"operator": None}, "INVALID_REQUEST", ""),
+        ({"sandbox": "yes"}, "INVALID_REQUEST", ".sandbox"),
+        ({"billing": 7}, "BILLING_NOT_SUPPORTED", ".billing"),
+        ({"payment_terms": ["net_30"]}, "INVALID_REQUEST", ".payment_terms"),
+        ({"currency": "EUR"}, "UNSUPPORTED_PROVISIONING", ""),
+        ({"timezone": "Europe/Berlin"}, "UNSUPPORTED_PROVISIONING", ""),
+        ({"operator_unit": {"id": "seat_1"}}, "UNSUPPORTED_PROVISIONING", ""),
+        ({"brand": {"domain": "acme.example", "countries": ["DE"]}}, "UNSUPPORTED_PROVISIONING", ""),
+        ({"revision": 99}, "UNSUPPORTED_FEATURE", ".revision"),
+        ({"account": {"account_id": "default"}}, "INVALID_REQUEST", ".brand"),
+    ],
+)
+def test_an_entry_that_names_no_account_to_set_up_fails_alone(
+    live: Server, wrong: dict[str, Any], code: str, field: str
+) -> None:
+    good = entry("beside.example")
+
+    failed, beside = sync(live, entry("wrong.example", **wrong), good, adcp_version="3.2")
+
+    assert failed["action"] == "failed"
+    assert [(error["code"], error["field"]) for error in failed["errors"]] == [(code, f"accounts[0]{field}")]
+    assert "@" not in str(failed)
+    assert beside["action"] in {"created", "unchanged"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "code"),
+    [
+        ({"operator": "agency.example"}, "INVALID_REQUEST"),
+        ({"currency": "EUR"}, "INVALID_REQUEST"),
+        ({"revision": 99}, "UNSUPPORTED_FEATURE"),
+    ],
+)
+def test_an_account_is_not_changed_by_an_entry_that_means_more(live: Server, beside: dict[str, str], code: str) -> None:
+    ref = {"account_id": sync(live, entry("meant.example"))[0]["account_id"]}
+
+    (failed,) = sync(live, {"account": ref, "payment_terms": "prepay", **beside})
+    listed = call(live, "rest", "list_accounts", {"account": ref})
+
+    assert failed["errors"][0]["code"] == code
+    assert "payment_terms" not in listed["accounts"][0]
+
+
+def test_an_entry_that_is_no_object_fails_alone(live: Server) -> None:
+    failed, beside = sync(live, "acme.example", entry("no-object.example"))  # type: ignore[arg-type]
+
+    assert (failed["action"], beside["action"]) == ("failed", "created")
+    refuse_unless_valid("sync_accounts", {"status": "completed", "accounts": [failed, beside]}, None)
+
+
+def test_an_account_that_is_listed_twice_is_set_up_once(live: Server) -> None:
+    first, second = sync(live, entry("twice.example"), entry("twice.example", payment_terms="prepay"))
+
+    assert (first["action"], second["action"]) == ("created", "failed")
+    assert first["account_id"] == second["account_id"]
+    assert "earlier entry" in second["errors"][0]["message"]
 
 
 def test_a_dry_run_changes_nothing(live: Server) -> None:
@@ -145,6 +230,49 @@ def test_an_account_that_is_listed_stays_open_though_its_entry_fails(live: Serve
         ("typo.example", "failed", "pending_approval"),
         ("fine.example", "unchanged", "pending_approval"),
     ]
+
+
+def test_an_entry_that_may_mean_any_account_keeps_all_of_them_open(live: Server) -> None:
+    agent = {"Authorization": f"Bearer {live.command('keys', 'create', '--account', 'default')}"}
+    wanted = {"idempotency_key": unique_key(), "accounts": [entry("mistyped.example")]}
+    call(live, "rest", "sync_accounts", wanted, **agent)
+    mistaken = {"accounts": [entry("Mistyped.example")], "delete_missing": True}
+
+    call(live, "rest", "sync_accounts", {"idempotency_key": unique_key()} | mistaken, **agent)
+
+    listed = call(live, "rest", "list_accounts", {"status": "closed"}, **agent)
+    assert listed["accounts"] == []
+
+
+def test_what_a_buyer_closed_the_buyer_reopens_as_it_was(live: Server) -> None:
+    agent = {"Authorization": f"Bearer {live.command('keys', 'create', '--account', 'default')}"}
+
+    def synced(*domains: str, **members: Any) -> dict[str, tuple[str, str]]:
+        wanted = {"idempotency_key": unique_key(), "accounts": [entry(domain) for domain in domains]}
+        answer = call(live, "rest", "sync_accounts", wanted | members, **agent)
+        ids.update({account["brand"]["domain"]: account["account_id"] for account in answer["accounts"]})
+        return {account["brand"]["domain"]: (account["action"], account["status"]) for account in answer["accounts"]}
+
+    ids: dict[str, str] = {}
+    everything = ("approved.example", "refused.example", "waiting.example", "ended.example")
+    synced(*everything)
+    live.command("accounts", "status", ids["approved.example"], "active")
+    live.command("accounts", "status", ids["refused.example"], "rejected")
+
+    closed = synced(delete_missing=True)
+    live.command("accounts", "status", ids["ended.example"], "closed")
+    preview = synced(*everything, dry_run=True)
+    reopened = synced(*everything)
+
+    assert set(closed.values()) == {("updated", "closed")}
+    assert reopened == {
+        "approved.example": ("updated", "active"),
+        "refused.example": ("updated", "rejected"),
+        "waiting.example": ("updated", "pending_approval"),
+        "ended.example": ("unchanged", "closed"),
+    }
+    assert preview == reopened
+    assert set(synced(*everything).values()) >= {("unchanged", "active"), ("unchanged", "closed")}
 
 
 def test_two_agents_that_name_the_same_brand_share_nothing(live: Server) -> None:
@@ -188,7 +316,7 @@ def test_a_list_tells_nothing_of_somebody_elses_account(live: Server) -> None:
     ("arguments", "field"),
     [
         ({"api_key": "pb_secret"}, "api_key"),
-        ({"context": {"authorization": "Bearer pb_secret"}}, "context.authorization"),
+        ({"context": {"credentials": "pb_secret"}}, "context.credentials"),
         ({"ext": {"a": [{"access_token": "pb_secret"}]}}, "ext.a.0.access_token"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_key_that_was_used_is_refused_for_other_arguments(shop: Server, task: 
     assert refused["adcp_error"].keys() == {"code", "message"}
 
 
-@pytest.mark.parametrize("task", sorted(CALLS.keys() - {"sync_accounts"}))  # whose keys belong to no account
+@every_task
 def test_a_key_that_was_used_is_refused_for_another_task(shop: Server, task: str) -> None:
     arguments = made(shop, task)
     run(shop, task, arguments)
@@ -134,6 +134,47 @@ def test_a_key_that_was_used_is_refused_for_another_task(shop: Server, task: str
     refused = run(shop, other, CALLS[other](shop) | {"idempotency_key": arguments["idempotency_key"]})
 
     assert refused["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
+
+
+def test_a_key_of_another_task_is_refused_for_accounts_too(shop: Server) -> None:
+    arguments = made(shop, "log_event")
+    run(shop, "log_event", arguments)
+
+    refused = run(shop, "sync_accounts", _accounts(shop) | {"idempotency_key": arguments["idempotency_key"]})
+
+    assert refused["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
+
+
+def test_another_governance_context_makes_no_other_call(shop: Server) -> None:
+    arguments = made(shop, "create_media_buy")
+    run(shop, "create_media_buy", arguments | {"governance_context": "first"})
+
+    again = run(shop, "create_media_buy", arguments | {"governance_context": "second"})
+
+    assert again["replayed"]
+
+
+def test_renewed_credentials_of_a_webhook_make_no_other_call_but_another_webhook_does(shop: Server) -> None:
+    def synced(url: str, credentials: str) -> Any:
+        webhook = {"url": url, "authentication": {"schemes": ["Bearer"], "credentials": credentials}}
+        return run(shop, "sync_accounts", arguments | {"push_notification_config": webhook})
+
+    arguments = made(shop, "sync_accounts")
+    synced("https://buyer.example/hook", "first")
+
+    assert synced("https://buyer.example/hook", "second")["replayed"]
+    assert synced("https://other.example/hook", "second")["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
+
+
+def test_of_accounts_synced_at_once_under_other_keys_one_is_created(shop: Server) -> None:
+    wanted = _accounts(shop)
+
+    with ThreadPoolExecutor(6) as pool:
+        synced = pool.map(lambda _: run(shop, "sync_accounts", wanted | {"idempotency_key": unique_key()}), range(6))
+        (accounts,) = zip(*(answer["accounts"] for answer in synced), strict=True)
+
+    assert sorted(account["action"] for account in accounts) == ["created", *["unchanged"] * 5]
+    assert len({account["account_id"] for account in accounts}) == 1
 
 
 @every_task

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postback.ingest.decode import MAX_DEPTH, Decoded, decode_events, names_in
+from postback.ingest.decode import MAX_DEPTH, Decoded, canonical_json, decode_events, names_in
 from postback.ingest.rejection import REASONS, Rejection
 
 GOOD: dict[str, Any] = {"event_id": "order_1", "event_type": "purchase", "event_time": "2026-01-15T10:30:00Z"}
@@ -156,6 +156,25 @@ def test_value_inside_custom_data_wins_over_one_beside_it() -> None:
 def test_null_is_the_same_as_absent() -> None:
     padded = {**GOOD, "user_match": None, "custom_data": {"value": 5, "currency": None}, "action_source": None}
     assert accepted(padded).canonical == accepted({**GOOD, "custom_data": {"value": 5}}).canonical
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("9007199254740993", "9007199254740992"),
+        ("[1e21]", "[1000000000000000000000]"),
+        ('{"a": 0}', '{"a": -0.0}'),
+        ('{"a": 1.50, "b": 5e3}', '{"b": 5000, "a": 1.5}'),
+        ("12345678901234567890", "1.2345678901234567e19"),
+    ],
+)
+def test_numbers_that_no_double_tells_apart_are_the_same(one: str, other: str) -> None:
+    assert canonical_json(one.encode()) == canonical_json(other.encode())
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1e400", "[1", '"1234567890123456'])
+def test_what_cannot_be_parsed_stands_for_itself(text: str) -> None:
+    assert canonical_json(text.encode()) == text.encode()
 
 
 def test_unknown_identifiers_are_not_kept() -> None:
