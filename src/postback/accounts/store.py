@@ -29,12 +29,13 @@ class KeyAccounts:
     """One API key's accounts while they are being changed; what is changed here is committed together.
 
     Attributes:
+        connection: The transaction that it happens in.
         by_id: The accounts that the key acts for, by account_id.
         own: The ids of those that were made for the key's own calls.
     """
 
     def __init__(self, connection: Connection, key_id: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self._key_id = key_id
         granted = (
             select(account)
@@ -67,11 +68,11 @@ class KeyAccounts:
             )
         made = replace(wanted, account_id=wanted.account_id or f"acc_{secrets.token_hex(8)}")
         taken = select(account.c.account_id).where(account.c.account_id == made.account_id)
-        if self._connection.execute(taken).first():
+        if self.connection.execute(taken).first():
             raise InvalidRequest("This account_id is taken.", field="account_id")
-        _insert(self._connection, made, provisioned_by=self._key_id)
+        _insert(self.connection, made, provisioned_by=self._key_id)
         link = {"key_id": self._key_id, "account_id": made.account_id}
-        self._connection.execute(api_key_account.insert().values(link))
+        self.connection.execute(api_key_account.insert().values(link))
         self.by_id[made.account_id] = made
         self.own.add(made.account_id)
         self._ids[made.natural_key] = made.account_id
@@ -79,7 +80,7 @@ class KeyAccounts:
 
     def change(self, account_id: str, **values: Any) -> Account:
         """Set columns of an account, as ``payment_terms="net_30"``; returns it as it is now."""
-        _update(self._connection, account_id, values)
+        _update(self.connection, account_id, values)
         self.by_id[account_id] = changed = replace(self.by_id[account_id], **_complete(values))
         return changed
 

@@ -6,7 +6,6 @@ the buyer's own sync closed comes back as it was when another one lists it; what
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +19,7 @@ from postback.accounts.references import matching_accounts
 from postback.accounts.store import KeyAccounts
 from postback.envelope import error_object
 from postback.errors import AccountNotFound, InvalidRequest, RequestError
+from postback.idempotency import Keep
 from postback.principal import Account
 from postback.protocol.releases import Release
 
@@ -79,15 +79,12 @@ async def sync_accounts(call: TaskCall) -> dict[str, Any]:
     every = call.services.settings.sandbox
     entries = [read_entry(sent, f"accounts[{index}]", sandbox=every) for index, sent in enumerate(request.accounts)]
 
-    async def sync() -> dict[str, Any]:
-        return await asyncio.to_thread(_sync, call, request, entries)
-
-    if request.dry_run:
-        return await sync()
-    return await call.once("", call.arguments.fingerprint(), sync)
+    return await call.once_in_control(
+        "", call.arguments.fingerprint(), lambda keep: _sync(call, request, entries, keep)
+    )
 
 
-def _sync(call: TaskCall, request: SyncAccountsRequest, entries: Sequence[Entry]) -> dict[str, Any]:
+def _sync(call: TaskCall, request: SyncAccountsRequest, entries: Sequence[Entry], keep: Keep) -> dict[str, Any]:
     with call.services.accounts.edit(call.principal.key_id, dry=request.dry_run) as held:
         results: list[_Result] = []
         done: set[str] = set()
@@ -98,11 +95,13 @@ def _sync(call: TaskCall, request: SyncAccountsRequest, entries: Sequence[Entry]
             results.append(replace(result, warnings=entry.warnings))
         if request.delete_missing and _all_known(results):
             results += _close_missing(held, {result.account.account_id for result in results})
+        answer = {
+            "accounts": [result.shown(call.release, dry=request.dry_run) for result in results],
+            **({"dry_run": True} if request.dry_run else {}),
+        }
+        keep(held.connection, answer)  # undone with the rest when the run is dry
     call.services.keys.forget()
-    return {
-        "accounts": [result.shown(call.release, dry=request.dry_run) for result in results],
-        **({"dry_run": True} if request.dry_run else {}),
-    }
+    return answer
 
 
 def _one(call: TaskCall, held: KeyAccounts, entry: Entry, done: set[str]) -> _Result:
