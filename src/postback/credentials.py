@@ -11,11 +11,14 @@ from postback.errors import CredentialInArguments, InvalidRequest
 
 __all__ = ["refuse_credentials"]
 
-_CREDENTIAL = re.compile(
+_NAME = (
     r"(x[_-])?(adcp[_-])?(auth(orization)?|bearer|credentials|jwt|password|api[_-]?(key|token)|"
-    r"(access|auth|bearer|id|refresh|session)[_-]?token|private[_-]?key|(client[_-]?)?secret|secret[_-]?key)\Z",
-    re.IGNORECASE,
+    r"(access|auth|bearer|id|refresh|session)[_-]?token|private[_-]?key|(client[_-]?)?secret|secret[_-]?key)"
 )
+_CREDENTIAL = re.compile(_NAME + r"\Z", re.IGNORECASE)
+_MAY_HOLD_ONE = re.compile(rb'"%s"\s*:|\\u' % _NAME.encode(), re.IGNORECASE)
+"""In JSON: such a name, or letters that are spelt out and may make one. Looking for it costs less than parsing."""
+
 _FOR_THE_SELLER = re.compile(
     r"(?!context\.|ext\.)(.+\.authentication\.credentials|(.+\.)?(property|collection)_list(_exclude)?\.auth_token)\Z",
     re.DOTALL,
@@ -34,7 +37,11 @@ def refuse_credentials(arguments: Arguments) -> None:
     Raises:
         CredentialInArguments: One is; the error names its place, and the answer echoes no context.
     """
-    searched = {name: _parsed(arguments, name) for name in arguments.members if name not in _NOT_SEARCHED}
+    searched = {
+        name: _parsed(arguments, name)
+        for name, raw in arguments.members.items()
+        if name not in _NOT_SEARCHED and (_CREDENTIAL.match(name) or _MAY_HOLD_ONE.search(raw))
+    }
     for path in _named_texts(searched):
         if not _FOR_THE_SELLER.match(path):
             # A longer or stranger path may hold more of the caller's than names.

@@ -142,6 +142,8 @@ def test_a_call_that_names_no_account_means_the_only_one(keys: KeyStore) -> None
         {"account_id": "nova"},
         {"brand": {"domain": "nova.example"}, "operator": "nova.example"},
         {"brand": {"domain": "nova.example", "industries": ["sports"]}, "operator": "nova.example", "sandbox": False},
+        {"brand": {"domain": "nova.example"}, "operator": "nova.example", "sandbox": None, "currency": None},
+        {"account_id": None, "brand": {"domain": "nova.example"}, "operator": "nova.example"},
     ],
 )
 def test_an_account_is_named_by_id_or_by_brand_and_operator(keys: KeyStore, ref: object) -> None:
@@ -177,6 +179,8 @@ def test_an_unknown_account_and_a_foreign_one_look_alike(keys: KeyStore, ref: ob
         ({"brand": "acme.example", "operator": "agency.example"}, "account.brand"),
         ({"brand": {}, "operator": "agency.example"}, "account.brand.domain"),
         ({"brand": {"domain": "acme.example"}}, "account.operator"),
+        ({"brand": {"domain": "ACME.example"}, "operator": "agency.example"}, "account.brand.domain"),
+        ({"brand": {"domain": "acme.example"}, "operator": "https://agency.example"}, "account.operator"),
         ({"brand": {"domain": "acme.example"}, "operator": "agency.example", "sandbox": "no"}, "account.sandbox"),
     ],
 )

@@ -69,5 +69,10 @@ def test_what_is_none_and_what_is_meant_for_the_seller_is_taken(arguments: dict[
     refuse(arguments)
 
 
+def test_a_name_that_is_spelt_out_is_found_too() -> None:
+    with pytest.raises(CredentialInArguments):
+        refuse_credentials(Arguments(b'{"ext": {"api\\u005fkey" : "pb_secret"}}'))
+
+
 def test_entries_that_cannot_be_parsed_are_left_to_their_reader() -> None:
     refuse_credentials(Arguments(b'{"event_sources": [{"event_source_id": "\\ud800"}]}'))

@@ -66,10 +66,10 @@ class KeyAccounts:
                 f"Your API key acts for {_MOST_PROVISIONED:,} accounts, as many as it can.",
                 suggestion="Use another API key for further accounts.",
             )
-        made = replace(wanted, account_id=wanted.account_id or f"acc_{secrets.token_hex(8)}")
-        taken = select(account.c.account_id).where(account.c.account_id == made.account_id)
-        if self.connection.execute(taken).first():
+        taken = select(account.c.account_id).where(account.c.account_id == wanted.account_id)
+        if wanted.account_id and self.connection.execute(taken).first():
             raise InvalidRequest("This account_id is taken.", field="account_id")
+        made = replace(wanted, account_id=wanted.account_id or f"acc_{secrets.token_hex(8)}")
         _insert(self.connection, made, provisioned_by=self._key_id)
         link = {"key_id": self._key_id, "account_id": made.account_id}
         self.connection.execute(api_key_account.insert().values(link))
