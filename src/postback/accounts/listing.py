@@ -8,7 +8,7 @@ import msgspec
 
 from postback.accounts.answers import shown_account
 from postback.accounts.references import matching_accounts
-from postback.media_buys.paging import Pagination, page_info, position_of
+from postback.paging import Pagination, page_info, position_of
 from postback.protocol.enums import AccountStatus
 
 if TYPE_CHECKING:

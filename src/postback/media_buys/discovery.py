@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from postback.accounts.references import resolve_account
 from postback.errors import InvalidRequest
-from postback.media_buys.paging import Pagination, bad_cursor, page_info, position_of
 from postback.media_buys.products import PricingOption, Product
+from postback.paging import Pagination, bad_cursor, page_info, position_of
 
 if TYPE_CHECKING:
     from postback.tasks import TaskCall
