@@ -29,6 +29,14 @@ currency = "EUR"
 floor_price = 2
 """
 PRICE = HOMEPAGE.partition("[[products.pricing_options]]")[2]
+REF = '{agent_url = "https://creative.example", id = "image"}'
+EXCLUSIVE = f'{{format_kind = "image", params = {{}}, canonical_formats_only = true, v1_format_ref = [{REF}]}}'
+IMAGE = '{format_kind = "image", params = {}}'
+
+
+def declaring(*options: str) -> str:
+    """The file with these format_options."""
+    return HOMEPAGE.replace("channels", f"format_options = [{', '.join(options)}]\nchannels")
 
 
 def test_a_listed_product_is_on_offer(tmp_path: Path) -> None:
@@ -69,6 +77,17 @@ def test_without_a_file_only_a_sandbox_has_products() -> None:
         (HOMEPAGE.replace("news.example", "https://news"), "products[0]", "publisher_domains[0] is wrong"),
         (HOMEPAGE.replace('"EUR"', '"EUX"'), "products[0].pricing_options[0]", "not an ISO 4217"),
         (HOMEPAGE.replace('"cpm"', '"cpx"'), "products[0]", "pricing_options[0].pricing_model is wrong"),
+        (HOMEPAGE.replace('"display_300x250"', '{id = "a"}'), "products[0]", "formats[0].agent_url is required"),
+        (
+            declaring(EXCLUSIVE),
+            "products[0]",
+            "canonical_formats_only and v1_format_ref exclude each other",
+        ),
+        (
+            declaring(IMAGE, IMAGE),
+            "products[0].format_options[1]",
+            "format_option_id that an earlier one has",
+        ),
         (HOMEPAGE + "fixed_price = 3.0", "products[0].pricing_options[0]", "fixed_price and a floor_price"),
         (HOMEPAGE + HOMEPAGE, "products[1]", "product_id that an earlier one has"),
         (

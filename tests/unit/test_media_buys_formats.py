@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from postback.media_buys.formats import format_options
+from postback.media_buys.formats import FormatId, canonical_url, format_options
+
+SELLER = "https://seller.example"
 
 
 @pytest.mark.parametrize(
@@ -22,11 +24,36 @@ from postback.media_buys.formats import format_options
     ],
 )
 def test_a_name_that_tells_is_declared(name: str, kind: str, params: dict[str, Any]) -> None:
-    (option,) = format_options([name], "https://seller.example")
+    format_id = FormatId(agent_url=SELLER, id=name)
 
-    assert (option["format_kind"], option["params"]) == (kind, params)
-    assert option["v1_format_ref"] == [{"agent_url": "https://seller.example", "id": name}]
+    (option,) = format_options([format_id])
+
+    assert (option.format_kind, option.params) == (kind, params)
+    assert option.v1_format_ref == (format_id,)
 
 
 def test_a_name_that_tells_nothing_is_left_out() -> None:
-    assert format_options(["skyscraper", "0x0", ""], "https://seller.example") == []
+    assert format_options([FormatId(agent_url=SELLER, id=name) for name in ("skyscraper", "0x0", "")]) == ()
+
+
+def test_two_agents_format_of_one_name_is_declared_once() -> None:
+    theirs = FormatId(agent_url="https://creative.example", id="video_30s")
+    ours = FormatId(agent_url=SELLER, id="video_30s")
+
+    (option,) = format_options([theirs, ours])
+
+    assert option.v1_format_ref == (theirs, ours)
+
+
+@pytest.mark.parametrize(
+    ("url", "canonical"),
+    [
+        ("https://Creative.Example", "https://creative.example"),
+        ("HTTPS://creative.example:443/", "https://creative.example"),
+        ("http://creative.example:8080/a/", "http://creative.example:8080/a"),
+        ("https://creative.example/A?b=C", "https://creative.example/A?b=C"),
+        ("https://[creative", "https://[creative"),
+    ],
+)
+def test_agents_are_compared_by_what_their_urls_mean(url: str, canonical: str) -> None:
+    assert canonical_url(url) == canonical

@@ -80,6 +80,11 @@ def _product(table: dict[str, Any], place: str) -> Product:
         f"{place}.pricing_options",
         "pricing_option_id",
     )
+    _refuse_repeated(
+        [option.format_option_id or option.format_kind for option in product.format_options],
+        f"{place}.format_options",
+        "format_option_id",
+    )
     return product
 
 

@@ -3,59 +3,66 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import Meta
 
 from postback.accounts.references import resolve_account
-from postback.errors import InvalidRequest
-from postback.media_buys.products import PricingOption, Product
+from postback.errors import InvalidRequest, raise_all
+from postback.media_buys.filters import Filters, narrowed
+from postback.media_buys.products import Catalogue, Product
+from postback.media_buys.refinements import Refinement, refined, refinement_problems, refinements_applied
 from postback.paging import Pagination, bad_cursor, page_info, position_of
 
 if TYPE_CHECKING:
     from postback.tasks import TaskCall
 
-__all__ = ["GetProductsRequest", "get_products"]
+__all__ = ["BUYING_MODES", "GetProductsRequest", "get_products"]
+
+BuyingMode = Literal["brief", "wholesale", "refine"]
+BUYING_MODES = get_args(BuyingMode)
 
 _WORD = re.compile(r"\w{3,}")
 _OPTIONAL = frozenset(("channels", "conversion_tracking", "brief_relevance"))
 """What ``fields`` can leave out: a product without its other members would not be one by AdCP's schema."""
 
 
-class _FormatId(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Filters(msgspec.Struct, frozen=True):
-    """The filters that the catalogue can decide (core/product-filters.json); what it knows nothing of excludes none."""
-
-    delivery_type: str | None = None
-    is_fixed_price: bool | None = None
-    pricing_currencies: Annotated[list[str], Meta(min_length=1)] | None = None
-    channels: Annotated[list[str], Meta(min_length=1)] | None = None
-    format_ids: Annotated[list[_FormatId], Meta(min_length=1)] | None = None
-
-
 class GetProductsRequest(msgspec.Struct, frozen=True):
     """The task's own arguments (media-buy/get-products-request.json).
 
     Attributes:
-        buying_mode: "brief" orders by the brief's words, "wholesale" lists in the seller's order.
+        buying_mode: "brief" orders by the brief's words, "wholesale" lists in the seller's order, "refine" keeps of it
+            what ``refine`` says.
         brief: What the buyer looks for, in words.
+        refine: Change requests, for the mode of that name.
         filters: What products must be.
         fields: Members to show; None shows all.
         account: core/account-ref.json, or None.
         pagination: Which page.
     """
 
-    buying_mode: Literal["brief", "wholesale", "refine"] = "brief"
+    buying_mode: BuyingMode = "brief"
     brief: str = ""
-    filters: _Filters = _Filters()
+    refine: Annotated[tuple[Refinement, ...], Meta(min_length=1, max_length=1000)] | None = None
+    filters: Filters = Filters()
     fields: Annotated[list[str], Meta(min_length=1)] | None = None
     account: Any = None
     pagination: Pagination = Pagination()
+
+    def refinements(self) -> tuple[Refinement, ...]:
+        """The change requests; none in other modes.
+
+        Raises:
+            InvalidRequest: There are none in the mode "refine", or something is wrong with them.
+        """
+        if self.buying_mode != "refine":
+            return ()
+        if not self.refine:
+            raise InvalidRequest('refine is required for the buying_mode "refine".', field="refine")
+        raise_all([*refinement_problems(self.refine)])
+        return self.refine
 
 
 class _Match(NamedTuple):
@@ -70,50 +77,42 @@ async def get_products(call: TaskCall) -> dict[str, Any]:
         The completed arm of media-buy/get-products-response.json, without the envelope.
 
     Raises:
-        InvalidRequest: A malformed argument, or the mode "refine", which is not offered.
+        InvalidRequest: A malformed argument.
         AccountNotFound, AccountAmbiguous: No single account fits the reference.
     """
     request = call.arguments.to(GetProductsRequest)
-    if request.buying_mode == "refine":
-        raise InvalidRequest('buying_mode "refine" is not offered; use "brief" or "wholesale".', field="buying_mode")
     account = resolve_account(call.principal, request.account) if request.account is not None else None
-    fitting = [p for product in call.services.catalogue.list() if (p := _narrowed(product, request.filters))]
-    matches = _ordered(fitting, request.brief if request.buying_mode == "brief" else "")
-    page, last = _page(matches, request.pagination)
+    catalogue, refinements = call.services.catalogue, request.refinements()
     url = call.services.settings.public_url
+    fitting = [
+        product
+        for offered in refined(catalogue.list(), refinements)
+        if (product := narrowed(offered, request.filters, url))
+    ]
+    matches = _ordered(fitting, request.brief if request.buying_mode == "brief" else "", catalogue)
+    page, last = _page(matches, request.pagination)
     answer: dict[str, Any] = {
         "products": [_shown(match, url, request.fields) for match in page],
         "pagination": page_info(last),
         "cache_scope": "public",  # every account sees the same catalogue
     }
+    if refinements:
+        answer["refinement_applied"] = refinements_applied(refinements, {p.product_id for p in fitting})
     if account and account.sandbox:
         answer["sandbox"] = True
     return answer
 
 
-def _narrowed(product: Product, filters: _Filters) -> Product | None:
-    """The product with those of its prices that fit; None when it or all of them don't."""
-    if filters.delivery_type and product.delivery_type != filters.delivery_type:
-        return None
-    if filters.channels and not set(filters.channels) & set(product.channels):
-        return None
-    if filters.format_ids and not {wanted.id for wanted in filters.format_ids} & set(product.formats):
-        return None
-    tests: list[Callable[[PricingOption], bool]] = []
-    if filters.is_fixed_price is not None:
-        tests.append(lambda option: (option.fixed_price is not None) == filters.is_fixed_price)
-    if filters.pricing_currencies:
-        currencies = filters.pricing_currencies
-        tests.append(lambda option: option.currency in currencies)
-    options = tuple(option for option in product.pricing_options if all(test(option) for test in tests))
-    return msgspec.structs.replace(product, pricing_options=options) if options else None
-
-
-def _ordered(products: list[Product], brief: str) -> list[_Match]:
-    """Those that share most words with the brief first; the seller's order decides between equals."""
+def _ordered(products: Sequence[Product], brief: str, catalogue: Catalogue) -> list[_Match]:
+    """Those that share most words with the brief first; the catalogue's order decides between equals, and ranks."""
     wanted = _words(brief)
     matches = [_Match(product, sorted(wanted & _words(product.words))) for product in products]
-    return sorted(matches, key=lambda match: (-match.product.seeded, -len(match.words)))
+
+    def place(match: _Match) -> tuple[int, int]:
+        rank = catalogue.rank(match.product.product_id)
+        return -rank, 0 if rank else -len(match.words)
+
+    return sorted(matches, key=place)
 
 
 def _words(text: str) -> set[str]:

@@ -1,17 +1,82 @@
-"""Creative formats by sellers' names, and what AdCP calls the same (core/product-format-declaration.json).
+"""Creative formats: identifiers (core/format-id.json) and declarations (core/product-format-declaration.json).
 
-Buyers of AdCP 3.2 see a product only by these declarations.
+Buyers of AdCP 3.2 see a product only by declarations, earlier ones only by identifiers.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-__all__ = ["format_options"]
+import msgspec
+from msgspec import Meta
 
-_KINDS: Mapping[str, str] = {
+__all__ = ["FormatId", "FormatKind", "FormatName", "FormatOption", "canonical_url", "format_options"]
+
+FormatName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z")]
+
+FormatKind = Literal[
+    "image",
+    "html5",
+    "display_tag",
+    "image_carousel",
+    "video_hosted",
+    "video_vast",
+    "audio_hosted",
+    "audio_vast",
+    "audio_daast",
+    "sponsored_placement",
+    "native_in_feed",
+    "responsive_creative",
+    "agent_placement",
+    "seller_rendered_stateful_display",
+    "coordinated_placements",
+]
+"""The kinds that AdCP itself describes; a custom one needs a schema somewhere, which nothing here could check."""
+
+
+class FormatId(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A format of a creative agent.
+
+    Attributes:
+        agent_url: Where the agent that defines it is reached.
+        id: Its name there.
+    """
+
+    agent_url: Annotated[str, Meta(pattern=r"^https?://[^/?#\s]\S*\Z")]
+    id: FormatName
+
+
+class FormatOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A format as a product takes it.
+
+    Attributes:
+        format_kind: What it is.
+        params: Its dimensions, durations and so on, by the kind's schema (formats/canonical/*.json).
+        format_option_id: Names it in the product; without one it is the only one of its kind.
+        display_name: For people.
+        canonical_formats_only: Whether there is no identifier that means the same.
+        experimental: Whether it may not work as declared.
+        v1_format_ref: The identifiers that mean the same.
+    """
+
+    format_kind: FormatKind
+    params: dict[str, Any]
+    format_option_id: Annotated[str, Meta(pattern=r"\S")] | None = None
+    display_name: str | None = None
+    canonical_formats_only: bool = False
+    experimental: bool = False
+    v1_format_ref: tuple[FormatId, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what AdCP's schema refuses."""
+        if self.canonical_formats_only and self.v1_format_ref:
+            raise ValueError("canonical_formats_only and v1_format_ref exclude each other; keep one")
+
+
+_KINDS: Mapping[str, FormatKind] = {
     "audio": "audio_hosted",
     "banner": "image",
     "display": "image",
@@ -26,28 +91,35 @@ _SIZED = frozenset({"image", "html5", "display_tag"})
 _TIMED = frozenset({"audio_hosted", "video_hosted"})
 _SIZE = re.compile(r"(?:^|_)([1-9]\d{0,4})x([1-9]\d{0,4})(?:_|\Z)")
 _SECONDS = re.compile(r"(?:^|_)([1-9]\d{0,3})s(?:_|\Z)")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def format_options(formats: Sequence[str], agent_url: str) -> list[dict[str, Any]]:
-    """The declarations of formats whose names tell what they are, as ``display_300x250`` and ``video_30s``.
-
-    Args:
-        formats: Identifiers of formats.
-        agent_url: Qualifies them.
-    """
-    return list(_options(formats, agent_url))
+def format_options(formats: Sequence[FormatId]) -> tuple[FormatOption, ...]:
+    """The declarations of formats whose names tell what they are, as ``display_300x250`` and ``video_30s``."""
+    return tuple(_options(formats))
 
 
-def _options(formats: Sequence[str], agent_url: str) -> Iterator[dict[str, Any]]:
-    for name in formats:
+def canonical_url(url: str) -> str:
+    """A creative agent's URL in the form in which two are compared."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return url
+    host = (parts.hostname or "") + (f":{port}" if port not in (None, _DEFAULT_PORTS.get(parts.scheme)) else "")
+    return parts._replace(netloc=host, path=parts.path.rstrip("/"), fragment="").geturl()
+
+
+def _options(formats: Sequence[FormatId]) -> Iterator[FormatOption]:
+    for name in dict.fromkeys(format_id.id for format_id in formats):
         kind = _KINDS.get(name.partition("_")[0].lower())
         if kind:
-            yield {
-                "format_option_id": name,
-                "format_kind": kind,
-                "params": _params(kind, name),
-                "v1_format_ref": [{"agent_url": agent_url, "id": name}],
-            }
+            yield FormatOption(
+                format_option_id=name,
+                format_kind=kind,
+                params=_params(kind, name),
+                v1_format_ref=tuple(format_id for format_id in formats if format_id.id == name),
+            )
 
 
 def _params(kind: str, name: str) -> dict[str, int]:

@@ -9,18 +9,22 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from postback.media_buys.formats import format_options
+from postback.media_buys.formats import FormatId, FormatName, FormatOption, format_options
 from postback.media_buys.goals import TARGETS, TargetKind
 from postback.protocol.enums import Channel
 
-__all__ = ["Catalogue", "PricingOption", "Product"]
+__all__ = ["FEATURES", "REPORTED_METRICS", "Catalogue", "PricingOption", "Product"]
 
 _Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
 _Text = Annotated[str, Meta(pattern=r"\S")]
 _Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")]
 _Money = Annotated[float, Meta(ge=0, le=1e12)]
 
-_REPORTED = ("impressions", "spend", "clicks", "conversions", "conversion_value", "roas", "cost_per_acquisition")
+FEATURES = ("conversion_tracking",)
+"""What is supported of core/media-buy-features.json, for every product."""
+
+REPORTED_METRICS = ("impressions", "spend", "clicks", "conversions", "conversion_value", "roas", "cost_per_acquisition")
+"""What is reported of every product (enums/available-metric.json)."""
 
 
 class PricingOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -52,11 +56,12 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         description: For people and for LLMs that choose.
         delivery_type: Whether delivery is guaranteed.
         publisher_domains: Domains of the publishers on which it runs.
-        formats: Identifiers of the creative formats that it takes.
+        formats: The creative formats that it takes, by name: this server's, or with the agent that defines them.
         pricing_options: The ways to pay for it.
         channels: What it is sold as.
         conversion_targets: What an event goal may aim at.
         seeded: 0, or the number of the batch in which a sandbox's test controller made it up; the newest comes first.
+        format_options: The same as AdCP 3.1 declares formats; made of the names when absent.
         metrics: What a metric goal may name (core/optimization-goal.json), as viewed_seconds.
     """
 
@@ -65,10 +70,11 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     description: _Text
     delivery_type: Literal["guaranteed", "non_guaranteed"]
     publisher_domains: Annotated[tuple[_Domain, ...], Meta(min_length=1)]
-    formats: Annotated[tuple[Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]+\Z")], ...], Meta(min_length=1)]
+    formats: Annotated[tuple[FormatName | FormatId, ...], Meta(min_length=1)]
     pricing_options: Annotated[tuple[PricingOption, ...], Meta(min_length=1)]
     channels: tuple[Channel, ...] = ()
     conversion_targets: Annotated[tuple[TargetKind, ...], Meta(min_length=1)] = TARGETS
+    format_options: tuple[FormatOption, ...] = ()
     metrics: tuple[_Id, ...] = ()
     seeded: int = 0
 
@@ -79,8 +85,19 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     @cached_property
     def words(self) -> str:
         """Everything that is said about it in words."""
-        said = (self.name, self.description, *self.channels, *self.formats, *self.publisher_domains)
+        formats = (entry.id if isinstance(entry, FormatId) else entry for entry in self.formats)
+        said = (self.name, self.description, *self.channels, *formats, *self.publisher_domains)
         return " ".join(said).replace("_", " ")
+
+    def format_ids(self, agent_url: str) -> tuple[FormatId, ...]:
+        """Its formats; those that are only names belong to the agent at ``agent_url``."""
+        return tuple(
+            entry if isinstance(entry, FormatId) else FormatId(agent_url=agent_url, id=entry) for entry in self.formats
+        )
+
+    def options(self, agent_url: str) -> tuple[FormatOption, ...]:
+        """Its formats as AdCP 3.1 declares them; none where nothing is declared and no name tells."""
+        return self.format_options or format_options(self.format_ids(agent_url))
 
     def described(self, agent_url: str) -> dict[str, Any]:
         """The product as get_products shows it, the same in every release.
@@ -88,7 +105,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Args:
             agent_url: Where this server is reached; it qualifies the identifiers of the formats.
         """
-        options = format_options(self.formats, agent_url)
+        options = self.options(agent_url)
         return {
             "product_id": self.product_id,
             "name": self.name,
@@ -97,8 +114,8 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 {"publisher_domain": domain, "selection_type": "all"} for domain in self.publisher_domains
             ],
             **({"channels": list(self.channels)} if self.channels else {}),
-            "format_ids": [{"agent_url": agent_url, "id": format_id} for format_id in self.formats],
-            **({"format_options": options} if options else {}),
+            "format_ids": msgspec.to_builtins(self.format_ids(agent_url)),
+            **({"format_options": msgspec.to_builtins(options)} if options else {}),
             "delivery_type": self.delivery_type,
             "pricing_options": msgspec.to_builtins(self.pricing_options),
             "reporting_capabilities": {
@@ -106,7 +123,7 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 "expected_delay_minutes": 0,
                 "timezone": "UTC",
                 "supports_webhooks": False,
-                "available_metrics": list(_REPORTED),
+                "available_metrics": list(REPORTED_METRICS),
                 "date_range_support": "date_range",
             },
             "conversion_tracking": {
@@ -127,6 +144,10 @@ class Catalogue:
     def get(self, product_id: str) -> Product | None:
         """The product with this id, or None."""
         return self._by_id.get(product_id)
+
+    def rank(self, product_id: str) -> int:
+        """What comes before all relevance: 0 for the seller's own products, more for what was seeded later."""
+        return self._by_id[product_id].seeded
 
     def seed(self, product: Product) -> Product:
         """Offer a seeded product before all others, instead of the one with its id.

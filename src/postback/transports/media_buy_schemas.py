@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+from postback.media_buys.discovery import BUYING_MODES
 from postback.media_buys.windows import offered_windows
 from postback.protocol.enums import EVENT_TYPES, Channel, MediaBuyStatus, Pacing
 from postback.transports.shapes import (
@@ -110,6 +111,16 @@ NEW_PACKAGE = object_of(
     "budget",
 )
 
+_REFINEMENT = object_of(
+    {
+        "scope": {"enum": ["request", "product", "proposal"]},
+        "product_id": text("Required for the scope product."),
+        "proposal_id": text("Required for the scope proposal."),
+        "action": {"enum": ["include", "omit", "more_like_this"], "default": "include"},
+        "ask": text("What else you want, in words."),
+    },
+    "scope",
+)
 _PRODUCTS = object_of(
     ANSWER
     | {
@@ -133,6 +144,7 @@ _PRODUCTS = object_of(
             ),
             "Best match of the brief first.",
         ),
+        "refinement_applied": array({"type": "object"}, "What became of each change request."),
         "pagination": PAGE,
         "sandbox": {"type": "boolean"},
     },
@@ -194,8 +206,11 @@ MEDIA_BUY_SCHEMAS: dict[str, TaskSchema] = {
         object_of(
             ENVELOPE
             | {
-                "buying_mode": text("brief orders by the brief's words.", enum=["brief", "wholesale"]),
+                "buying_mode": text(
+                    "brief orders by the brief's words, refine keeps what refine says.", enum=list(BUYING_MODES)
+                ),
                 "brief": text("What you look for, in words."),
+                "refine": array(_REFINEMENT, "Change requests, for the buying_mode refine.", minItems=1, maxItems=1000),
                 "filters": object_of(
                     {
                         "delivery_type": {"enum": ["guaranteed", "non_guaranteed"]},
@@ -203,8 +218,12 @@ MEDIA_BUY_SCHEMAS: dict[str, TaskSchema] = {
                         "pricing_currencies": array({"type": "string"}, "ISO 4217 codes.", minItems=1),
                         "channels": array({"enum": list(get_args(Channel))}, "Any of these.", minItems=1),
                         "format_ids": array(
-                            object_of({"id": {"type": "string"}}, "id"), "Takes any of these.", minItems=1
+                            object_of({"agent_url": {"type": "string"}, "id": {"type": "string"}}, "id"),
+                            "Takes any of these.",
+                            minItems=1,
                         ),
+                        "format_kinds": array({"type": "string"}, "Takes any of these, as image.", minItems=1),
+                        "required_metrics": array({"type": "string"}, "Reports all of these.", minItems=1),
                     }
                 ),
                 "fields": array({"type": "string"}, "Optional members to show; all when absent.", minItems=1),
