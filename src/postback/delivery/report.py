@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -53,7 +53,7 @@ async def get_media_buy_delivery(call: TaskCall) -> dict[str, Any]:
         are none of, or that are somebody else's.
 
     Raises:
-        InvalidRequest, UnsupportedGranularity: A malformed argument, or one that can't be met.
+        InvalidRequest, InvalidPeriod, UnsupportedGranularity: A malformed argument, or one that can't be met.
         AccountNotFound: No account fits.
         StoreUnavailable: A store doesn't answer.
     """
@@ -98,11 +98,12 @@ def _figures(services: Services, buys: Sequence[MediaBuy], period: Period) -> Pa
     figures: PackageFigures = defaultdict(Figures)
     if not buys:
         return figures
+    start, end = period.stored()
     asked = {
         "account_ids": [buy.account_id for buy in buys],
         "media_buy_ids": [buy.media_buy_id for buy in buys],
-        "start": datetime.combine(period.start, time(), UTC),
-        "end": datetime.combine(period.end, time(), UTC),
+        "start": start,
+        "end": end,
     }
     currencies = [buy.currency for buy in buys]
     for *key, day, creative_id, impressions, clicks, spend in services.events.query(
@@ -126,10 +127,9 @@ def _of_buy(buy: MediaBuy, figures: PackageFigures) -> list[Figures]:
 
 
 def _aggregated(buys: Sequence[MediaBuy], figures: PackageFigures, currency: str) -> dict[str, Any]:
-    """The sum over the buys in the answer's currency: amounts in others are never converted."""
-    alike = [buy for buy in buys if buy.currency == currency]
-    whole = total(part for buy in alike for part in _of_buy(buy, figures))
-    return whole.shown_briefly() | {"media_buy_count": len(alike)}
+    """The sum over the buys in the answer's currency: amounts in others are never converted. All are counted."""
+    whole = total(part for buy in buys if buy.currency == currency for part in _of_buy(buy, figures))
+    return whole.shown_briefly() | {"media_buy_count": len(buys)}
 
 
 def _delivery(services: Services, buy: MediaBuy, figures: PackageFigures, *, days: bool) -> dict[str, Any]:

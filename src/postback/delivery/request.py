@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+import re
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from postback.errors import InvalidRequest, UnsupportedGranularity
+from postback.errors import InvalidPeriod, InvalidRequest, UnsupportedGranularity
 from postback.protocol.enums import MediaBuyStatus
 
 __all__ = ["DeliveryRequest", "Period"]
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2106, 1, 1)
+"""What the stores can hold."""
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
+_ONE_DAY = timedelta(days=1)
 
 
 class Period(msgspec.Struct, frozen=True):
-    """The days that a report covers: from ``start``, until before ``end``, UTC."""
+    """The days that a report covers: from ``start``, until before ``end``, UTC; by default all."""
 
-    start: date = _FIRST_DAY
-    end: date = _LAST_DAY
+    start: date = date.min
+    end: date = date.max
+
+    def stored(self) -> tuple[datetime, datetime]:
+        """What of it there can be something of."""
+        start, end = (_midnight(max(_FIRST_DAY, min(day, _LAST_DAY))) for day in (self.start, self.end))
+        return start, end
 
     def bounds(self, begun: datetime, now: datetime) -> tuple[datetime, datetime]:
-        """What is reported, as times: without dates, since something has ``begun`` and until ``now``."""
-        start = begun if self.start == _FIRST_DAY else datetime.combine(self.start, time(), UTC)
-        end = now if self.end == _LAST_DAY else datetime.combine(self.end, time(), UTC)
-        return min(start, end), end
+        """What is reported, as times: without dates, since something has ``begun`` and until ``now``.
+
+        Where one date lies beyond that, a day beside it.
+        """
+        if self.start == date.min and self.end == date.max:
+            return min(begun, now), now
+        if self.start == date.min:
+            end = _midnight(self.end)
+            return min(begun, end - _ONE_DAY), end
+        start = _midnight(self.start)
+        return start, max(now, start + _ONE_DAY) if self.end == date.max else _midnight(self.end)
 
 
 class DeliveryRequest(msgspec.Struct, frozen=True):
@@ -60,28 +77,32 @@ class DeliveryRequest(msgspec.Struct, frozen=True):
         """The days to report.
 
         Raises:
-            InvalidRequest: A date that is none, or an end that is not after the start.
+            InvalidRequest: A date that is none.
+            InvalidPeriod: An end that is not after the start.
             UnsupportedGranularity: Slices by time were asked for.
         """
         if self.time_granularity is not None:
             raise UnsupportedGranularity(
                 "time_granularity is not offered; daily_breakdown gives the days.", field="time_granularity"
             )
-        period = Period(
-            _day("start_date", self.start_date) or _FIRST_DAY,
-            _day("end_date", self.end_date) or _LAST_DAY,
-        )
-        if period.start >= period.end:
-            raise InvalidRequest(
+        start, end = _day("start_date", self.start_date, date.min), _day("end_date", self.end_date, date.max)
+        if start >= end:
+            raise InvalidPeriod(
                 "end_date must be after start_date; the day that it names is not included.", field="end_date"
             )
-        return period
+        return Period(start, end)
 
 
-def _day(field: str, text: str | None) -> date | None:
+def _day(field: str, text: str | None, default: date) -> date:
     if text is None:
-        return None
+        return default
     try:
-        return max(_FIRST_DAY, min(datetime.strptime(text, "%Y-%m-%d").date(), _LAST_DAY))
+        if _DAY.match(text):
+            return date.fromisoformat(text)
     except ValueError:
-        raise InvalidRequest(f"{field} must be a day, as 2026-01-31.", field=field) from None
+        pass
+    raise InvalidRequest(f"{field} must be a day, as 2026-01-31.", field=field)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)

@@ -96,7 +96,7 @@ DELIVERY_SCHEMAS: dict[str, TaskSchema] = {
                 "currency": text("ISO 4217; XXX when there is nothing to report."),
                 "attribution_window": _WINDOW,
                 "aggregated_totals": object_of(
-                    _BRIEF | {"media_buy_count": count("Media buys in this currency.")},
+                    _BRIEF | {"media_buy_count": count("Media buys in the answer.")},
                     "impressions",
                     "spend",
                     "media_buy_count",

@@ -1,0 +1,104 @@
+"""A buyer's agent asks what media buys delivered in a period."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.acceptance.conversions import call
+from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid
+from tests.integration.orders import buy, package
+
+if TYPE_CHECKING:
+    from tests.conftest import Server
+
+NOW = "now"
+START = "2020-05-01T00:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def bought(seller: Server) -> str:
+    """A media buy that began in May 2020."""
+    own = {"ext": {"postback": {"media_buy_id": "may-2020"}}}
+    return str(buy(seller, package(), start_time=START, **own)["media_buy_id"])
+
+
+def report(seller: Server, media_buy_id: str, release: str | None = None, **arguments: Any) -> dict[str, Any]:
+    answer = call(
+        seller, "rest", "get_media_buy_delivery", pinned(release) | {"media_buy_ids": [media_buy_id]} | arguments
+    )
+    refuse_unless_valid("get_media_buy_delivery", answer, release)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("dates", "start", "end"),
+    [
+        ({}, START, NOW),
+        ({"start_date": "2021-01-01", "end_date": "2021-01-03"}, "2021-01-01T00:00:00Z", "2021-01-03T00:00:00Z"),
+        ({"end_date": "2021-01-03"}, START, "2021-01-03T00:00:00Z"),
+        ({"end_date": "2019-11-21"}, "2019-11-20T00:00:00Z", "2019-11-21T00:00:00Z"),
+        ({"start_date": "2021-01-01"}, "2021-01-01T00:00:00Z", NOW),
+        ({"start_date": "2098-01-01"}, "2098-01-01T00:00:00Z", "2098-01-02T00:00:00Z"),
+        ({"start_date": "1900-01-01", "end_date": "1901-01-01"}, "1900-01-01T00:00:00Z", "1901-01-01T00:00:00Z"),
+        ({"start_date": "0002-01-01", "end_date": "9998-01-01"}, "0002-01-01T00:00:00Z", "9998-01-01T00:00:00Z"),
+        ({"end_date": "0001-01-02"}, "0001-01-01T00:00:00Z", "0001-01-02T00:00:00Z"),
+        ({"start_date": "9999-12-30"}, "9999-12-30T00:00:00Z", "9999-12-31T00:00:00Z"),
+    ],
+)
+def test_a_report_says_which_period_it_covers(
+    seller: Server, bought: str, dates: dict[str, str], start: str, end: str
+) -> None:
+    period = report(seller, bought, **dates)["reporting_period"]
+
+    assert period["start"] == start
+    if end == NOW:
+        assert datetime.now(UTC) - datetime.fromisoformat(period["end"]) < timedelta(hours=1)
+    else:
+        assert period["end"] == end
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+@pytest.mark.parametrize(
+    "dates",
+    [
+        {"start_date": "2026-01-02", "end_date": "2026-01-02"},
+        {"start_date": "2026-01-03", "end_date": "2026-01-02"},
+        {"start_date": "9999-12-31"},
+    ],
+)
+def test_a_period_without_days_is_refused(
+    seller: Server, bought: str, dates: dict[str, str], release: str | None
+) -> None:
+    answer = report(seller, bought, release, **dates)
+
+    error = answer["adcp_error"]
+    assert error["code"] == ("VALIDATION_ERROR" if release == "3.2" else "INVALID_REQUEST")
+    assert (error["details"]["reason"], error["field"]) == ("INVALID_PERIOD", "end_date")
+
+
+@pytest.mark.parametrize("day", ["2026-1-5", "20260105", "2026-W01-1", "2026-02-30", "2026-01-05 ", "²026-01-05", ""])
+def test_a_day_that_is_none_is_refused(seller: Server, bought: str, day: str) -> None:
+    answer = report(seller, bought, start_date=day)
+
+    assert (answer["adcp_error"]["code"], answer["adcp_error"]["field"]) == ("INVALID_REQUEST", "start_date")
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+def test_slices_by_time_are_refused_in_the_words_of_the_release(
+    seller: Server, bought: str, release: str | None
+) -> None:
+    error = report(seller, bought, release, time_granularity="hourly")["adcp_error"]
+
+    assert error["code"] == ("UNSUPPORTED_FEATURE" if release == "3.0" else "UNSUPPORTED_GRANULARITY")
+    assert error["details"]["reason"] == "UNSUPPORTED_GRANULARITY"
+
+
+def test_buys_in_another_currency_are_counted_and_not_added(seller: Server, bought: str) -> None:
+    euros = buy(seller, package(pricing_option_id="auction_cpm_eur"))["media_buy_id"]
+
+    answer = call(seller, "rest", "get_media_buy_delivery", {"media_buy_ids": [bought, euros]})
+
+    assert answer["currency"] == "EUR"
+    assert answer["aggregated_totals"]["media_buy_count"] == len(answer["media_buy_deliveries"]) == 2
