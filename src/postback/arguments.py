@@ -18,7 +18,7 @@ from postback.ingest.event import NO_JSON
 from postback.ingest.rejection import Rejection
 from postback.shapes import choices, departure
 
-__all__ = ["Arguments"]
+__all__ = ["Arguments", "pin_of"]
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -37,6 +37,20 @@ _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """The one character that no store takes, as JSON writes it; not behind an odd backslash, which makes it text."""
 
 _MEMBER_NAME = re.compile(r"[a-z_]{1,64}\Z")
+
+
+class _Pin(msgspec.Struct):
+    adcp_version: Any = None
+    adcp_major_version: Any = None
+
+
+def pin_of(body: bytes) -> tuple[Any, Any]:
+    """``adcp_version`` and ``adcp_major_version`` of a body of which nothing else may be readable, or None."""
+    try:
+        pin = msgspec.json.decode(body, type=_Pin)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None, None
+    return pin.adcp_version, pin.adcp_major_version
 
 
 class Arguments:

@@ -4,6 +4,7 @@ PostbackError
 ├── RequestError                 the caller can correct it
 │   ├── InvalidRequest           a field violates its schema
 │   ├── BatchTooLarge            more than 10,000 events
+│   ├── InvalidPeriod            a report's period that ends before it begins
 │   ├── UnsupportedVersion       a release of AdCP that is not served
 │   ├── UnsupportedTask          a task that is not offered
 │   ├── EventSourceNotFound      no such event source, or somebody else's
@@ -74,6 +75,7 @@ __all__ = [
     "EventSourceNotFound",
     "IdempotencyConflict",
     "InternalError",
+    "InvalidPeriod",
     "InvalidPricingOption",
     "InvalidRequest",
     "InvalidState",
@@ -163,6 +165,12 @@ class BatchTooLarge(RequestError):
     reason = "BATCH_TOO_LARGE"
     status = 400
     default_suggestion = "Split the events into batches of at most 10,000."
+
+
+class InvalidPeriod(RequestError):
+    reason = "INVALID_PERIOD"
+    status = 400
+    default_suggestion = "Send an end_date after the start_date, or leave one of them out."
 
 
 class UnsupportedVersion(RequestError):

@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 
 from postback.accounts.listing import list_accounts
 from postback.accounts.sync import sync_accounts
-from postback.arguments import Arguments
-from postback.capabilities import get_adcp_capabilities
+from postback.arguments import Arguments, pin_of
+from postback.capabilities import CAPABILITIES_BLANK, get_adcp_capabilities
 from postback.credentials import refuse_credentials
 from postback.delivery.report import DELIVERY_BLANK, get_media_buy_delivery
 from postback.delivery.totals import report_totals
@@ -41,6 +41,7 @@ from postback.media_buys.discovery import get_products
 from postback.media_buys.listing import get_media_buys
 from postback.media_buys.update import update_media_buy
 from postback.principal import SCOPES, Principal
+from postback.protocol.differences import needs_key
 from postback.protocol.releases import Release, negotiate
 from postback.sandbox.admission import admit
 from postback.sandbox.controller import comply_test_controller
@@ -176,7 +177,7 @@ class _Task:
 
 
 TASKS: dict[str, _Task] = {
-    "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False),
+    "get_adcp_capabilities": _Task(get_adcp_capabilities, mutating=False, blank=CAPABILITIES_BLANK),
     "list_accounts": _Task(list_accounts, mutating=False, blank={"accounts": []}),
     "sync_accounts": _Task(sync_accounts, mutating=True),
     "sync_event_sources": _Task(sync_event_sources, mutating=True, scope="buyer"),
@@ -205,7 +206,11 @@ async def run(services: Services, call: Call) -> Answer:
     release: Release | None = None
     context: object = None
     try:
-        arguments = Arguments(call.arguments)
+        try:
+            arguments = Arguments(call.arguments)
+        except PostbackError:  # told in the words of the release, where that much can be read
+            release = negotiate(*pin_of(call.arguments))
+            raise
         try:
             release = negotiate(arguments.value("adcp_version"), arguments.value("adcp_major_version"))
         finally:  # echoed even when no release fits the pin
@@ -237,7 +242,7 @@ async def run(services: Services, call: Call) -> Answer:
 
 def _needs_key(task: str, release: Release | None) -> bool:
     """Whether a call needs an idempotency_key: AdCP requires it; the seed's dialect, which has two tasks, doesn't."""
-    return task in TASKS and TASKS[task].mutating and (release is not None or task not in _SEED_TASKS)
+    return task in TASKS and TASKS[task].mutating and (needs_key(release) or task not in _SEED_TASKS)
 
 
 def offered(sandbox: bool) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.acceptance.conversions import DOORS, Door, ago, call, error_of, fresh_source, log, order
-from tests.acceptance.official import DIALECTS, error_codes, pinned, unique_key
+from tests.acceptance.official import DIALECTS, error_codes, pinned, refuse_unless_valid, unique_key
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -99,13 +99,13 @@ def test_codes_are_standard_ones(server: Server, release: str, arguments: dict[s
 @pytest.mark.parametrize(
     ("pin", "served"),
     [
-        ({}, None),
+        ({}, "3.2"),
         ({"adcp_version": "3.0"}, "3.0"),
         ({"adcp_version": "3.2"}, "3.2"),
         ({"adcp_version": "3.5"}, "3.2"),
         ({"adcp_major_version": 3}, "3.0"),
         ({"adcp_version": "3.1", "adcp_major_version": 3}, "3.1"),
-        ({"adcp_version": None, "adcp_major_version": None}, None),
+        ({"adcp_version": None, "adcp_major_version": None}, "3.2"),
     ],
 )
 @pytest.mark.parametrize("door", DOORS)
@@ -119,7 +119,14 @@ def test_a_pin_is_served_the_highest_release_that_fits(
 
 
 @pytest.mark.parametrize(
-    "pin", [{"adcp_version": "4.0"}, {"adcp_version": "3.2-beta"}, {"adcp_version": "2.5"}, {"adcp_major_version": 4}]
+    "pin",
+    [
+        {"adcp_version": "4.0"},
+        {"adcp_version": "3.2-beta"},
+        {"adcp_version": "2.5"},
+        {"adcp_major_version": 4},
+        {"adcp_version": "3.2-rc.1", "adcp_major_version": 3},
+    ],
 )
 @pytest.mark.parametrize("door", DOORS)
 def test_a_pin_that_nothing_fits_is_answered_with_what_does(server: Server, door: Door, pin: dict[str, Any]) -> None:
@@ -128,7 +135,44 @@ def test_a_pin_that_nothing_fits_is_answered_with_what_does(server: Server, door
     error = error_of(answer)
     assert error["code"] == "VERSION_UNSUPPORTED"
     assert error["details"]["supported_versions"] == ["3.0", "3.1", "3.2"]
+    assert error["details"]["supported_majors"] == [3]
+    name, value = next(iter(pin.items()))
+    assert error["details"][name] == value
+    refuse_unless_valid("get_adcp_capabilities", answer, None)
     assert answer["context"] == {"trace": 1}
+
+
+@pytest.mark.parametrize("pin", [{"adcp_version": "3.1.0-beta.1"}, {"adcp_version": "3.1.0"}])
+def test_a_version_of_the_schemas_is_no_release_and_is_answered_with_what_is(
+    server: Server, pin: dict[str, Any]
+) -> None:
+    error = error_of(call(server, "rest", "log_event", pin))
+
+    assert error["code"] == "VERSION_UNSUPPORTED"
+    assert error["details"]["supported_versions"] == ["3.0", "3.1", "3.2"]
+    assert "adcp_version" not in error["details"]
+
+
+def test_both_pins_must_be_served(server: Server) -> None:
+    error = error_of(call(server, "rest", "log_event", {"adcp_version": "3.2", "adcp_major_version": 4}))
+
+    assert (error["code"], error["field"]) == ("VERSION_UNSUPPORTED", "adcp_major_version")
+    assert error["details"]["adcp_major_version"] == 4
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+def test_capabilities_that_fail_are_valid_too(server: Server, release: str | None) -> None:
+    answer = call(server, "rest", "get_adcp_capabilities", pinned(release) | {"idempotency_key": "short"})
+
+    assert error_of(answer)["field"] == "idempotency_key"
+    refuse_unless_valid("get_adcp_capabilities", answer, release)
+
+
+def test_a_body_that_is_too_large_is_refused_in_the_words_of_the_release(server: Server) -> None:
+    answer = call(server, "rest", "log_event", pinned("3.2") | {"ext": {"pad": "x" * 4_000_000}})
+
+    assert error_of(answer)["code"] == "INVALID_REQUEST"
+    assert answer["adcp_version"] == "3.2"
 
 
 @pytest.mark.parametrize("pin", [{"adcp_version": "three"}, {"adcp_version": 3.1}, {"adcp_major_version": "3"}])
@@ -137,6 +181,7 @@ def test_a_pin_that_is_none_is_refused(server: Server, pin: dict[str, Any]) -> N
 
     assert error["code"] == "INVALID_REQUEST"
     assert error["field"] in pin
+    assert error["details"]["supported_versions"] == ["3.0", "3.1", "3.2"]
 
 
 @pytest.mark.parametrize("release", DIALECTS)

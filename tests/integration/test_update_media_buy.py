@@ -318,3 +318,91 @@ def test_somebody_elses_buy_is_not_found(seller: Server) -> None:
 
     assert answer["adcp_error"]["code"] == "MEDIA_BUY_NOT_FOUND"
     assert shown(seller, bought)["status"] == "active"
+
+
+COARSE = {"pause", "cancel", "update_budget", "update_dates", "update_packages", "add_packages"}
+FINE = {
+    "pause",
+    "cancel",
+    "extend_flight",
+    "shorten_flight",
+    "increase_budget",
+    "decrease_budget",
+    "reallocate_budget",
+    "update_pacing",
+    "add_packages",
+    "remove_packages",
+}
+LISTED = {None: (COARSE, FINE), "3.0": (COARSE, set()), "3.1": (FINE, FINE)}
+LISTED["3.2"] = (FINE | {"update_name"}, FINE | {"update_name"})
+
+
+@pytest.mark.parametrize("release", DIALECTS)
+def test_what_can_be_done_is_listed_in_words_of_the_release(seller: Server, release: str | None) -> None:
+    bought = buy(seller, package(CPA), package())
+
+    answer = call(seller, "rest", "get_media_buys", pinned(release) | {"media_buy_ids": [bought["media_buy_id"]]})
+
+    refuse_unless_valid("get_media_buys", answer, release)
+    [described] = answer["media_buys"]
+    listed = {action["action"] for action in described.get("available_actions", ())}
+    assert (set(described["valid_actions"]), listed) == LISTED[release]
+    assert {action["mode"] for action in described.get("available_actions", ())} <= {"self_serve"}
+
+
+def changes(bought: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Each action that AdCP 3.2 knows of those that can be listed here → a change that is one."""
+    first, second = (line["package_id"] for line in bought["packages"])
+    return {
+        "pause": {"paused": True},
+        "resume": {"paused": False},
+        "extend_flight": {"end_time": "2099-12-31T00:00:00Z"},
+        "shorten_flight": {"end_time": "2098-12-31T00:00:00Z"},
+        "update_flight_dates": {"start_time": "2097-02-01T00:00:00Z"},
+        "increase_budget": {"packages": [{"package_id": first, "budget": 6000}]},
+        "decrease_budget": {"packages": [{"package_id": first, "budget": 4000}]},
+        "reallocate_budget": {
+            "packages": [{"package_id": first, "budget": 3000}, {"package_id": second, "budget": 6000}]
+        },
+        "update_pacing": {"packages": [{"package_id": first, "pacing": "asap"}]},
+        "update_name": {"name": "Spring"},
+        "add_packages": {"new_packages": [package(CPA)]},
+        "remove_packages": {"packages": [{"package_id": second, "canceled": True}]},
+        "cancel": {"canceled": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("start", "paused"), [("asap", False), ("asap", True), ("2097-01-01T00:00:00Z", False)], ids=str
+)
+def test_exactly_what_is_listed_can_be_done(seller: Server, start: str, paused: bool) -> None:
+    bought = buy(seller, package(CPA), package(), start_time=start, paused=paused)
+    wanted = changes(bought)
+    if paused:
+        del wanted["pause"]  # which changes nothing
+
+    for action, change in wanted.items():
+        [described] = found(seller, adcp_version="3.2", media_buy_ids=[bought["media_buy_id"]])
+        offered = {entry["action"] for entry in described["available_actions"]}
+        done = update(seller, bought, **change)["status"] == "completed"
+        assert (action, done) == (action, action in offered)
+
+
+def test_nothing_of_packages_is_listed_when_none_is_left(seller: Server) -> None:
+    bought = buy(seller, package())
+    [line] = bought["packages"]
+
+    answer = update(seller, bought, adcp_version="3.1", packages=[{"package_id": line["package_id"], "canceled": True}])
+
+    assert set(answer["valid_actions"]) == {"pause", "cancel", "extend_flight", "shorten_flight", "add_packages"}
+
+
+def test_a_conflict_and_a_small_budget_say_the_numbers(seller: Server) -> None:
+    bought = buy(seller, package())
+
+    conflict = update(seller, bought, paused=True, revision=7)["adcp_error"]
+    fixed = {"product_id": "sandbox_video_fixed", "pricing_option_id": "fixed_cpm_usd", "budget": 1}
+    small = update(seller, bought, new_packages=[fixed])["adcp_error"]
+
+    assert conflict["details"] == {"reason": "CONFLICT", "current_version": 1, "expected_version": 7}
+    assert small["details"] == {"reason": "BUDGET_TOO_LOW", "minimum_budget": 500, "currency": "USD"}

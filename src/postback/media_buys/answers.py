@@ -1,4 +1,4 @@
-"""Media buys as answers show them: the one place where the releases differ.
+"""Media buys as answers show them.
 
 AdCP 3.0 has one ``status`` at the root, which for create_media_buy is the media buy's. From 3.1 on it is the task's,
 and the media buy's stands in ``media_buy_status``. A caller that pins no release gets the newer shape, valid in all.
@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from postback.media_buys.actions import valid_actions
+from postback.media_buys.actions import available_actions, valid_actions
 from postback.media_buys.buys import MediaBuy, Package
+from postback.protocol.differences import has_available_actions, has_one_status
 from postback.protocol.releases import Release
 from postback.times import rfc3339
 
@@ -22,8 +23,8 @@ __all__ = ["created_answer", "described_buy", "updated_answer"]
 
 def created_answer(buy: MediaBuy, release: Release | None, *, sandbox: bool) -> dict[str, Any]:
     """The success arm of media-buy/create-media-buy-response.json, without the envelope."""
-    shown = _common(buy) | {"media_buy_status": buy.status}
-    if release == "3.0":
+    shown = _common(buy, release) | {"media_buy_status": buy.status}
+    if has_one_status(release):
         shown["status"] = buy.status
     if sandbox:
         shown["sandbox"] = True
@@ -42,9 +43,9 @@ def updated_answer(
     }
 
 
-def described_buy(buy: MediaBuy) -> dict[str, Any]:
+def described_buy(buy: MediaBuy, release: Release | None) -> dict[str, Any]:
     """An entry of media-buy/get-media-buys-response.json."""
-    shown = _common(buy) | {
+    shown = _common(buy, release) | {
         "status": buy.status,
         "start_time": rfc3339(buy.start_at),
         "end_time": rfc3339(buy.end_at),
@@ -57,7 +58,7 @@ def described_buy(buy: MediaBuy) -> dict[str, Any]:
     return shown
 
 
-def _common(buy: MediaBuy) -> dict[str, Any]:
+def _common(buy: MediaBuy, release: Release | None) -> dict[str, Any]:
     return {
         "media_buy_id": buy.media_buy_id,
         **({"name": buy.name} if buy.name else {}),
@@ -65,7 +66,8 @@ def _common(buy: MediaBuy) -> dict[str, Any]:
         "total_budget": buy.total_budget,
         "confirmed_at": rfc3339(buy.created_at),
         "revision": buy.revision,
-        "valid_actions": valid_actions(buy),
+        "valid_actions": valid_actions(buy, release),
+        **({"available_actions": available_actions(buy, release)} if has_available_actions(release) else {}),
         "packages": [_package(package) for package in buy.packages],
     }
 

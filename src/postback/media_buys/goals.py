@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,9 +11,6 @@ from msgspec import Meta
 from postback.errors import InvalidRequest, RequestError
 from postback.media_buys.windows import CLICK_WINDOWS, VIEW_WINDOWS, Duration, Window
 from postback.sources.model import EventSource
-
-if TYPE_CHECKING:
-    from postback.media_buys.products import Product
 
 __all__ = ["TARGETS", "EventGoal", "GoalSource", "Target", "TargetKind", "goal_problems", "settled"]
 
@@ -93,7 +90,12 @@ class EventGoal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def goal_problems(
-    goal: EventGoal, at: str, sources: Mapping[str, EventSource], product: Product | None, event_types: Sequence[str]
+    goal: EventGoal,
+    at: str,
+    sources: Mapping[str, EventSource],
+    event_types: Sequence[str],
+    targets: Sequence[str],
+    metrics: Sequence[str],
 ) -> Iterator[RequestError]:
     """Everything that is wrong with a goal.
 
@@ -101,11 +103,12 @@ def goal_problems(
         goal: The goal, its types checked.
         at: Where it stands, as ``packages[0].optimization_goals[0]``.
         sources: The account's event sources, by event_source_id and by seller_id.
-        product: The product that is bought, None when it is no longer on offer.
         event_types: The event types that the release knows.
+        targets: What the product that is bought lets a goal aim at.
+        metrics: The metrics that it optimizes.
     """
     if goal.kind == "metric":
-        yield from _metric_problems(goal, at, product.metrics if product else ())
+        yield from _metric_problems(goal, at, metrics)
         return
     if goal.kind != "event":
         yield _wrong(f"{at}.kind", 'must be "event", or "metric" where the product has metrics')
@@ -115,7 +118,7 @@ def goal_problems(
         return
     for index, source in enumerate(goal.event_sources):
         yield from _source_problems(source, f"{at}.event_sources[{index}]", sources, event_types)
-    yield from _target_problems(goal, at, product.conversion_targets if product else ())
+    yield from _target_problems(goal, at, targets)
     if goal.attribution_window:
         yield from _window_problems(goal.attribution_window, f"{at}.attribution_window")
 

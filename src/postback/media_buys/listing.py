@@ -74,7 +74,7 @@ def _list(call: TaskCall, request: GetMediaBuysRequest, accounts: tuple[Account,
     found = store.find(account_ids, request.media_buy_ids, request.statuses(), after, limit=size + 1)
     page = found[:size]
     answer: dict[str, Any] = {
-        "media_buys": [described_buy(buy) for buy in page],
+        "media_buys": [described_buy(buy, call.release) for buy in page],
         "pagination": page_info(page[-1].position if len(found) > size else None),
     }
     if request.media_buy_ids and after is None:

@@ -20,7 +20,7 @@ from postback.errors import (
 )
 from postback.media_buys.buys import Package
 from postback.media_buys.goals import goal_problems, settled
-from postback.media_buys.products import Catalogue, PricingOption
+from postback.media_buys.products import Catalogue, PricingOption, Product
 from postback.media_buys.request import CreateMediaBuyRequest, PackageRequest, moment
 from postback.protocol.enums import released_event_types
 from postback.protocol.releases import Release
@@ -166,9 +166,13 @@ class Order:
         if package.own_id in self.taken or (package.own_id and self._own_ids.count(package.own_id) > 1):
             field = f"{at}.ext.postback.package_id"
             yield InvalidRequest("Another package of the buy has the same package_id.", field=field)
-        event_types = released_event_types(self.release)
-        for index, goal in enumerate(package.optimization_goals or () if product else ()):
-            yield from goal_problems(goal, f"{at}.optimization_goals[{index}]", self.sources, product, event_types)
+        if product:
+            yield from self._goals_problems(package, product, f"{at}.optimization_goals")
+
+    def _goals_problems(self, package: PackageRequest, product: Product, at: str) -> Iterator[RequestError]:
+        known, targets, metrics = released_event_types(self.release), product.conversion_targets, product.metrics
+        for index, goal in enumerate(package.optimization_goals or ()):
+            yield from goal_problems(goal, f"{at}[{index}]", self.sources, known, targets, metrics)
 
     def _flight_problems(self, package: PackageRequest, at: str) -> Iterator[RequestError]:
         start = moment(package.start_time, f"{at}.start_time") if package.start_time else None
@@ -183,6 +187,7 @@ def price_problems(budget: float, bid_price: float | None, option: PricingOption
             f"{at}.budget is below {option.min_spend_per_package:,.2f} {option.currency}, the least for this pricing "
             "option.",
             field=f"{at}.budget",
+            details={"minimum_budget": option.min_spend_per_package, "currency": option.currency},
         )
     if option.fixed_price is None and bid_price is not None and bid_price < (option.floor_price or 0):
         yield InvalidRequest(

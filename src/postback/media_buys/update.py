@@ -149,7 +149,11 @@ class _Change:
     def _check_state(self) -> None:
         buy = self.buy
         if self.request.revision not in (None, buy.revision):
-            raise RevisionConflict(f"The media buy is at revision {buy.revision}.", field="revision")
+            raise RevisionConflict(
+                f"The media buy is at revision {buy.revision}.",
+                field="revision",
+                details={"current_version": buy.revision, "expected_version": self.request.revision},
+            )
         if buy.status in ENDED and self.request.canceled:
             raise NotCancellable(f"The media buy is {buy.status} already.", field="canceled")
         if buy.status in ENDED:
@@ -219,8 +223,9 @@ class _Change:
         if option and (update.budget is not UNSET or update.bid_price is not UNSET):
             yield from price_problems(_set(update, package.budget), _bid(update), option, at)
         known = released_event_types(self.call.release)
+        targets, metrics = (product.conversion_targets, product.metrics) if product else ((), ())
         for number, goal in enumerate(update.optimization_goals or ()):
-            yield from goal_problems(goal, f"{at}.optimization_goals[{number}]", self.sources, product, known)
+            yield from goal_problems(goal, f"{at}.optimization_goals[{number}]", self.sources, known, targets, metrics)
         if update.end_time and moment(update.end_time, f"{at}.end_time") <= self.now:
             yield InvalidRequest(f"{at}.end_time has passed.", field=f"{at}.end_time")
 

@@ -158,6 +158,10 @@ BUY: dict[str, Any] = {
     "confirmed_at": text("When the seller committed to it.", format="date-time"),
     "revision": {"type": "integer", "minimum": 1},
     "valid_actions": array({"type": "string"}, "What can be done with it now."),
+    "available_actions": array(
+        object_of({"action": {"type": "string"}, "mode": {"const": "self_serve"}}, "action", "mode"),
+        "The same, action by action; not in AdCP 3.0.",
+    ),
     "packages": array(
         object_of(
             {

@@ -48,7 +48,7 @@ UPDATE_SCHEMAS: dict[str, TaskSchema] = {
     "update_media_buy": TaskSchema(
         "Update a media buy",
         "Pause, resume or cancel a media buy or its packages, change budgets, dates and goals, or add packages. All of "
-        "a call happens, or nothing. valid_actions of get_media_buys says what is possible now.",
+        "a call happens, or nothing. valid_actions and available_actions of get_media_buys say what is possible now.",
         object_of(
             ENVELOPE
             | {
