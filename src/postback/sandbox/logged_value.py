@@ -16,8 +16,6 @@ from postback.store.events import EventStore
 
 __all__ = ["logged_value"]
 
-_MOST = 10_000
-
 
 class _Logged(NamedTuple):
     event_source_id: str
@@ -38,7 +36,6 @@ def logged_value(events: EventStore, buy: MediaBuy) -> Decimal:
         account_id=buy.account_id,
         event_source_ids=[source for source, _ in sorted(kinds)],
         event_types=[event_type for _, event_type in sorted(kinds)],
-        most=_MOST,
     )
     logged = [_Logged(*row) for row in rows]
     return sum((value for goal in goals for value in _values(goal, logged, buy.currency)), Decimal(0))

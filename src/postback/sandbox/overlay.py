@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from postback.delivery.figures import Figures
@@ -30,20 +31,21 @@ def overlay_simulations(
         delivery = simulated.get((buy.account_id, buy.media_buy_id))
         if delivery:
             parts = [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
-            _overlay(parts, delivery, period, logged_value(services.events, buy))
+            _overlay(parts, delivery, period, partial(logged_value, services.events, buy))
 
 
-def _overlay(figures: Sequence[Figures], delivery: SimulatedDelivery, period: Period, logged: Decimal) -> None:
-    """The first package delivered it; conversions without a value are worth what was ``logged``."""
+def _overlay(
+    figures: Sequence[Figures], delivery: SimulatedDelivery, period: Period, logged: Callable[[], Decimal]
+) -> None:
+    """The first package delivered it; the first conversions without a value are worth what was ``logged``."""
     shown = {day: simulated for day, simulated in delivery.days.items() if period.start <= day < period.end}
     first = figures[0]
     if any(simulated.conversions is not None for simulated in shown.values()):
         for part in figures:
             part.forget_achieved()
+    unvalued = [day for day, simulated in shown.items() if simulated.conversions and simulated.conversion_value is None]
     for day, simulated in shown.items():
-        value = simulated.conversion_value
-        if value is None and simulated.conversions:
-            value, logged = logged, Decimal(0)
+        value = logged() if day in unvalued[:1] else simulated.conversion_value
         for whole in (first, first.by_day[day]):
             whole.deliver(simulated.impressions, simulated.clicks, simulated.spend)
             whole.achieved.add(simulated.conversions or 0, value or Decimal(0))

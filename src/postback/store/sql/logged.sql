@@ -4,4 +4,3 @@ FROM event FINAL
 WHERE account_id = {account_id:String}
     AND (event_source_id, event_type) IN arrayZip({event_source_ids:Array(String)}, {event_types:Array(String)})
 ORDER BY event_source_id, event_type, event_id
-LIMIT {most:UInt32}
