@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
+from copy import copy
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -105,6 +106,12 @@ class Arguments:
             raise InvalidRequest(
                 f"{name} holds a number or string that JSON can't carry, or nests too deep.", field=name
             ) from None
+
+    def replaced(self, **values: object) -> Arguments:
+        """The same arguments, but for these members."""
+        other = copy(self)
+        other.members = self.members | {name: msgspec.Raw(msgspec.json.encode(value)) for name, value in values.items()}
+        return other
 
     def to(self, shape: type[_T]) -> _T:
         """The task's own arguments as a struct; members that it doesn't know are passed over, nulls are absent.

@@ -83,6 +83,11 @@ class Answer:
     body: dict[str, Any]
     error: PostbackError | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether the call failed, or the test controller's scenario, which is no error of AdCP's."""
+        return self.error is not None or self.body.get("success") is False
+
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
@@ -187,11 +192,13 @@ TASKS: dict[str, _Task] = {
     "update_media_buy": _Task(update_media_buy, mutating=True),
     "get_media_buy_delivery": _Task(get_media_buy_delivery, mutating=False, blank=DELIVERY_BLANK),
     "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
-    "comply_test_controller": _Task(comply_test_controller, mutating=False, sandbox_only=True),
+    "comply_test_controller": _Task(comply_test_controller, mutating=True, sandbox_only=True),
 }
 """Every AdCP task; ``offered`` says which of them a server offers."""
 
 _SEED_TASKS = frozenset({"log_event", "sync_event_sources"})
+_KEYLESS = frozenset({"comply_test_controller"})
+"""What changes state and needs no key: official runners send none."""
 
 SELLER_TASKS: dict[str, _Task] = {
     "exposures": _Task(log_exposures, mutating=True, scope="seller"),
@@ -221,7 +228,7 @@ async def run(services: Services, call: Call) -> Answer:
         require_scope(principal, task.scope)
         refuse_credentials(arguments)
         if services.settings.sandbox:
-            principal = await admit(services, principal, arguments)
+            principal, arguments = await admit(services, principal, arguments)
         key = arguments.idempotency_key()
         if key is None and _needs_key(call.task, release):
             raise InvalidRequest(
@@ -242,7 +249,8 @@ async def run(services: Services, call: Call) -> Answer:
 
 def _needs_key(task: str, release: Release | None) -> bool:
     """Whether a call needs an idempotency_key: AdCP requires it; the seed's dialect, which has two tasks, doesn't."""
-    return task in TASKS and TASKS[task].mutating and (needs_key(release) or task not in _SEED_TASKS)
+    changes = task in TASKS and TASKS[task].mutating and task not in _KEYLESS
+    return changes and (needs_key(release) or task not in _SEED_TASKS)
 
 
 def offered(sandbox: bool) -> list[str]:

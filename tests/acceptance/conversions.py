@@ -51,7 +51,7 @@ _DOORS: dict[Door, tuple[str, bytes]] = {
 def _of_mcp(result: dict[str, Any]) -> dict[str, Any]:
     answer = dict(result["structuredContent"])
     assert json.loads(result["content"][0]["text"]) == answer
-    assert result["isError"] == (answer["status"] == "failed")
+    assert result["isError"] == (answer["status"] == "failed" or answer.get("success") is False)
     return answer
 
 

@@ -100,7 +100,9 @@ def run(shop: Server, task: str, arguments: Arguments) -> Any:
 
 
 def test_every_task_that_changes_something_is_here() -> None:
-    assert CALLS.keys() == {name for name, task in (TASKS | SELLER_TASKS).items() if task.mutating}
+    changing = {name for name, task in (TASKS | SELLER_TASKS).items() if task.mutating}
+
+    assert CALLS.keys() == changing - {"comply_test_controller"}  # which official runners call without a key
 
 
 @every_task

@@ -128,7 +128,7 @@ class McpEndpoint:
         return types.CallToolResult(
             content=[types.TextContent(text=text.decode())],
             structured_content=msgspec.json.decode(text),
-            is_error=answer.error is not None,
+            is_error=answer.failed,
         )
 
 
