@@ -27,7 +27,9 @@ from postback.media_buys.buys import MediaBuyStore
 from postback.media_buys.catalog import load_catalogue
 from postback.metrics import Metrics
 from postback.ratelimit import RateLimits
+from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
+from postback.sandbox.test_kits import admit_test_kits
 from postback.services import Services
 from postback.signatures.keys import read_signing_keys
 from postback.signatures.verifier import Signatures
@@ -47,8 +49,6 @@ from postback.transports.mcp import McpEndpoint
 __all__ = ["build_app"]
 
 FIRST_ACCOUNT = "default"
-DEMO_KEYS = "demo-acme-outdoor-"
-"""How the API keys of the official test kits begin; a sandbox knows them all."""
 
 _PURGE_SECONDS = 3600
 _ATTRIBUTION_SECONDS = 1.0
@@ -99,14 +99,13 @@ def _open(settings: Settings) -> tuple[Services, str | None]:
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     simulations = Simulations(control)
     if settings.sandbox:
-        for product in simulations.products():
-            catalogue.restore(product)
+        catalogue = SandboxCatalogue(catalogue.list(), simulations)
     signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
     signatures = Signatures(signing_keys, settings.public_url, offered(settings.sandbox))
     # Last of what can fail: a key that is made but never shown would lock the operator out.
     new_key = _first_key(settings, keys)
     if settings.sandbox:
-        keys.admit_demo_keys(DEMO_KEYS, folder.secret, [FIRST_ACCOUNT])
+        admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
     identifiers = IdentifierHasher(folder.secret)
     media_buys = MediaBuyStore(control)
     services = Services(

@@ -50,7 +50,7 @@ class KeyStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._demo_keys: tuple[str, str] | None = None
+        self._stand_ins: dict[str, str] = {}
         self._principals: TTLCache[bytes, Principal | None] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
         self._lock = Lock()
 
@@ -72,18 +72,6 @@ class KeyStore:
         """The principal that ``key`` stands for, if the last second knows it; never waits for the store."""
         with self._lock:
             return self._principals.get(self._digest(key))
-
-    def admit_demo_keys(self, prefix: str, secret: bytes, account_ids: Sequence[str]) -> None:
-        """Let every key that begins with ``prefix`` stand for one principal, as official test kits expect.
-
-        Args:
-            prefix: How they begin.
-            secret: The install's: what is kept of them is of no use to a server that doesn't admit them.
-            account_ids: The accounts that they act for.
-        """
-        stand_in = f"{prefix}{secret.hex()}"
-        self.adopt(stand_in, account_ids, name="demo keys")
-        self._demo_keys = prefix, stand_in
 
     def forget(self) -> None:
         """Look every key up afresh, after accounts changed."""
@@ -124,6 +112,18 @@ class KeyStore:
         self._forget(key)
         return key_id
 
+    def adopt_all(self, prefix: str, secret: bytes, account_ids: Sequence[str]) -> None:
+        """Let every key that begins with ``prefix``, and with no longer one, stand for one principal until a restart.
+
+        Args:
+            prefix: How they begin.
+            secret: The install's: what is kept of them is of no use to a server that doesn't adopt them.
+            account_ids: The accounts that they act for.
+        """
+        stand_in = f"{prefix}{secret.hex()}"
+        self.adopt(stand_in, account_ids, name=f"{prefix}*")
+        self._stand_ins[prefix] = stand_in
+
     def list(self) -> list[ApiKey]:
         """All keys, oldest first, the revoked ones too."""
         granted: dict[str, list[str]] = {}
@@ -152,9 +152,8 @@ class KeyStore:
         self.forget()
 
     def _digest(self, key: str) -> bytes:
-        if self._demo_keys and key.startswith(self._demo_keys[0]):
-            key = self._demo_keys[1]
-        return _digest(key)
+        prefix = max((prefix for prefix in self._stand_ins if key.startswith(prefix)), key=len, default=None)
+        return _digest(key if prefix is None else self._stand_ins[prefix])
 
     def _find(self, digest: bytes) -> Principal | None:
         granted = (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -11,9 +13,12 @@ from tests.acceptance.conversions import call
 from tests.acceptance.official import pinned, refuse_unless_valid, unique_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import Server, StartServer
 
 KEY = "demo-acme-outdoor-v1"
+LIVE_KEY = "demo-acme-outdoor-live-v1"
 ACCOUNT = {"brand": {"domain": "acmeoutdoor.example"}, "operator": "pinnacle-agency.example"}
 
 
@@ -22,9 +27,19 @@ def sandbox(start_own_server: StartServer) -> Server:
     return start_own_server(sandbox="true")
 
 
-def control(server: Server, scenario: str, release: str | None = "3.2", **params: Any) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def kit(start_server: StartServer) -> Iterator[Server]:
+    """A sandbox for the tests that get along with what others seed."""
+    running = start_server(sandbox="true")
+    yield running
+    running.stop()
+
+
+def control(
+    server: Server, scenario: str, release: str | None = "3.2", *, key: str = KEY, **params: Any
+) -> dict[str, Any]:
     arguments = {"scenario": scenario, "params": params, "account": {"sandbox": True}} | pinned(release)
-    answer = call(server, "mcp", "comply_test_controller", arguments, Authorization=f"Bearer {KEY}")
+    answer = call(server, "mcp", "comply_test_controller", arguments, Authorization=f"Bearer {key}")
     refuse_unless_valid("comply_test_controller", answer, release)
     return answer
 
@@ -36,9 +51,26 @@ def demo(server: Server, task: str, **arguments: Any) -> dict[str, Any]:
     return answer
 
 
+def seed(server: Server, product_id: str, **fixture: Any) -> dict[str, Any]:
+    answer = control(server, "seed_product", product_id=product_id, fixture=fixture)
+    assert answer["success"] is True, answer
+    return answer
+
+
+def price(server: Server, product_id: str, pricing_option_id: str, **fixture: Any) -> None:
+    option = {"product_id": product_id, "pricing_option_id": pricing_option_id}
+    answer = control(server, "seed_pricing_option", **option, fixture=fixture)
+    assert answer["success"] is True, answer
+
+
+def offered(server: Server, **arguments: Any) -> dict[str, dict[str, Any]]:
+    """The products that get_products lists, in its order."""
+    return {product["product_id"]: product for product in demo(server, "get_products", **arguments)["products"]}
+
+
 def bought(server: Server, *goals: dict[str, Any]) -> str:
-    control(server, "seed_product", product_id="kit", fixture={"channels": ["video"], "format_ids": [{"id": "v_30s"}]})
-    control(server, "seed_pricing_option", product_id="kit", pricing_option_id="p", fixture={"floor_price": 2.0})
+    seed(server, "kit", channels=["video"], format_ids=[{"id": "v_30s"}])
+    price(server, "kit", "p", floor_price=2.0)
     package = {"product_id": "kit", "pricing_option_id": "p", "budget": 5000, "optimization_goals": list(goals)}
     order = {"start_time": "asap", "end_time": "2099-01-01T00:00:00Z", "packages": [package]}
     media_buy_id: str = demo(server, "create_media_buy", **order)["media_buy_id"]
@@ -97,8 +129,103 @@ def test_seeded_products_come_first_and_survive_a_restart(sandbox: Server, start
     after = demo(restarted, "get_products", brief="display")["products"]
 
     assert before[0]["product_id"] == after[0]["product_id"] == "kit"
-    assert [price["pricing_option_id"] for price in after[0]["pricing_options"]] == ["p", "default"]
+    assert [price["pricing_option_id"] for price in after[0]["pricing_options"]] == ["p"]
     assert after[0]["channels"] == ["olv"]
+
+
+def test_a_live_caller_of_the_test_kits_reaches_no_scenario(kit: Server) -> None:
+    for scenario in ("list_scenarios", "force_creative_status", "seed_product"):
+        refused = control(kit, scenario, key=LIVE_KEY, product_id="live")
+        assert (refused["success"], refused["error"]) == (False, "FORBIDDEN")
+
+    listed = call(kit, "rest", "list_accounts", {}, Authorization=f"Bearer {LIVE_KEY}")
+    assert [account.get("sandbox", False) for account in listed["accounts"]] == [False]
+
+
+def test_what_is_seeded_last_comes_first_and_in_its_order(sandbox: Server, start_own_server: StartServer) -> None:
+    for batch in (("old_1", "old_2"), ("display_1", "video_2", "display_3")):
+        for product_id in batch:
+            seed(sandbox, product_id)
+        for product_id in batch:
+            price(sandbox, product_id, "cpm")
+        offered(sandbox)
+    seed(sandbox, "priced", pricing_options=[{"pricing_option_id": "cpm", "fixed_price": 3}])
+    sandbox.stop()
+    restarted = start_own_server(sandbox="true", data=sandbox.data)
+
+    order = ["priced", "display_1", "video_2", "display_3", "old_1", "old_2"]
+    assert list(offered(restarted, brief="video"))[:6] == order
+    assert list(offered(restarted, buying_mode="wholesale"))[:6] == order
+
+
+def test_a_seeded_product_takes_the_formats_of_its_fixture(kit: Server) -> None:
+    option = {"format_option_id": "preroll", "format_kind": "video_hosted", "params": {"duration_ms_exact": 30_000}}
+    foreign = {"agent_url": "https://formats.example", "id": "banner"}
+    seed(kit, "by_options", format_options=[option, {"format_kind": "custom", "params": {}}])
+    seed(kit, "by_ids", format_ids=[foreign])
+
+    shown = offered(kit)
+
+    assert shown["by_options"]["format_options"] == [option]
+    assert [known["id"] for known in shown["by_options"]["format_ids"]] == ["preroll"]
+    assert shown["by_ids"]["format_ids"] == [foreign]
+
+
+def test_the_newest_price_can_be_bought_as_default_though_it_is_not_listed(kit: Server) -> None:
+    seed(kit, "two_prices")
+    price(kit, "two_prices", "usd", fixed_price=12)
+    price(kit, "two_prices", "eur", currency="EUR", fixed_price=11, rate=5)
+
+    package = {"product_id": "two_prices", "pricing_option_id": "default", "budget": 100}
+    order = {"start_time": "asap", "end_time": "2099-01-01T00:00:00Z", "packages": [package]}
+
+    assert [p["pricing_option_id"] for p in offered(kit)["two_prices"]["pricing_options"]] == ["eur", "usd"]
+    assert demo(kit, "create_media_buy", **order)["currency"] == "EUR"
+
+
+def test_prices_that_are_seeded_at_once_are_all_there(kit: Server) -> None:
+    names = [f"cpm_{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(partial(price, kit, "crowded"), names))
+
+    assert {p["pricing_option_id"] for p in offered(kit)["crowded"]["pricing_options"]} == set(names)
+
+
+def test_a_seeded_media_buy_is_as_its_fixture_says_and_in_the_account_that_it_names(kit: Server) -> None:
+    other = {"brand": {"domain": "other.example"}, "operator": "other.example"}
+    demo(kit, "get_media_buys", account=other)
+    line = {"package_id": "pkg_legacy", "budget": 4000, "currency": "USD", "context": {"buyer_ref": "line-1"}}
+    fixture = {
+        "account": ACCOUNT,
+        "start_time": "2026-04-01T00:00:00Z",
+        "end_time": "2099-04-01T00:00:00+02:00",
+        "total_budget": 4000,
+        "packages": [line],
+        "context": {"ref": "a"},
+    }
+
+    control(kit, "seed_media_buy", media_buy_id="legacy", fixture=fixture)
+
+    [buy] = demo(kit, "get_media_buys", account=ACCOUNT, media_buy_ids=["legacy"])["media_buys"]
+    assert (buy["start_time"], buy["end_time"]) == ("2026-04-01T00:00:00Z", "2099-03-31T22:00:00Z")
+    assert (buy["status"], buy["total_budget"], buy["context"]) == ("active", 4000, {"ref": "a"})
+    assert [(p["package_id"], p["budget"], p["context"]) for p in buy["packages"]] == [
+        ("pkg_legacy", 4000, {"buyer_ref": "line-1"})
+    ]
+    assert demo(kit, "get_media_buys", account=other, media_buy_ids=["legacy"])["media_buys"] == []
+
+
+def test_what_is_simulated_at_once_adds_up(kit: Server) -> None:
+    media_buy_id = bought(kit)
+    one = partial(control, kit, "simulate_delivery", media_buy_id=media_buy_id, impressions=1)
+    half = partial(control, kit, "simulate_budget_spend", media_buy_id=media_buy_id, spend_percentage=50)
+    with ThreadPoolExecutor(8) as pool:
+        for started in [pool.submit(scenario) for scenario in [one, one, half] * 8]:
+            assert started.result()["success"] is True
+
+    totals = delivery(kit, media_buy_id)
+
+    assert (totals["impressions"], totals["spend"]) == (16, 2500)
 
 
 def test_simulated_conversions_take_the_place_of_logged_ones_and_are_worth_what_was_logged(sandbox: Server) -> None:
@@ -152,14 +279,24 @@ def test_a_status_is_forced_and_final_ones_stay(sandbox: Server) -> None:
     assert (stuck["success"], stuck["error"]) == (False, "INVALID_TRANSITION")
 
 
-def test_an_account_is_suspended_and_taken_back(sandbox: Server) -> None:
-    control(sandbox, "seed_account", account_id="acc_kit", fixture={"brand": {"domain": "kit.example"}})
+def test_an_account_is_suspended_and_taken_back(kit: Server) -> None:
+    control(kit, "seed_account", account_id="acc_kit", fixture={"brand": {"domain": "kit.example"}})
 
-    suspended = control(sandbox, "force_account_status", account_id="acc_kit", status="suspended")
-    active = control(sandbox, "force_account_status", account_id="acc_kit", status="active")
+    for status in ("suspended", "active", "closed"):
+        control(kit, "force_account_status", account_id="acc_kit", status=status)
+        listed = demo(kit, "list_accounts", account=None)["accounts"]
+        assert [account["status"] for account in listed if account["account_id"] == "acc_kit"] == [status]
 
-    assert (suspended["previous_state"], suspended["current_state"]) == ("active", "suspended")
-    assert active["previous_state"] == "suspended"
+    stuck = control(kit, "force_account_status", account_id="acc_kit", status="active")
+    assert (stuck["success"], stuck["error"], stuck["current_state"]) == (False, "INVALID_TRANSITION", "closed")
+
+
+def test_an_account_can_be_seeded_without_a_brand(kit: Server) -> None:
+    control(kit, "seed_account", account_id="acc_plain")
+
+    listed = demo(kit, "list_accounts", account=None)["accounts"]
+
+    assert "acc_plain" in [account["account_id"] for account in listed]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +308,22 @@ def test_an_account_is_suspended_and_taken_back(sandbox: Server) -> None:
         ("simulate_delivery", {"media_buy_id": "nobody"}, "NOT_FOUND"),
         ("seed_product", {"product_id": "x", "fixture": {"delivery_type": 7}}, "INVALID_PARAMS"),
         ("seed_product", {"product_id": "x", "fixture": []}, "INVALID_PARAMS"),
+        ("seed_product", {"product_id": "x", "fixture": {"channels": 5}}, "INVALID_PARAMS"),
+        ("seed_product", {"product_id": "no id", "fixture": {}}, "INVALID_PARAMS"),
+        (
+            "seed_product",
+            {"product_id": "x", "fixture": {"format_ids": [{"agent_url": 1, "id": "x"}]}},
+            "INVALID_PARAMS",
+        ),
+        (
+            "seed_pricing_option",
+            {"product_id": "x", "pricing_option_id": "p", "fixture": {"fixed_price": -1}},
+            "INVALID_PARAMS",
+        ),
         ("seed_media_buy", {"media_buy_id": "m", "fixture": {"currency": "XTS"}}, "INVALID_PARAMS"),
+        ("seed_media_buy", {"media_buy_id": "m", "fixture": {"status": "rejected"}}, "INVALID_PARAMS"),
+        ("seed_media_buy", {"media_buy_id": "m", "fixture": {"end_time": "2001-01-01T00:00:00Z"}}, "INVALID_PARAMS"),
+        ("seed_media_buy", {"media_buy_id": "m", "fixture": {"account": {"account_id": "no"}}}, "INVALID_PARAMS"),
     ],
 )
 def test_a_scenario_that_cannot_be_played_says_why(

@@ -70,6 +70,7 @@ def test_without_a_file_only_a_sandbox_has_products() -> None:
     [
         ("[[products", "", "is not TOML"),
         ("[[product]]", "", "product is not known here"),
+        (HOMEPAGE.replace("[[products]]", "[[products]]\nseeded = 7"), "products[0]", "seeded is not known here"),
         (HOMEPAGE.replace('name = "Homepage display"\n', ""), "products[0]", "name is required"),
         (HOMEPAGE.replace("homepage_display", "home page"), "products[0]", "product_id is wrong"),
         (HOMEPAGE.replace('["display"]', '["displays"]'), "products[0]", "channels[0] is wrong"),

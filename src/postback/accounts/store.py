@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, select
 from postback.errors import InvalidRequest, StartupError
 from postback.principal import Account
 from postback.protocol.domains import is_domain
+from postback.protocol.enums import AccountStatus
 from postback.store.control import ControlStore
 from postback.store.tables import account, api_key, api_key_account
 
@@ -177,7 +178,26 @@ class AccountStore:
         with self._control.begin() as connection:
             changed = _update(connection, account_id, values)
         if not changed:
-            raise StartupError(f"There is no account {account_id!r}. 'postback accounts list' shows them.")
+            raise _no_account(account_id)
+
+    def move(self, account_id: str, status: AccountStatus, check: Callable[[Account], None]) -> Account:
+        """Give an account a status, unless ``check`` raises for what it is; nobody else changes it meanwhile.
+
+        Returns:
+            The account as it was.
+
+        Raises:
+            StartupError: There is no such account. What ``check`` raises is passed on; nothing changes.
+        """
+        with self._control.begin() as connection:
+            held = select(account).where(account.c.account_id == account_id).with_for_update()
+            row = connection.execute(held).one_or_none()
+            if row is None:
+                raise _no_account(account_id)
+            before = account_from(row)
+            check(before)
+            _update(connection, account_id, {"status": status})
+        return before
 
     def _refuse_taken(self, connection: Connection, wanted: Account) -> None:
         if connection.execute(select(account).where(account.c.account_id == wanted.account_id)).first():
@@ -194,6 +214,10 @@ class AccountStore:
 def account_from(row: Row[Any]) -> Account:
     """The account in a row of the table ``account``, or of a join with it."""
     return Account(**{field: getattr(row, field) for field in Account.__slots__})
+
+
+def _no_account(account_id: str) -> StartupError:
+    return StartupError(f"There is no account {account_id!r}. 'postback accounts list' shows them.")
 
 
 def _insert(connection: Connection, created: Account, **more: object) -> None:

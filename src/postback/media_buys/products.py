@@ -60,7 +60,6 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         pricing_options: The ways to pay for it.
         channels: What it is sold as.
         conversion_targets: What an event goal may aim at.
-        seeded: 0, or the number of the batch in which a sandbox's test controller made it up; the newest comes first.
         format_options: The same as AdCP 3.1 declares formats; made of the names when absent.
         metrics: What a metric goal may name (core/optimization-goal.json), as viewed_seconds.
     """
@@ -76,7 +75,6 @@ class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     conversion_targets: Annotated[tuple[TargetKind, ...], Meta(min_length=1)] = TARGETS
     format_options: tuple[FormatOption, ...] = ()
     metrics: tuple[_Id, ...] = ()
-    seeded: int = 0
 
     def pricing_option(self, pricing_option_id: str) -> PricingOption | None:
         """The pricing option with this id, or None."""
@@ -138,35 +136,16 @@ class Catalogue:
     """The products on offer, in the seller's order."""
 
     def __init__(self, products: Iterable[Product]) -> None:
-        self._listed = True
         self._by_id = {product.product_id: product for product in products}
 
     def get(self, product_id: str) -> Product | None:
         """The product with this id, or None."""
         return self._by_id.get(product_id)
 
-    def rank(self, product_id: str) -> int:
-        """What comes before all relevance: 0 for the seller's own products, more for what was seeded later."""
-        return self._by_id[product_id].seeded
-
-    def seed(self, product: Product) -> Product:
-        """Offer a seeded product before all others, instead of the one with its id.
-
-        Returns:
-            The product, with the number of its batch: one begins when the catalogue was read since the last seed.
-        """
-        batch = max((known.seeded for known in self._by_id.values()), default=0) + self._listed
-        self._listed = False
-        product = msgspec.structs.replace(product, seeded=batch)
-        self.restore(product)
-        return product
-
-    def restore(self, product: Product) -> None:
-        """Offer a product that was seeded before a restart."""
-        others = {known.product_id: known for known in self._by_id.values() if known.product_id != product.product_id}
-        self._by_id = {product.product_id: product} | others
-
     def list(self) -> list[Product]:
         """All products."""
-        self._listed = True
         return list(self._by_id.values())
+
+    def rank(self, product_id: str) -> int:
+        """How far a product precedes others, whatever a buyer looks for; 0 when words decide."""
+        return 0

@@ -6,23 +6,35 @@ It exists in sandboxes only. Its failures are answers of their own shape: ``{"su
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 import msgspec
+from msgspec import Meta
 
-from postback.accounts.store import AccountStore
-from postback.errors import InvalidRequest
+from postback.errors import InvalidRequest, RequestError
 from postback.media_buys.buys import MediaBuy
+from postback.media_buys.products import Product
 from postback.principal import Account
 from postback.protocol.enums import AccountStatus
-from postback.sandbox.seeds import seeded_account, seeded_buy, seeded_price, seeded_product
+from postback.sandbox.admission import named_account
+from postback.sandbox.catalogue import SandboxCatalogue
+from postback.sandbox.seeds import (
+    BuyFixture,
+    FixtureError,
+    read_fixture,
+    seeded_account,
+    seeded_buy,
+    seeded_price,
+    seeded_product,
+)
 from postback.sandbox.simulations import SimulatedDay
 from postback.sandbox.statuses import FORCED, account_transition, forced
 from postback.sandbox.traffic import recorded_call
+from postback.shapes import departure
 from postback.times import rfc3339
 
 if TYPE_CHECKING:
@@ -32,7 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["comply_test_controller", "scenarios"]
 
 _MOST_CALLS = 100
+_ONLY_STARS = str.maketrans({"?": "[?]", "[": "[[]"})
+"""Of what ``fnmatch`` treats as wild, AdCP knows the star alone."""
 
+_Count = Annotated[int, Meta(ge=0, le=10**15)]
+_Amount = Annotated[float, Meta(ge=0, le=1e15)]
 _T = TypeVar("_T")
 
 
@@ -50,6 +66,13 @@ class _Request(msgspec.Struct, frozen=True):
     account: dict[str, Any] = {}
 
 
+class _Spend(msgspec.Struct, frozen=True):
+    """An amount that was spent (params.reported_spend)."""
+
+    amount: _Amount
+    currency: str
+
+
 async def comply_test_controller(call: TaskCall) -> dict[str, Any]:
     """Run one scenario.
 
@@ -62,8 +85,8 @@ async def comply_test_controller(call: TaskCall) -> dict[str, Any]:
     """
     request = call.arguments.to(_Request)
     try:
-        if request.account.get("sandbox") is False:
-            raise _Refused("FORBIDDEN", "The controller works on sandbox accounts only.")
+        if request.account.get("sandbox") is False or not all(a.sandbox for a in call.principal.accounts):
+            raise _Refused("FORBIDDEN", "The controller is for callers all of whose accounts are sandboxes.")
         if request.scenario == "list_scenarios":
             return {"success": True, "scenarios": scenarios(call.services)}
         if request.scenario not in scenarios(call.services):
@@ -73,6 +96,8 @@ async def comply_test_controller(call: TaskCall) -> dict[str, Any]:
         return {"success": True, **answer}
     except _Refused as refused:
         return refused.answer
+    except FixtureError as error:
+        return _Refused("INVALID_PARAMS", str(error)).answer
 
 
 class _Scenario:
@@ -81,14 +106,14 @@ class _Scenario:
     def __init__(self, call: TaskCall, params: Mapping[str, Any]) -> None:
         self.call = call
         self.services = call.services
+        self.catalogue = cast("SandboxCatalogue", call.services.catalogue)  # the controller exists in sandboxes only
         self.params = params
 
-    def param(self, name: str, shape: type[_T]) -> _T:
+    def param(self, name: str, shape: Any) -> Any:
         """A parameter that the scenario needs."""
         if self.params.get(name) is None:
             raise _Refused("INVALID_PARAMS", f"params.{name} is required.")
-        value: _T = self.optional(name, shape)
-        return value
+        return self.optional(name, shape)
 
     def optional(self, name: str, shape: Any, default: Any = None) -> Any:
         """A parameter of this shape, or the default."""
@@ -97,8 +122,9 @@ class _Scenario:
             return default
         try:
             return msgspec.convert(value, shape)
-        except msgspec.ValidationError:
-            raise _Refused("INVALID_PARAMS", f"params.{name} is not of the type that it must have.") from None
+        except msgspec.ValidationError as error:
+            path, wrong = departure(str(error))
+            raise _Refused("INVALID_PARAMS", f"params.{name}{path}: {wrong}.") from None
 
     def fixture(self) -> dict[str, Any]:
         """What is seeded."""
@@ -121,29 +147,43 @@ class _Scenario:
                 return account
         raise _Refused("NOT_FOUND", "params.account_id names no account of yours.")
 
+    def owners(self, ref: Mapping[str, Any] | None) -> Sequence[Account]:
+        """The account of this reference, or of the call's; all of the caller's when neither names one."""
+        ref = ref or self.call.arguments.value("account") or {}
+        if "account_id" not in ref and "brand" not in ref:
+            return self.call.principal.accounts
+        try:
+            return [named_account(self.services, self.call.principal, ref)]
+        except RequestError as error:
+            raise _Refused("INVALID_PARAMS", error.message) from None
+
 
 def _seed_product(scenario: _Scenario) -> dict[str, Any]:
     product_id = scenario.param("product_id", str)
-    catalogue = scenario.services.catalogue
-    product = _filled(lambda: seeded_product(product_id, scenario.fixture(), catalogue.get(product_id)))
-    scenario.services.simulations.keep_product(catalogue.seed(product))
+    fixture = scenario.fixture()
+
+    def seeded(known: Product | None) -> Product:
+        return seeded_product(product_id, fixture, known)
+
+    scenario.catalogue.seed(product_id, seeded, priced=bool(fixture.get("pricing_options")))
     return {"message": f"Product {product_id} is on offer."}
 
 
 def _seed_pricing_option(scenario: _Scenario) -> dict[str, Any]:
     product_id = scenario.param("product_id", str)
     option_id = scenario.param("pricing_option_id", str)
-    catalogue = scenario.services.catalogue
-    known = catalogue.get(product_id) or _filled(lambda: seeded_product(product_id, {}, None))
-    product = _filled(lambda: seeded_price(option_id, scenario.fixture(), known))
-    scenario.services.simulations.keep_product(catalogue.seed(product))
+
+    def priced(known: Product | None) -> Product:
+        return seeded_price(option_id, scenario.fixture(), known or seeded_product(product_id, {}, None))
+
+    scenario.catalogue.price(product_id, priced)
     return {"message": f"Product {product_id} has the pricing option {option_id}."}
 
 
 def _seed_account(scenario: _Scenario) -> dict[str, Any]:
     account_id = scenario.param("account_id", str)
-    wanted = _filled(lambda: seeded_account(account_id, scenario.fixture()))
-    accounts: AccountStore = scenario.services.accounts
+    wanted = seeded_account(account_id, scenario.fixture())
+    accounts = scenario.services.accounts
     if any(account.account_id == account_id for account in scenario.call.principal.accounts):
         accounts.change(account_id, status=wanted.status)
     else:
@@ -157,27 +197,26 @@ def _seed_account(scenario: _Scenario) -> dict[str, Any]:
 
 def _seed_media_buy(scenario: _Scenario) -> dict[str, Any]:
     media_buy_id = scenario.param("media_buy_id", str)
-    fixture = scenario.fixture()
-    status = fixture.get("status", "active")
-    if status not in FORCED:
-        raise _Refused("INVALID_PARAMS", f"A media buy here has one of the statuses {', '.join(FORCED)}.")
-    for account in scenario.call.principal.accounts:
-        buy = _filled(lambda: seeded_buy(scenario.services, account.account_id, media_buy_id, fixture))  # noqa: B023
-        if scenario.services.media_buys.create(buy) and status != buy.status:
-            scenario.services.media_buys.change(account.account_id, media_buy_id, lambda b: forced(b, status) or b)
-    return {"message": f"Media buy {media_buy_id} is {status}."}
+    fixture = read_fixture(scenario.fixture(), BuyFixture)
+    buys = scenario.services.media_buys
+    for account in scenario.owners(fixture.account):
+        buy = seeded_buy(scenario.catalogue, account.account_id, media_buy_id, fixture)
+        if buys.create(buy) and fixture.status:
+            _force(scenario, buy, fixture.status)
+    return {"message": f"Media buy {media_buy_id} is there."}
 
 
 def _force_account_status(scenario: _Scenario) -> dict[str, Any]:
     account = scenario.account()
-    status: AccountStatus = scenario.optional("status", AccountStatus)
-    if status is None:
-        raise _Refused("INVALID_PARAMS", "params.status is required.")
-    if not account_transition(account.status, status):
-        _refuse_transition(account.status, status)
-    scenario.services.accounts.change(account.account_id, status=status)
+    status: AccountStatus = scenario.param("status", AccountStatus)
+
+    def check(before: Account) -> None:
+        if not account_transition(before.status, status):
+            _refuse_transition(before.status, status)
+
+    before = scenario.services.accounts.move(account.account_id, status, check)
     scenario.services.keys.forget()
-    return {"previous_state": account.status, "current_state": status}
+    return {"previous_state": before.status, "current_state": status}
 
 
 def _force_media_buy_status(scenario: _Scenario) -> dict[str, Any]:
@@ -185,30 +224,35 @@ def _force_media_buy_status(scenario: _Scenario) -> dict[str, Any]:
     status = scenario.param("status", str)
     if status not in FORCED:
         raise _Refused("INVALID_PARAMS", f"A media buy here has one of the statuses {', '.join(FORCED)}.")
+    return {"previous_state": _force(scenario, buy, status), "current_state": status}
+
+
+def _force(scenario: _Scenario, buy: MediaBuy, status: str) -> str:
+    """Give a media buy a status; returns the one that it had."""
+    previous: str = buy.status
 
     def changed(before: MediaBuy) -> MediaBuy:
+        nonlocal previous
+        previous = before.status
         return forced(before, status) or _refuse_transition(before.status, status)
 
     scenario.services.media_buys.change(buy.account_id, buy.media_buy_id, changed)
-    return {"previous_state": buy.status, "current_state": status}
+    return previous
 
 
 def _simulate_delivery(scenario: _Scenario) -> dict[str, Any]:
     buy = scenario.buy()
-    spend = scenario.optional("reported_spend", dict[str, Any], {})
-    if spend and spend.get("currency") != buy.currency:
+    spend = scenario.optional("reported_spend", _Spend)
+    if spend and spend.currency != buy.currency:
         raise _Refused("INVALID_PARAMS", f"params.reported_spend.currency must be the media buy's, {buy.currency}.")
-    conversions = scenario.optional("conversions", int)
-    value = scenario.optional("conversion_value", float)
+    value = scenario.optional("conversion_value", _Amount)
     day = SimulatedDay(
-        impressions=scenario.optional("impressions", int, 0),
-        clicks=scenario.optional("clicks", int, 0),
-        spend=Decimal(str(_amount(spend))),
-        conversions=conversions,
+        impressions=scenario.optional("impressions", _Count, 0),
+        clicks=scenario.optional("clicks", _Count, 0),
+        spend=Decimal(str(spend.amount)) if spend else Decimal(0),
+        conversions=scenario.optional("conversions", _Count),
         conversion_value=None if value is None else Decimal(str(value)),
     )
-    if min(day.impressions, day.clicks, day.spend, conversions or 0, value or 0) < 0:
-        raise _Refused("INVALID_PARAMS", "What is simulated can't be negative.")
     when = scenario.optional("delivery_date", date, datetime.now(UTC).date())
     viewability = scenario.optional("viewability", dict[str, Any])
     whole = scenario.services.simulations.deliver(buy, when, day, viewability).total()
@@ -222,7 +266,7 @@ def _query_upstream_traffic(scenario: _Scenario) -> dict[str, Any]:
     mode = scenario.optional("attestation_mode", Literal["raw", "digest"], "raw")
     account_ids = [account.account_id for account in scenario.call.principal.accounts]
     calls = scenario.services.forwarding.sent(account_ids, since)
-    pattern = scenario.optional("endpoint_pattern", str, "*")
+    pattern = scenario.optional("endpoint_pattern", str, "*").translate(_ONLY_STARS)
     fitting = [call for call in calls if fnmatchcase(f"POST {call.url}", pattern)]
     limit = min(scenario.optional("limit", int, _MOST_CALLS), _MOST_CALLS)
     digests = scenario.optional("identifier_value_digests", list[str], [])
@@ -236,14 +280,9 @@ def _query_upstream_traffic(scenario: _Scenario) -> dict[str, Any]:
 
 def _simulate_budget_spend(scenario: _Scenario) -> dict[str, Any]:
     buy = scenario.buy()
-    percentage = scenario.param("spend_percentage", float)
-    if not 0 <= percentage <= 100:
-        raise _Refused("INVALID_PARAMS", "params.spend_percentage must lie from 0 to 100.")
-    simulations = scenario.services.simulations
+    percentage = scenario.param("spend_percentage", Annotated[float, Meta(ge=0, le=100)])
     target = Decimal(str(buy.total_budget)) * Decimal(str(percentage)) / 100
-    known = simulations.deliveries([buy]).get((buy.account_id, buy.media_buy_id))
-    spent = known.total().spend if known else Decimal(0)
-    simulations.deliver(buy, datetime.now(UTC).date(), SimulatedDay(spend=target - spent))
+    scenario.services.simulations.spend(buy, datetime.now(UTC).date(), target)
     budget = {"amount": buy.total_budget, "currency": buy.currency}
     spend = {"amount": float(target), "currency": buy.currency}
     return {"simulated": {"spend_percentage": percentage, "computed_spend": spend, "budget": budget}}
@@ -268,22 +307,8 @@ def scenarios(services: Services) -> list[str]:
     return [name for name in SCENARIOS if name != "query_upstream_traffic" or services.forwarding.configured]
 
 
-def _filled(fill: Callable[[], _T]) -> _T:
-    try:
-        return fill()
-    except (ValueError, TypeError, AttributeError):
-        raise _Refused("INVALID_PARAMS", "params.fixture says something that can't be.") from None
-
-
 def _refuse_transition(before: str, after: str) -> NoReturn:
     raise _Refused("INVALID_TRANSITION", f"What is {before} can't become {after}.", current_state=before)
-
-
-def _amount(spend: Mapping[str, Any]) -> float:
-    try:
-        return msgspec.convert(spend.get("amount", 0), float)
-    except msgspec.ValidationError:
-        raise _Refused("INVALID_PARAMS", "params.reported_spend.amount must be a number.") from None
 
 
 def _told(day: SimulatedDay, currency: str) -> dict[str, Any]:

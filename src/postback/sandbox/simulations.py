@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from postback.media_buys.buys import MediaBuy
 from postback.media_buys.products import Product
 from postback.store.control import ControlStore
-from postback.store.tables import simulation
+from postback.store.tables import account, simulation
 
-__all__ = ["SimulatedDay", "SimulatedDelivery", "Simulations"]
+__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations"]
+
+
+class Seed(msgspec.Struct, frozen=True):
+    """A product that was seeded.
+
+    Attributes:
+        product: The product.
+        batch: The number of the batch in which it was seeded; the newest has the highest.
+        place: Its place there, from 0.
+    """
+
+    product: Product
+    batch: int
+    place: int
 
 
 class SimulatedDay(msgspec.Struct, omit_defaults=True):
@@ -53,6 +67,10 @@ class SimulatedDelivery(msgspec.Struct, omit_defaults=True):
     days: dict[date, SimulatedDay] = {}
     viewability: dict[str, Any] | None = None
 
+    def add(self, day: date, more: SimulatedDay) -> None:
+        """Add to what was delivered on a day."""
+        self.days.setdefault(day, SimulatedDay()).add(more)
+
     def total(self) -> SimulatedDay:
         """The sum over all days."""
         whole = SimulatedDay()
@@ -67,15 +85,16 @@ class Simulations:
     def __init__(self, control: ControlStore) -> None:
         self._control = control
 
-    def products(self) -> list[Product]:
-        """The products that were seeded, oldest first."""
-        rows = select(simulation.c.document).where(simulation.c.kind == "product").order_by(simulation.c.created_at)
+    def seeds(self) -> list[Seed]:
+        """The products that were seeded."""
+        rows = select(simulation.c.document).where(simulation.c.kind == "seed")
         with self._control.connect() as connection:
-            return [msgspec.convert(document, Product) for document in connection.scalars(rows)]
+            return [msgspec.convert(document, Seed) for document in connection.scalars(rows)]
 
-    def keep_product(self, product: Product) -> None:
+    def keep_seed(self, seed: Seed) -> None:
         """Keep a seeded product, or its new state."""
-        self._keep("product", "", product.product_id, msgspec.to_builtins(product))
+        with self._control.begin() as connection:
+            self._keep(connection, "seed", "", seed.product.product_id, seed)
 
     def deliveries(self, buys: Sequence[MediaBuy]) -> dict[tuple[str, str], SimulatedDelivery]:
         """By (account_id, media_buy_id), what was simulated for these buys."""
@@ -96,18 +115,37 @@ class Simulations:
         Returns:
             Everything that was simulated for it.
         """
-        known = self.deliveries([buy]).get((buy.account_id, buy.media_buy_id))
-        delivery = known or SimulatedDelivery(days={})
-        delivery.days.setdefault(day, SimulatedDay()).add(more)
-        delivery.viewability = viewability or delivery.viewability
-        self._keep("delivery", buy.account_id, buy.media_buy_id, msgspec.to_builtins(delivery))
-        return delivery
 
-    def _keep(self, kind: str, account_id: str, name: str, document: Mapping[str, Any]) -> None:
-        insert = self._control.insert(simulation)
-        row = {"kind": kind, "account_id": account_id, "name": name, "created_at": int(time.time())}
-        latest = insert.values(**row, document=document).on_conflict_do_update(
-            index_elements=("kind", "account_id", "name"), set_={"document": insert.excluded.document}
+        def deliver(delivery: SimulatedDelivery) -> None:
+            delivery.add(day, more)
+            delivery.viewability = viewability or delivery.viewability
+
+        return self._change(buy, deliver)
+
+    def spend(self, buy: MediaBuy, day: date, target: Decimal) -> None:
+        """Bring what a buy has spent to this amount, by what it spends on a day."""
+        self._change(buy, lambda delivery: delivery.add(day, SimulatedDay(spend=target - delivery.total().spend)))
+
+    def _change(self, buy: MediaBuy, change: Callable[[SimulatedDelivery], None]) -> SimulatedDelivery:
+        key = ("delivery", buy.account_id, buy.media_buy_id)
+        columns = (simulation.c.kind, simulation.c.account_id, simulation.c.name)
+        stored = select(simulation.c.document).where(
+            *(column == part for column, part in zip(columns, key, strict=True))
         )
         with self._control.begin() as connection:
-            connection.execute(latest)
+            # The account's row is held, for the first simulation of a buy finds none of its own.
+            connection.execute(
+                select(account.c.account_id).where(account.c.account_id == buy.account_id).with_for_update()
+            )
+            delivery = msgspec.convert(connection.scalar(stored) or {}, SimulatedDelivery)
+            change(delivery)
+            self._keep(connection, *key, delivery)
+        return delivery
+
+    def _keep(self, connection: Connection, kind: str, account_id: str, name: str, document: msgspec.Struct) -> None:
+        insert = self._control.insert(simulation)
+        row = {"kind": kind, "account_id": account_id, "name": name, "created_at": int(time.time())}
+        latest = insert.values(**row, document=msgspec.to_builtins(document)).on_conflict_do_update(
+            index_elements=("kind", "account_id", "name"), set_={"document": insert.excluded.document}
+        )
+        connection.execute(latest)

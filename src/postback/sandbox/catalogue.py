@@ -1,0 +1,99 @@
+"""The catalogue of a sandbox: its test controller puts products on offer, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+
+import msgspec
+
+from postback.media_buys.products import Catalogue, Product
+from postback.sandbox.simulations import Seed, Simulations
+
+__all__ = ["SandboxCatalogue"]
+
+_DEFAULT = "default"
+"""How official runners name a seeded product's price, whatever its price is called."""
+
+
+class SandboxCatalogue(Catalogue):
+    """The products on offer: seeded ones first, then the seller's. Thread-safe.
+
+    Products that are seeded one after another, before their prices, are a batch and keep their order; the newest batch
+    comes first. So an official runner finds what it seeded last where it looks for it.
+    """
+
+    def __init__(self, products: Iterable[Product], simulations: Simulations) -> None:
+        super().__init__(products)
+        self._own = self._by_id
+        self._simulations = simulations
+        self._seeds = {seed.product.product_id: seed for seed in simulations.seeds()}
+        self._waiting = False
+        self._lock = Lock()
+        self._arrange()
+
+    def seed(self, product_id: str, seeded: Callable[[Product | None], Product], *, priced: bool) -> None:
+        """Offer what ``seeded`` makes of the product of this id, if there is one; nobody else changes it meanwhile.
+
+        Args:
+            product_id: The product.
+            seeded: Makes it.
+            priced: Whether it has its prices, so that it is a batch of its own. Otherwise they come after its batch.
+
+        Raises:
+            StoreUnavailable: The control store doesn't take it. What ``seeded`` raises is passed on; nothing changes.
+        """
+        with self._lock:
+            joins = self._waiting and not priced
+            self._keep(Seed(seeded(self._plain(product_id)), *self._place(product_id, joins=joins)))
+            self._waiting = not priced
+
+    def price(self, product_id: str, priced: Callable[[Product | None], Product]) -> None:
+        """Put what ``priced`` makes of a product where it stands; one that isn't seeded yet is.
+
+        Raises:
+            StoreUnavailable: The control store doesn't take it. What ``priced`` raises is passed on; nothing changes.
+        """
+        with self._lock:
+            known = self._seeds.get(product_id)
+            place = (known.batch, known.place) if known else self._place(product_id, joins=False)
+            self._keep(Seed(priced(self._plain(product_id)), *place))
+            self._waiting = False
+
+    def list(self) -> list[Product]:
+        """All products, as they are seeded."""
+        return self._listed
+
+    def rank(self, product_id: str) -> int:
+        """The number of the batch in which a product was seeded; 0 for the seller's own."""
+        seed = self._seeds.get(product_id)
+        return seed.batch if seed else 0
+
+    def _place(self, product_id: str, *, joins: bool) -> tuple[int, int]:
+        """The batch that a product comes into, and its place there; one that the batch has begins the next."""
+        newest = max((seed.batch for seed in self._seeds.values()), default=0)
+        batch = {seed.product.product_id for seed in self._seeds.values() if seed.batch == newest}
+        return (newest, len(batch)) if joins and product_id not in batch else (newest + 1, 0)
+
+    def _plain(self, product_id: str) -> Product | None:
+        seed = self._seeds.get(product_id)
+        return seed.product if seed else self._own.get(product_id)
+
+    def _keep(self, seed: Seed) -> None:
+        self._simulations.keep_seed(seed)
+        self._seeds = self._seeds | {seed.product.product_id: seed}
+        self._arrange()
+
+    def _arrange(self) -> None:
+        seeded = [seed.product for seed in sorted(self._seeds.values(), key=lambda seed: (-seed.batch, seed.place))]
+        own = [product for product in self._own.values() if product.product_id not in self._seeds]
+        self._listed = [*seeded, *own]
+        self._by_id = self._own | {product.product_id: _with_default(product) for product in seeded}
+
+
+def _with_default(product: Product) -> Product:
+    """The product, whose newest price can be bought as ``default``, too."""
+    if product.pricing_option(_DEFAULT):
+        return product
+    default = msgspec.structs.replace(product.pricing_options[0], pricing_option_id=_DEFAULT)
+    return msgspec.structs.replace(product, pricing_options=(*product.pricing_options, default))
