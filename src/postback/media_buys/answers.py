@@ -87,8 +87,8 @@ def _package(package: Package) -> dict[str, Any]:
         optional["cancellation"] = _cancellation(package.canceled_at, package.cancellation_reason)
     return {
         "package_id": package.package_id,
-        "product_id": package.product_id,
-        "pricing_option_id": package.pricing_option_id,
+        **({"product_id": package.product_id} if package.product_id else {}),  # a sandbox seeds some without one
+        **({"pricing_option_id": package.pricing_option_id} if package.pricing_option_id else {}),
         "budget": package.budget,
         "paused": package.paused,
         **{name: value for name, value in optional.items() if value is not None},
