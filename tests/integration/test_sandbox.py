@@ -266,6 +266,17 @@ def test_delivery_counts_on_its_day(sandbox: Server) -> None:
     assert delivery(sandbox, media_buy_id, start_date=today)["spend"] == 4750
 
 
+def test_viewability_is_reported_and_what_is_none_is_refused(kit: Server) -> None:
+    media_buy_id = bought(kit)
+    seen = {"measurable_impressions": 74_000, "viewable_rate": 0.8, "viewed_seconds": 4.3, "standard": "mrc"}
+    control(kit, "simulate_delivery", media_buy_id=media_buy_id, impressions=80_000, viewability=seen)
+
+    refused = control(kit, "simulate_delivery", media_buy_id=media_buy_id, viewability={"viewable_rate": 7})
+
+    assert refused["error"] == "INVALID_PARAMS"
+    assert delivery(kit, media_buy_id)["viewability"] == seen
+
+
 def test_a_status_is_forced_and_final_ones_stay(sandbox: Server) -> None:
     media_buy_id = bought(sandbox)
 
@@ -319,6 +330,8 @@ def test_an_account_can_be_seeded_without_a_brand(kit: Server) -> None:
             {"product_id": "x", "pricing_option_id": "p", "fixture": {"fixed_price": -1}},
             "INVALID_PARAMS",
         ),
+        ("seed_account", {"account_id": ""}, "INVALID_PARAMS"),
+        ("seed_media_buy", {"media_buy_id": "m m"}, "INVALID_PARAMS"),
         ("seed_media_buy", {"media_buy_id": "m", "fixture": {"currency": "XTS"}}, "INVALID_PARAMS"),
         ("seed_media_buy", {"media_buy_id": "m", "fixture": {"status": "rejected"}}, "INVALID_PARAMS"),
         ("seed_media_buy", {"media_buy_id": "m", "fixture": {"end_time": "2001-01-01T00:00:00Z"}}, "INVALID_PARAMS"),

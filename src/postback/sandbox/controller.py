@@ -31,7 +31,7 @@ from postback.sandbox.seeds import (
     seeded_price,
     seeded_product,
 )
-from postback.sandbox.simulations import SimulatedDay
+from postback.sandbox.simulations import SimulatedDay, Viewability
 from postback.sandbox.statuses import FORCED, account_transition, forced
 from postback.sandbox.traffic import recorded_call
 from postback.shapes import departure
@@ -49,6 +49,7 @@ _ONLY_STARS = str.maketrans({"?": "[?]", "[": "[[]"})
 
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Amount = Annotated[float, Meta(ge=0, le=1e15)]
+_Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}\Z")]
 _T = TypeVar("_T")
 
 
@@ -181,7 +182,7 @@ def _seed_pricing_option(scenario: _Scenario) -> dict[str, Any]:
 
 
 def _seed_account(scenario: _Scenario) -> dict[str, Any]:
-    account_id = scenario.param("account_id", str)
+    account_id = scenario.param("account_id", _Id)
     wanted = seeded_account(account_id, scenario.fixture())
     accounts = scenario.services.accounts
     if any(account.account_id == account_id for account in scenario.call.principal.accounts):
@@ -196,7 +197,7 @@ def _seed_account(scenario: _Scenario) -> dict[str, Any]:
 
 
 def _seed_media_buy(scenario: _Scenario) -> dict[str, Any]:
-    media_buy_id = scenario.param("media_buy_id", str)
+    media_buy_id = scenario.param("media_buy_id", _Id)
     fixture = read_fixture(scenario.fixture(), BuyFixture)
     buys = scenario.services.media_buys
     for account in scenario.owners(fixture.account):
@@ -254,7 +255,7 @@ def _simulate_delivery(scenario: _Scenario) -> dict[str, Any]:
         conversion_value=None if value is None else Decimal(str(value)),
     )
     when = scenario.optional("delivery_date", date, datetime.now(UTC).date())
-    viewability = scenario.optional("viewability", dict[str, Any])
+    viewability = scenario.optional("viewability", Viewability)
     whole = scenario.services.simulations.deliver(buy, when, day, viewability).total()
     return {"simulated": _told(day, buy.currency), "cumulative": _told(whole, buy.currency)}
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from postback.delivery.figures import Figures
 from postback.delivery.request import Period
 from postback.media_buys.buys import MediaBuy
@@ -49,4 +51,4 @@ def _overlay(
         for whole in (first, first.by_day[day]):
             whole.deliver(simulated.impressions, simulated.clicks, simulated.spend)
             whole.achieved.add(simulated.conversions or 0, value or Decimal(0))
-    first.viewability = delivery.viewability
+    first.viewability = msgspec.to_builtins(delivery.viewability)

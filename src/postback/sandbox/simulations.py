@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 from sqlalchemy import Connection, select
 
 from postback.media_buys.buys import MediaBuy
@@ -16,7 +17,9 @@ from postback.media_buys.products import Product
 from postback.store.control import ControlStore
 from postback.store.tables import account, simulation
 
-__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations"]
+__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations", "Viewability"]
+
+_Measured = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -61,11 +64,21 @@ class SimulatedDay(msgspec.Struct, omit_defaults=True):
             self.conversion_value = (self.conversion_value or Decimal(0)) + other.conversion_value
 
 
+class Viewability(msgspec.Struct, omit_defaults=True):
+    """How much of a delivery could be seen, and for how long (core/delivery-metrics.json)."""
+
+    measurable_impressions: _Measured | None = None
+    viewable_impressions: _Measured | None = None
+    viewable_rate: Annotated[float, Meta(ge=0, le=1)] | None = None
+    viewed_seconds: _Measured | None = None
+    standard: Literal["mrc", "groupm"] | None = None
+
+
 class SimulatedDelivery(msgspec.Struct, omit_defaults=True):
     """What a media buy delivered, by UTC day, and its viewability as it was last given."""
 
     days: dict[date, SimulatedDay] = {}
-    viewability: dict[str, Any] | None = None
+    viewability: Viewability | None = None
 
     def add(self, day: date, more: SimulatedDay) -> None:
         """Add to what was delivered on a day."""
@@ -108,7 +121,7 @@ class Simulations:
         return {(row.account_id, row.name): msgspec.convert(row.document, SimulatedDelivery) for row in found}
 
     def deliver(
-        self, buy: MediaBuy, day: date, more: SimulatedDay, viewability: dict[str, Any] | None = None
+        self, buy: MediaBuy, day: date, more: SimulatedDay, viewability: Viewability | None = None
     ) -> SimulatedDelivery:
         """Add to what a buy delivered on a day.
 
