@@ -57,6 +57,13 @@ for (const file of files) {
     optional: storyboard.phases.find(({ id }) => id === phase.phase_id)?.optional ?? false,
     steps: phase.steps.map(told),
   }));
-  results.push({ id: storyboard.id, file, changes, passed: result.overall_passed, phases });
+  const broken = (result.assertions ?? []).filter((assertion) => !assertion.passed);
+  results.push({
+    id: storyboard.id,
+    changes,
+    passed: result.overall_passed,
+    broken: broken.map(({ assertion_id, error, description }) => `${assertion_id}: ${error ?? description}`),
+    phases,
+  });
 }
 process.stdout.write(JSON.stringify(results), () => process.exit(0));

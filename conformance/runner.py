@@ -17,45 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KEY", "PROTOCOLS", "STORYBOARDS", "Result", "run_all", "run_storyboards", "sandbox", "storyboard_folder"]
+from conformance.storyboards import Storyboards
+
+__all__ = ["KEY", "PROTOCOLS", "Result", "run_all", "run_storyboards", "sandbox"]
 
 _HERE = Path(__file__).parent
-_SHARED = _HERE.parent.parent / "shared" / "protocol" / "compliance-3.1.19"
-_BUNDLED = _HERE / "node_modules" / "@adcp" / "sdk" / "compliance" / "cache" / "3.0.6"
 
 KEY = "demo-acme-outdoor-v1"
 """The API key of the official test kits."""
 
 PROTOCOLS = {"mcp": "/mcp", "a2a": "/"}
-
-STORYBOARDS = (
-    "universal/capability-discovery",
-    "universal/error-compliance",
-    "universal/schema-validation",
-    "universal/security",
-    "universal/v3-envelope-integrity",
-    "universal/version-negotiation",
-    "universal/idempotency",
-    "universal/read-tool-idempotency",
-    "universal/pagination-integrity-list-accounts",
-    "universal/get-media-buys-pagination-integrity",
-    "universal/deterministic-testing",
-    "protocols/media-buy/index",
-    "protocols/media-buy/scenarios/delivery_reporting",
-    "protocols/media-buy/scenarios/event_dedup_flow",
-    "protocols/media-buy/scenarios/performance_buy_flow",
-    "protocols/media-buy/scenarios/performance_buy_flow_roas",
-)
-"""What Postback claims, as files of the storyboards' folder."""
-
-_OF_3_1 = (
-    "universal/security",
-    "universal/idempotency",
-    "universal/pagination-integrity-list-accounts",
-    "universal/deterministic-testing",
-)
-"""What is left out of the package's own storyboards, of AdCP 3.0.6: they want a catalogue that somebody has prepared,
-no accounts but theirs, and creatives; 3.1 made them ask for these first."""
 
 
 @dataclass(frozen=True)
@@ -67,43 +38,31 @@ class Result:
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """Its steps; one of an optional phase that failed counts as skipped, as the runner grades it."""
+        """Its steps; one that failed in an optional phase is ``excused``: the runner doesn't count it."""
         return [
-            {**step, "result": "skipped", "reason": "optional"}
-            if phase["optional"] and step["result"] == "failed"
-            else step
+            {**step, "result": "excused"} if phase["optional"] and step["result"] == "failed" else step
             for phase in self.told["phases"]
             for step in phase["steps"]
         ]
 
 
-def run_all() -> list[Result]:
+def run_all(storyboards: Storyboards) -> list[Result]:
     """Every storyboard over every protocol, each protocol on a fresh sandbox."""
-    folder = storyboard_folder()
-    left_out = _OF_3_1 if folder == _BUNDLED else ()
-    files = [path for name in STORYBOARDS if name not in left_out and (path := folder / f"{name}.yaml").exists()]
     results = []
     for protocol, at in PROTOCOLS.items():
         with sandbox() as url:
-            results += run_storyboards(f"{url}{at}", protocol, files)
+            results += run_storyboards(f"{url}{at}", protocol, storyboards)
     return results
 
 
-def storyboard_folder() -> Path:
-    """Where the storyboards are."""
-    if chosen := os.environ.get("ADCP_STORYBOARDS"):
-        return Path(chosen)
-    return _SHARED if _SHARED.exists() else _BUNDLED
-
-
-def run_storyboards(url: str, protocol: str, files: list[Path]) -> list[Result]:
+def run_storyboards(url: str, protocol: str, storyboards: Storyboards) -> list[Result]:
     """Run storyboards with the official runner.
 
     Raises:
         RuntimeError: The runner itself failed.
     """
-    command = ["node", str(_HERE / "run.mjs"), url, protocol, KEY, *map(str, files)]
-    environ = {**os.environ, "ADCP_SKIP_VERSION_CHECK": "1", "ADCP_COMPLIANCE_DIR": str(storyboard_folder())}
+    command = ["node", str(_HERE / "run.mjs"), url, protocol, KEY, *map(str, storyboards.files)]
+    environ = {**os.environ, "ADCP_SKIP_VERSION_CHECK": "1", "ADCP_COMPLIANCE_DIR": str(storyboards.folder)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError(f"The official runner failed:\n{done.stderr[-3000:]}")

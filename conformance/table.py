@@ -7,23 +7,29 @@ from collections.abc import Iterator
 
 from conformance.fuzzer import FUZZED, Fuzzed
 from conformance.runner import PROTOCOLS, Result
+from conformance.storyboards import Storyboards
 
 __all__ = ["failures", "fuzz_lines", "table"]
 
+_WORDS = {"passed": "passed", "failed": "failed", "excused": "failed, but optional", "skipped": "skipped"}
 
-def table(results: list[Result]) -> str:
-    """A row a storyboard, a column a protocol; then the reasons of what was skipped."""
+
+def table(storyboards: Storyboards, results: list[Result]) -> str:
+    """A row a storyboard, a column a protocol; then the reasons of what did not run or doesn't count."""
     ids = list(dict.fromkeys(result.told["id"] for result in results))
     by_key = {(result.told["id"], result.protocol): result for result in results}
     lines = [
+        f"The storyboards of AdCP {storyboards.release}:",
+        "",
         f"| Storyboard | {' | '.join(name.upper() for name in PROTOCOLS)} | Adapted |",
         f"|---|{'---|' * len(PROTOCOLS)}---|",
     ]
     for name in ids:
         shown = [_counts(by_key[name, protocol]) for protocol in PROTOCOLS]
         lines.append(f"| `{name}` | {' | '.join(shown)} | {', '.join(by_key[name, 'mcp'].told['changes'])} |")
-    lines += ["", "Skipped steps, the same over both protocols unless it says otherwise:", ""]
-    lines += sorted(set(_skips(results)))
+    lines += _listed("Left out", (f"- `{name}`: {why}" for name, why in storyboards.left_out.items()))
+    lines += _listed("Steps that failed in optional phases, which the runner doesn't count", _steps(results, "excused"))
+    lines += _listed("Skipped steps, the same over both protocols unless it says otherwise", _steps(results, "skipped"))
     return "\n".join(lines)
 
 
@@ -36,28 +42,39 @@ def fuzz_lines(fuzzed: list[Fuzzed]) -> str:
 
 
 def failures(results: list[Result]) -> list[str]:
-    """A line for each step that failed, and one for each storyboard of which nothing passed."""
-    lines = [
-        f"FAILED {result.protocol} {result.told['id']} {step['id']}: {step['detail'] or step['wrong']}"
-        for result in results
-        for step in result.steps
-        if step["result"] == "failed"
+    """A line for each step that failed, each storyboard that the runner fails, and each of which nothing passed."""
+    return [
+        f"FAILED {result.protocol} {result.told['id']} {problem}" for result in results for problem in _problems(result)
     ]
-    empty = [result for result in results if not _of(result)["passed"]]
-    return lines + [f"FAILED {result.protocol} {result.told['id']}: no step passed" for result in empty]
+
+
+def _problems(result: Result) -> Iterator[str]:
+    for step in result.steps:
+        if step["result"] == "failed":
+            yield f"{step['id']}: {step['detail'] or step['wrong']}"
+    if not result.told["passed"]:
+        yield f"as a whole: {result.told['broken'] or 'see its steps'}"
+    if not _of(result)["passed"]:
+        yield "as a whole: no step passed"
 
 
 def _counts(result: Result) -> str:
     counts = _of(result)
-    return ", ".join(f"{counts[word]} {word}" for word in ("passed", "failed", "skipped") if counts[word])
+    return ", ".join(f"{counts[word]} {shown}" for word, shown in _WORDS.items() if counts[word])
 
 
 def _of(result: Result) -> Counter[str]:
     return Counter(step["result"] for step in result.steps)
 
 
-def _skips(results: list[Result]) -> Iterator[str]:
+def _listed(title: str, found: Iterator[str]) -> list[str]:
+    lines = sorted(set(found))
+    return ["", f"{title}:", "", *lines] if lines else []
+
+
+def _steps(results: list[Result], word: str) -> Iterator[str]:
     for result in results:
         for step in result.steps:
-            if step["result"] == "skipped":
-                yield f"- `{result.told['id']}` `{step['id']}` ({step['task']}): {step['reason']}"
+            if step["result"] == word:
+                reason = f": {step['reason']}" if step["reason"] else ""
+                yield f"- `{result.told['id']}` `{step['id']}` ({step['task']}){reason}"

@@ -1,0 +1,102 @@
+"""Which storyboards are run: what Postback claims, in one of AdCP's releases."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["CLAIMED", "PUBLISHED", "MissingStoryboard", "Storyboards", "chosen"]
+
+_HERE = Path(__file__).parent
+_SHARED = _HERE.parent.parent / "shared" / "protocol" / "compliance-3.1.19"
+_BUNDLED = _HERE / "node_modules" / "@adcp" / "sdk" / "compliance" / "cache" / "3.0.6"
+
+PUBLISHED = "3.1.19"
+"""The release whose results docs/conformance.md shows."""
+
+CLAIMED = (
+    "universal/pagination-integrity-list-accounts",  # first: AdCP 3.0 wants no accounts but its own
+    "universal/capability-discovery",
+    "universal/error-compliance",
+    "universal/schema-validation",
+    "universal/security",
+    "universal/v3-envelope-integrity",
+    "universal/version-negotiation",
+    "universal/idempotency",
+    "universal/read-tool-idempotency",
+    "universal/get-media-buys-pagination-integrity",
+    "universal/deterministic-testing",
+    "protocols/media-buy/index",
+    "protocols/media-buy/scenarios/delivery_reporting",
+    "protocols/media-buy/scenarios/measurement_accountability",
+    "protocols/media-buy/scenarios/measurement_terms_rejected",
+    "protocols/media-buy/scenarios/event_dedup_flow",
+    "protocols/media-buy/scenarios/performance_buy_flow",
+    "protocols/media-buy/scenarios/performance_buy_flow_roas",
+)
+"""What Postback claims, as files of a storyboards' folder without their ending."""
+
+_CAME_LATER = "came with AdCP 3.1"
+_NEEDS_PRODUCTS = "buys a product that it doesn't set up; from AdCP 3.1 on it does"
+_NOT_OF_3_0 = {
+    "universal/security": "calls a method of MCP over A2A, too",
+    "universal/version-negotiation": _CAME_LATER,
+    "universal/idempotency": _NEEDS_PRODUCTS,
+    "universal/read-tool-idempotency": _CAME_LATER,
+    "universal/deterministic-testing": _NEEDS_PRODUCTS,
+    "protocols/media-buy/scenarios/measurement_terms_rejected": "wants terms to be negotiated",
+    "protocols/media-buy/scenarios/measurement_accountability": _CAME_LATER,
+    "protocols/media-buy/scenarios/event_dedup_flow": _CAME_LATER,
+    "protocols/media-buy/scenarios/performance_buy_flow": _CAME_LATER,
+    "protocols/media-buy/scenarios/performance_buy_flow_roas": _CAME_LATER,
+}
+
+
+class MissingStoryboard(Exception):
+    """A folder or a file that should be there; says which."""
+
+
+@dataclass(frozen=True)
+class Storyboards:
+    """Storyboards of one release.
+
+    Attributes:
+        release: As ``3.1.19``.
+        folder: Where they are.
+        files: What is run, in order.
+        left_out: What is claimed and doesn't apply to the release, and why.
+    """
+
+    release: str
+    folder: Path
+    files: list[Path]
+    left_out: dict[str, str]
+
+
+def chosen(names: Sequence[str] = CLAIMED) -> Storyboards:
+    """The storyboards of these names, out of the folder that ADCP_STORYBOARDS names.
+
+    Without it the folder is ``../shared/protocol/compliance-3.1.19`` where that exists, and the one that the runner's
+    package brings, of AdCP 3.0.6, where not.
+
+    Raises:
+        MissingStoryboard: The folder or one of the files isn't there.
+    """
+    folder = Path(os.environ.get("ADCP_STORYBOARDS") or (_SHARED if _SHARED.exists() else _BUNDLED)).absolute()
+    if not folder.is_dir():
+        raise MissingStoryboard(f"{folder} is no folder. Let ADCP_STORYBOARDS name one of AdCP's storyboards.")
+    release = _release(folder)
+    left_out = {name: why for name, why in _NOT_OF_3_0.items() if release.startswith("3.0.") and name in names}
+    files = [folder / f"{name}.yaml" for name in names if name not in left_out]
+    if missing := [file for file in files if not file.is_file()]:
+        raise MissingStoryboard(f"There is no {missing[0].relative_to(folder)} in {folder}.")
+    return Storyboards(release, folder, files, left_out)
+
+
+def _release(folder: Path) -> str:
+    """What the folder's index says; a folder without one goes by its name."""
+    index = folder / "index.json"
+    return str(json.loads(index.read_text("utf-8"))["adcp_version"]) if index.is_file() else folder.name
