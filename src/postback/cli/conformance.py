@@ -9,7 +9,8 @@ import msgspec
 
 from postback.suite.check import CHECKS
 from postback.suite.run import Outcome, prepare, run
-from postback.suite.seller import Seller, Transport
+from postback.suite.seller import Seller
+from postback.suite.transports import TransportName, open_transport
 
 __all__ = ["conformance"]
 
@@ -19,14 +20,19 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 @click.command()
 @click.argument("url", required=False)
 @click.option("--key", envvar="POSTBACK_KEY", show_envvar=True, help="The API key.")
-@click.option("--transport", type=click.Choice(["mcp", "rest"]), help="Default: mcp when the URL ends in /mcp.")
+@click.option("--transport", type=click.Choice(["mcp", "a2a", "rest"]), help="Default: as the URL ends, else rest.")
 @click.option("--account", metavar="ID", help="The account_id, when the key acts for several.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--list", "only_list", is_flag=True, help="List the checks and run none.")
 def conformance(
-    url: str | None, key: str | None, transport: Transport | None, account: str | None, as_json: bool, only_list: bool
+    url: str | None,
+    key: str | None,
+    transport: TransportName | None,
+    account: str | None,
+    as_json: bool,
+    only_list: bool,
 ) -> None:
-    """Check the AdCP server at URL, anybody's: its MCP endpoint, or the base of a REST surface as Postback's.
+    """Check the AdCP server at URL, anybody's: its MCP or A2A endpoint, or the base of a REST surface as Postback's.
 
     It sets up an event source of its own and logs events to it: use a sandbox account. The exit status is 1 when a
     required check failed.
@@ -39,7 +45,7 @@ def conformance(
         raise click.UsageError("Give the URL of the server, and a key by --key or POSTBACK_KEY.")
     ref = {"account_id": account} if account else None
     outcomes = []
-    with Seller(url, key, transport, ref) as seller:
+    with Seller(open_transport(url, transport), key, ref) as seller:
         prepare(seller)
         for outcome in run(seller):
             outcomes.append(outcome)

@@ -8,9 +8,12 @@ from typing import Any, Literal
 
 from postback.suite.seller import Seller
 
-__all__ = ["CHECKS", "Check", "Failed", "Level", "Skipped", "check", "expect"]
+__all__ = ["CHECKS", "SCHEMA_CODES", "Check", "Failed", "Level", "Skipped", "check", "expect"]
 
 Level = Literal["required", "recommended"]
+
+SCHEMA_CODES = ("INVALID_REQUEST", "VALIDATION_ERROR")
+"""What a server may say of anything that AdCP's schemas forbid."""
 
 
 class Failed(Exception):

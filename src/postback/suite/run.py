@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import msgspec
-
 from postback.errors import StartupError
-from postback.suite import calls, events
+from postback.suite import calls, counted, events, vocabulary
+from postback.suite.answer import Unreadable, dicts
 from postback.suite.check import CHECKS, Check, Failed, Skipped
 from postback.suite.seller import Seller
 
 __all__ = ["Outcome", "prepare", "run"]
 
-_MODULES = (calls, events)  # which register their checks when they are imported
+_MODULES = (calls, counted, events, vocabulary)  # which register their checks when they are imported
 _SHOWN = 600
 
 
@@ -37,33 +37,42 @@ class Outcome:
 
 
 def prepare(seller: Seller) -> None:
-    """Find out which release the server speaks, and set up the source that the checks use.
+    """Find out which release the server speaks, and set up the sources that the checks use.
 
     Raises:
-        StartupError: The server can't be reached, the key isn't taken, or the source can't be set up.
+        StartupError: The server can't be reached, the key isn't taken, or the sources can't be set up.
     """
-    capabilities = seller.call("get_adcp_capabilities", release=None)
-    if capabilities.status in {401, 403}:
-        raise StartupError("The server doesn't take the key. Check --key.")
-    releases = (capabilities.body.get("adcp") or {}).get("supported_versions") or []
-    seller.release = max((r for r in releases if isinstance(r, str)), default=None)
-    source = {"event_source_id": seller.source, "name": "Conformance suite"}
-    answer = seller.call("sync_event_sources", event_sources=[source])
-    known = answer.body.get("event_sources") or []
-    if not any(entry.get("event_source_id") == seller.source for entry in known):
-        raise StartupError(f"sync_event_sources did not set up a source: {_short(answer.body)}")
+    try:
+        capabilities = seller.call("get_adcp_capabilities")
+        if capabilities.status in (401, 403):
+            raise StartupError("The server doesn't take the key. Check --key.")
+        seller.capabilities = capabilities.body
+        seller.release = max(seller.releases, default=None)
+        sources: list[dict[str, Any]] = [
+            {"event_source_id": seller.source, "name": "Conformance suite"},
+            {"event_source_id": seller.purchases, "name": "Conformance suite", "event_types": ["purchase"]},
+        ]
+        answer = seller.call("sync_event_sources", event_sources=sources)
+    except Unreadable as told:
+        url = seller.transport.url
+        raise StartupError(
+            f"{url} doesn't answer as an AdCP server does. Expected {told}; got {_short(told.got)}"
+        ) from told
+    known = [entry.get("event_source_id") for entry in dicts(answer.body.get("event_sources"))]
+    if answer.failed or not {seller.source, seller.purchases} <= {str(name) for name in known}:
+        raise StartupError(f"sync_event_sources did not set up two sources: {_short(answer.body)}")
 
 
-def run(seller: Seller) -> Iterator[Outcome]:
-    """Run every check, in order.
+def run(seller: Seller, checks: Iterable[Check] = CHECKS) -> Iterator[Outcome]:
+    """Run checks, in order.
 
     Raises:
         StartupError: The server can't be reached any more.
     """
-    for check in CHECKS:
+    for check in checks:
         try:
             check.run(seller)
-        except Failed as failed:
+        except (Failed, Unreadable) as failed:
             yield Outcome(check, "failed", failed.expected, _short(failed.got))
         except Skipped as skipped:
             yield Outcome(check, "skipped", str(skipped))
@@ -72,5 +81,5 @@ def run(seller: Seller) -> Iterator[Outcome]:
 
 
 def _short(got: Any) -> str:
-    text = got if isinstance(got, str) else msgspec.json.encode(got).decode()
+    text = " ".join(got.split()) if isinstance(got, str) else json.dumps(got)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

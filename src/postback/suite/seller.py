@@ -1,72 +1,50 @@
-"""A seller's server, as the checks call it: over MCP (Streamable HTTP, stateless) or Postback's REST surface."""
+"""A seller's server, called with one key, and what it is sent."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import uuid4
 
-import httpx2
-
-from postback.errors import StartupError
+from postback.protocol.releases import RELEASES, Release
+from postback.suite.answer import Answer
+from postback.suite.transports import Transport
 from postback.times import rfc3339
 
-__all__ = ["Answer", "Seller", "Transport", "event", "fresh"]
+__all__ = ["Seller", "event", "fresh", "too_many_events"]
 
-Transport = Literal["mcp", "rest"]
-_TIMEOUT = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a server answered.
-
-    Attributes:
-        body: The answer's JSON object, whichever arm it is.
-        status: The HTTP status.
-        headers: The HTTP headers.
-    """
-
-    body: dict[str, Any]
-    status: int
-    headers: httpx2.Headers
-
-    @property
-    def error(self) -> dict[str, Any]:
-        """The error of a call that failed as a whole; empty when it succeeded."""
-        errors = self.body.get("errors") or [{}]
-        found = self.body.get("adcp_error") or (errors[0] if "event_sources" not in self.body else {})
-        return found if isinstance(found, dict) else {}
-
-    @property
-    def failures(self) -> list[dict[str, Any]]:
-        """The events that failed."""
-        return list(self.body.get("partial_failures") or [])
+_READING = ("get_adcp_capabilities", "list_accounts", "get_media_buy_delivery")
+_OF_NO_ACCOUNT = ("get_adcp_capabilities", "list_accounts", "sync_accounts")
 
 
 class Seller:
     """Calls one server with one key, in one AdCP release.
 
     Args:
-        url: The server's MCP endpoint, or the base of its REST surface.
+        transport: How to call it.
         key: The API key.
-        transport: How to call it; None: MCP when the URL ends in /mcp.
         account: core/account-ref.json to send along, or None.
+
+    Attributes:
+        source: The event source that the checks use.
+        purchases: One that takes nothing but purchases.
+        capabilities: What the server says of itself.
+        release: What is pinned; None pins none.
     """
 
-    def __init__(
-        self, url: str, key: str, transport: Transport | None = None, account: dict[str, Any] | None = None
-    ) -> None:
-        self.url = url.rstrip("/")
-        self.transport: Transport = transport or ("mcp" if self.url.endswith("/mcp") else "rest")
-        self.release: str | None = None
-        self.source = f"suite-{secrets.token_hex(6)}"
-        self._account = account
-        self._http = httpx2.Client(timeout=_TIMEOUT, headers={"Authorization": f"Bearer {key}"})
+    def __init__(self, transport: Transport, key: str, account: dict[str, Any] | None = None) -> None:
+        self.transport = transport
+        self.account = account
+        self.source = fresh("suite")
+        self.purchases = f"{self.source}-purchases"
+        self.capabilities: dict[str, Any] = {}
+        self.release: Release | None = None
+        self._key: str | None = key
 
     def __enter__(self) -> Self:
         return self
@@ -74,58 +52,84 @@ class Seller:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        self.transport.close()
 
-    def call(self, task: str, release: str | None = "", **arguments: Any) -> Answer:
-        """Call a task; ``release`` "" pins the suite's, None pins none.
+    def call(self, task: str, **arguments: Any) -> Answer:
+        """Call a task in the release, as another call than any before; an argument that is None is left out.
 
         Raises:
-            StartupError: The server can't be reached, or speaks something else.
+            StartupError: The server can't be reached.
+            Unreadable: What came back isn't an answer.
         """
-        pin = self.release if release == "" else release
-        said: dict[str, Any] = {"adcp_version": pin, "idempotency_key": str(uuid4())} if pin else {}
-        if self._account and task in {"sync_event_sources", "log_event"}:
-            said["account"] = self._account
-        return self.post(task, {**said, **arguments})
+        said = _pin(self.release)
+        if task not in _READING:
+            said["idempotency_key"] = str(uuid4())
+        if self.account and task not in _OF_NO_ACCOUNT:
+            said["account"] = self.account
+        said |= arguments
+        return self.send(task, {name: value for name, value in said.items() if value is not None})
 
-    def post(self, task: str, arguments: dict[str, Any], **headers: str) -> Answer:
-        """Send exactly these arguments; a header that is empty isn't sent."""
-        url, body = self.url, arguments
-        if self.transport == "rest":
-            url = f"{url}/v1/{task}"
-        else:
-            params = {"name": task, "arguments": arguments}
-            body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        request = self._http.build_request(
-            "POST", url, json=body, headers={"Accept": "application/json, text/event-stream", **headers}
-        )
-        for name, value in headers.items():
-            if not value:
-                del request.headers[name]
-        try:
-            response = self._http.send(request)
-            return Answer(self._read(response), response.status_code, response.headers)
-        except httpx2.HTTPError as error:
-            raise StartupError(f"{self.url} can't be reached ({type(error).__name__}). Check the URL.") from None
-        except (ValueError, KeyError, TypeError):
-            raise StartupError(f"{url} does not answer as an AdCP server over {self.transport.upper()} does.") from None
+    def send(self, task: str, arguments: dict[str, Any]) -> Answer:
+        """Call a task with exactly these arguments.
+
+        Raises:
+            StartupError: The server can't be reached.
+            Unreadable: What came back isn't an answer.
+        """
+        return self.transport.call(task, arguments, self._key)
 
     def log(self, *events: Any, source: str | None = None, **arguments: Any) -> Answer:
         """Log events to the suite's source, or another."""
         return self.call("log_event", event_source_id=source or self.source, events=list(events), **arguments)
 
-    def _read(self, response: httpx2.Response) -> dict[str, Any]:
-        text = response.text
-        if "text/event-stream" in response.headers.get("content-type", ""):
-            text = next(line[5:] for line in text.splitlines() if line.startswith("data:"))
-        if response.status_code in {401, 403}:
-            return {}
-        answer = httpx2.Response(200, text=text).json()
-        if self.transport == "mcp" and "result" in answer:
-            answer = answer["result"]["structuredContent"]
-        elif self.transport == "mcp" and "error" in answer:
-            answer = {"adcp_error": {"code": "INVALID_REQUEST", "message": answer["error"].get("message")}}
-        return dict(answer)
+    def speaking(self, release: Release | None) -> Seller:
+        """The same seller, called in another release; None pins none."""
+        other = copy(self)
+        other.release = release
+        return other
+
+    def holding(self, key: str | None) -> Seller:
+        """The same seller, called with another key; None sends none."""
+        other = copy(self)
+        other._key = key
+        return other
+
+    def acting_for(self, account: dict[str, Any]) -> Seller:
+        """The same seller, called for an account: core/account-ref.json."""
+        other = copy(self)
+        other.account = account
+        return other
+
+    def in_every_release(self) -> Iterator[Seller]:
+        """The same seller, called without a pin and in each release that it serves."""
+        for release in (None, *self.releases):
+            yield self.speaking(release)
+
+    @property
+    def releases(self) -> list[Release]:
+        """The releases that it serves; one that names only its major version serves that one's first."""
+        said = self.declared("adcp", "supported_versions")
+        if isinstance(said, list):
+            return [release for release in RELEASES if release in said]
+        majors = self.declared("adcp", "major_versions")
+        return [RELEASES[0]] if isinstance(majors, list) and 3 in majors else []
+
+    def takes(self, event_type: str) -> bool:
+        """Whether it takes this event type: all, unless it lists them."""
+        listed = self.declared("media_buy", "conversion_tracking", "supported_event_types")
+        return not isinstance(listed, list) or event_type in listed
+
+    def declared(self, *path: str) -> Any:
+        """What the capabilities say at a path, as ``("adcp", "idempotency")``; None where they say nothing."""
+        found: Any = self.capabilities
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+
+def _pin(release: Release | None) -> dict[str, Any]:
+    """Both members that pin a release, for the first is all that AdCP 3.0 knew."""
+    return {"adcp_major_version": int(release.partition(".")[0]), "adcp_version": release} if release else {}
 
 
 def event(event_id: str, /, **members: Any) -> dict[str, Any]:
@@ -142,6 +146,11 @@ def event(event_id: str, /, **members: Any) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value is not None}
 
 
+def too_many_events() -> list[dict[str, Any]]:
+    """One more than fit into a call."""
+    return [event("many", user_match=None, custom_data=None, event_source_url=None)] * 10_001
+
+
 def fresh(name: str) -> str:
-    """An event_id that nobody has used."""
+    """An id that nobody has used."""
     return f"{name}-{secrets.token_hex(6)}"
