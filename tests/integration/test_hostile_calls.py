@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tests.acceptance.conversions import DOORS, Door, order, send
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid
-
-from postback.ingest.rejection import REASONS
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -261,67 +257,3 @@ def test_no_path_is_more_than_an_event_that_is_not_there(server: Server, path: s
 
     assert response.status_code == 404
     assert response.json()["status"] == "failed"
-
-
-_ANYTHING = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(max_size=300),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=12), inner, max_size=3),
-    max_leaves=6,
-)
-_PATHS = (
-    ("event_source_id",),
-    ("events",),
-    ("events", 0),
-    ("test_event_code",),
-    ("account",),
-    ("idempotency_key",),
-    ("adcp_version",),
-    ("adcp_major_version",),
-    ("context",),
-    ("ext",),
-    *(("events", 0, member) for member in [*order("x"), "custom_event_name", "ext", "value", "unknown"]),
-    *(("events", 0, "custom_data", member) for member in ("value", "currency", "contents", "num_items", "unknown")),
-    *(("events", 0, "user_match", member) for member in ("hashed_email", "hashed_phone", "uids", "click_id", "email")),
-)
-
-
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(
-    release=st.sampled_from(DIALECTS),
-    door=st.sampled_from(DOORS),
-    changes=st.lists(st.tuples(st.sampled_from(_PATHS), _ANYTHING), min_size=1, max_size=4),
-)
-def test_whatever_becomes_of_a_call_its_answer_is_one_that_the_schemas_know(
-    server: Server, release: str | None, door: Door, changes: list[tuple[tuple[str | int, ...], Any]]
-) -> None:
-    call: dict[str, Any] = {"event_source_id": "website", "events": [order("a"), order("b")]} | pinned(release)
-    for path, value in changes:
-        _put(call, path, value)
-
-    status, answer = send(server, door, "log_event", json.dumps(call).encode())
-
-    assert status < 500
-    served = answer.get("adcp_version")
-    assert served in DIALECTS
-    refuse_unless_valid("log_event", answer, served)
-    for failure in answer.get("partial_failures", ()):
-        assert failure["reason"] in REASONS
-        assert failure["field"].startswith(f"events[{failure['index']}]")
-
-
-def _put(tree: Any, path: tuple[str | int, ...], value: Any) -> None:
-    """Put a value at a path, where an earlier change left one."""
-    for step in path[:-1]:
-        if isinstance(tree, dict):
-            tree = tree.get(str(step))
-        elif isinstance(tree, list) and isinstance(step, int) and tree:
-            tree = tree[step]
-    last = path[-1]
-    if isinstance(tree, dict):
-        tree[str(last)] = value
-    elif isinstance(tree, list) and tree:
-        tree[0] = value
