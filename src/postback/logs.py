@@ -16,7 +16,7 @@ from postback.errors import PostbackError, StartupError
 
 __all__ = ["LineFormatter", "configure"]
 
-_QUIET = ("alembic", "clickhouse_connect", "mcp", "sqlalchemy", "urllib3")
+_QUIET = ("alembic", "clickhouse_connect", "httpcore", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
 
 

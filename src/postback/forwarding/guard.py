@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import httpx2
 
-__all__ = ["Forbidden", "GuardedTransport"]
+__all__ = ["Forbidden", "GuardedTransport", "is_public"]
+
+_GLOBAL_UNICAST = ip_network("2000::/3")
+_NAT64 = ip_network("64:ff9b::/96")
+_RELAYED = (ip_network("2002::/16"), ip_network("2001::/32"), ip_network("192.88.99.0/24"))
+"""6to4 and Teredo lead to an IPv4 address by way of others' relays; they are given up, and no server is there."""
 
 
 class Forbidden(Exception):
@@ -61,5 +66,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 def is_public(address: str) -> bool:
     """Whether an address is one of the public internet, whatever it is wrapped in."""
     ip = ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None) or getattr(ip, "sixtofour", None)
-    return (mapped or ip).is_global and not ip.is_multicast
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or (IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else ip)
+    if isinstance(ip, IPv6Address) and ip not in _GLOBAL_UNICAST:
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _RELAYED)
