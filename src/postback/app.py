@@ -180,8 +180,9 @@ async def _purge_hourly(services: Services) -> None:
     while True:
         try:
             await asyncio.to_thread(services.idempotency.purge)
+            await asyncio.to_thread(services.forwarding.purge)
         except StoreUnavailable:
-            _log.warning("expired idempotency records could not be purged; trying again in an hour")
+            _log.warning("what has expired could not be purged; trying again in an hour")
         await asyncio.sleep(_PURGE_SECONDS)
 
 

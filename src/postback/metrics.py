@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,9 +13,8 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from postback.errors import StoreUnavailable
-from postback.forwarding.outbox import Backlog
 
-__all__ = ["METRICS_CONTENT_TYPE", "Metrics"]
+__all__ = ["METRICS_CONTENT_TYPE", "Backlog", "Metrics"]
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -22,6 +22,20 @@ _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 _BYTES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 _ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
 _CALLS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+class Backlog(NamedTuple):
+    """What waits to be forwarded to a destination.
+
+    Attributes:
+        waiting: Events that wait.
+        dead: Events that nothing is tried for any more.
+        oldest: Seconds since the epoch of the oldest waiting one, or None.
+    """
+
+    waiting: int
+    dead: int
+    oldest: int | None
 
 
 class Metrics:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +21,9 @@ from tests.acceptance.conversions import call, error_of, log, order
 from tests.acceptance.official import refuse_unless_valid, unique_key
 from tests.conftest import free_port
 from tests.integration.upstream import Upstream, upstream
+
+from postback.forwarding.outbox import Outbox
+from postback.store.control import ControlStore
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -83,19 +92,72 @@ def test_accepted_events_arrive_in_the_shape_of_adcp(forwarding: Start, crm: Ups
     assert 'postback_forwarded_events_total{destination="crm",outcome="delivered"} 2.0' in metrics
 
 
+def test_what_a_source_is_goes_on_too(forwarding: Start, crm: Upstream) -> None:
+    server = forwarding(crm.url)
+    entries = [{"event_source_id": "website", "name": "Shop"}, {"event_source_id": "website"}, {"event_source_id": "x"}]
+
+    call(server, "rest", "sync_event_sources", {"event_sources": entries})
+
+    eventually(lambda: len(crm.declarations) == 2)
+    eventually(lambda: nothing_waits(server))
+    said = [request["body"] for request in crm.declarations]
+    assert [body["event_sources"] for body in said] == [[{"event_source_id": "website"}], entries[:1]]
+    assert said[0]["account"] == {"account_id": "default"}
+    assert said[0]["idempotency_key"] != said[1]["idempotency_key"]
+
+
+TEMPLATE = """template = '{"order": {{ event.event_id | tojson }}, "total": {{ event.custom_data.value | tojson }}}'"""
+
+
 def test_a_template_makes_the_body_one_event_a_request(forwarding: Start, crm: Upstream) -> None:
-    written = "{{ event.event_id | tojson }}", "{{ event.custom_data.value | tojson }}"
-    server = forwarding(crm.url, more=f'template = \'{{"order": {written[0]}, "total": {written[1]}}}\'')
-    crm.answers = [(200, {}), (503, {})]
+    server = forwarding(crm.url, more=TEMPLATE)
+    crm.answers = [(503, {})]
 
     log(server, "website", order("a"), order("b"))
 
     eventually(lambda: nothing_waits(server) and len(crm.requests) == 3)
-    assert [request["body"] for request in crm.requests] == [
-        {"order": name, "total": 149.99} for name in ("a", "b", "b")
-    ]
-    keys = [request["headers"]["Idempotency-Key"] for request in crm.requests]
-    assert keys[1] == keys[2] != keys[0]
+    assert all(request["body"]["total"] == 149.99 for request in crm.received)
+    assert {request["body"]["order"] for request in crm.requests if request["status"] == 200} == {"a", "b"}
+    keys = {(request["body"]["order"], request["headers"]["Idempotency-Key"]) for request in crm.requests}
+    assert len(keys) == 2
+
+
+def test_an_event_that_is_refused_holds_up_no_other(forwarding: Start, crm: Upstream) -> None:
+    server = forwarding(crm.url, more=TEMPLATE)
+    crm.answers = [(200, {}), (200, {}), (200, {}), (400, {})]
+
+    log(server, "website", *(order(f"event_{number}") for number in range(10)))
+
+    eventually(lambda: len(crm.requests) == 10)
+    (dead,) = eventually(lambda: the_dead(server))
+    assert "it answered 400" in dead
+    server.command("forwards", "replay", "--all")
+    eventually(lambda: nothing_waits(server))
+    taken = [request["body"]["order"] for request in crm.requests if request["status"] == 200]
+    assert sorted(taken) == [f"event_{number}" for number in range(10)]
+
+
+def test_what_waited_in_another_shape_goes_by_the_template_of_today(forwarding: Start) -> None:
+    port = free_port()
+    first = forwarding(f"http://127.0.0.1:{port}/take")
+    log(first, "website", order("a"), order("b"))
+    first.stop()
+    with upstream(port) as crm:
+        again = forwarding(f"http://127.0.0.1:{port}/take", more=TEMPLATE, data=first.data)
+        eventually(lambda: nothing_waits(again))
+
+    assert {request["body"]["order"] for request in crm.requests} == {"a", "b"}
+
+
+def test_an_endless_answer_is_an_answer(forwarding: Start, crm: Upstream) -> None:
+    server = forwarding(crm.url)
+    crm.body = (b"x" * 65_536 for _ in count())
+    crm.answers = [(200, {"Content-Length": str(10**12)})]
+
+    log(server, "website", order("a"))
+
+    eventually(lambda: nothing_waits(server) and crm.requests)
+    assert len(crm.requests) == 1
 
 
 @pytest.mark.parametrize("answer", [(503, {}), (429, {"Retry-After": "1"})])
@@ -129,13 +191,14 @@ def test_a_refusal_that_stays_is_kept_for_the_operator(
 
 
 def test_the_sellers_own_network_is_out_of_reach(forwarding: Start) -> None:
-    server = forwarding(f"https://localhost:{free_port()}/", private=False)
+    server = forwarding(f"https://localhost:{free_port()}/", private=False, sandbox="true")
 
     log(server, "website", order("inward"))
 
-    dead = eventually(lambda: the_dead(server))
-    assert "its address is private" in dead[0]
-    assert server.command("forwards", "drop", dead[0].split()[0]).startswith("Dropped")
+    dead = eventually(lambda: len(the_dead(server)) == 2 and the_dead(server))
+    assert all("its address is private" in line for line in dead)
+    assert upstream_traffic(server)["total_count"] == 0
+    assert server.command("forwards", "drop", "--all") == "2 parcels were dropped."
     assert nothing_waits(server)
 
 
@@ -165,38 +228,128 @@ def test_what_was_acknowledged_arrives_after_a_kill(forwarding: Start) -> None:
     assert b"kept_7" not in stored
 
 
+def test_a_kill_while_the_destination_hangs_sends_again_what_it_may_not_have_taken(forwarding: Start) -> None:
+    port = free_port()
+    url, names = f"http://127.0.0.1:{port}/take", {f"event_{number}" for number in range(40)}
+    server = forwarding(f"http://127.0.0.1:{port}/take", more=TEMPLATE)
+    with upstream(port) as crm:
+        crm.holds = lambda _body: len(crm.requests) == 21
+        log(server, "website", *map(order, names))
+        eventually(lambda: len(crm.requests) >= 21)
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+        crm.holds = lambda _body: False
+        again = forwarding(url, more=TEMPLATE, data=server.data)
+        eventually(lambda: nothing_waits(again))
+
+    sent = [(request["body"]["order"], request["headers"]["Idempotency-Key"]) for request in crm.requests]
+    assert {name for name, _ in sent} == names
+    assert len(set(sent)) == 40
+    assert len(sent) <= 44
+
+
 def test_nothing_of_people_is_left_after_delivery(forwarding: Start, crm: Upstream) -> None:
     server = forwarding(crm.url)
-    log(server, "website", order("gone"))
-    eventually(lambda: nothing_waits(server) and crm.requests)
+    crm.answers = [(503, {"Retry-After": "2"})]
+    log(server, "website", *(order(f"gone_{number}") for number in range(100)))
+    eventually(lambda: crm.requests)
+    with closing(sqlite3.connect(server.data / "control.db")) as connection:
+        (sealed,) = connection.execute("SELECT sealed FROM forward WHERE events = 100").fetchone()
+    eventually(lambda: len(crm.requests) == 2)
+    eventually(lambda: nothing_waits(server))
+    server.stop()
 
-    with sqlite3.connect(server.data / "control.db") as connection:
-        (count,) = connection.execute("SELECT count(*) FROM forward").fetchone()
-    connection.close()
+    stored = b"".join(path.read_bytes() for path in server.data.glob("control.db*"))
+    pieces = [sealed[at : at + 64] for at in range(0, len(sealed), 64)]
+    assert not any(piece in stored for piece in pieces)
 
-    assert count == 0
+
+def test_what_a_destination_left_behind_is_told_and_can_be_dropped(forwarding: Start, crm: Upstream) -> None:
+    first = forwarding(f"http://127.0.0.1:{free_port()}/", crm.url)
+    log(first, "website", order("orphan"))
+    first.stop()
+    again = forwarding(data=first.data)
+
+    assert "1 events wait for crm, which no [[forwards]] names" in again.log.read_text()
+    assert again.command("forwards", "drop", "--destination", "crm") == "2 parcels were dropped."
+    assert nothing_waits(again)
+
+
+def test_secrets_of_a_url_are_told_to_nobody(forwarding: Start, crm: Upstream) -> None:
+    server = forwarding(f"{crm.url}?key=opensesame", sandbox="true")
+    log(server, "website", order("a", ext={"api_key": "opensesame"}))
+
+    told = upstream_traffic(server)
+
+    assert crm.requests[0]["path"].endswith("?key=opensesame")
+    assert told["recorded_calls"][-1]["url"].endswith("/take?key=%5Bredacted%5D")
+    assert told["recorded_calls"][-1]["payload"]["events"][0]["ext"] == {"api_key": "[redacted]"}
+    assert "opensesame" not in json.dumps(told) + server.log.read_text()
+
+
+def upstream_traffic(server: Server, **params: Any) -> dict[str, Any]:
+    arguments = {"scenario": "query_upstream_traffic", "params": params, "adcp_version": "3.2"}
+    answer = call(server, "rest", "comply_test_controller", arguments | {"idempotency_key": unique_key()})
+    refuse_unless_valid("comply_test_controller", answer, "3.2")
+    return answer
 
 
 def test_a_sandbox_tells_what_it_really_sent(forwarding: Start, crm: Upstream) -> None:
     server = forwarding(crm.url, sandbox="true")
+    email = order("any")["user_match"]["hashed_email"]
+    digests = [sha256(text.encode()).hexdigest() for text in (email, "another")]
+    declared = upstream_traffic(server)["recorded_calls"]
+    since = datetime.now(UTC).isoformat()
+
     log(server, "website", order("seen"))
+    (raw,) = upstream_traffic(server, since_timestamp=since, endpoint_pattern="POST *")["recorded_calls"]
+    asked = {"since_timestamp": since, "attestation_mode": "digest", "identifier_value_digests": digests}
+    (digest,) = upstream_traffic(server, **asked)["recorded_calls"]
 
-    def query(**params: Any) -> dict[str, Any]:
-        arguments = {"scenario": "query_upstream_traffic", "params": params, "adcp_version": "3.2"}
-        answer = call(server, "rest", "comply_test_controller", arguments | {"idempotency_key": unique_key()})
-        refuse_unless_valid("comply_test_controller", answer, "3.2")
-        return answer
+    assert declared[0]["payload"]["event_sources"] == [{"event_source_id": "website"}]
+    assert raw["payload"]["events"][0]["event_id"] == "seen"
+    assert raw["status_code"] == 200
+    assert [proof["found"] for proof in digest["identifier_match_proofs"]] == [True, False]
+    assert digest["payload_length"] == raw["payload_length"]
+    assert upstream_traffic(server, endpoint_pattern="GET *")["total_count"] == 0
+    assert upstream_traffic(server, limit=1)["truncated"] is True
 
-    eventually(lambda: query()["recorded_calls"])
-    raw = query(endpoint_pattern="POST *")
-    digest = query(attestation_mode="digest", identifier_value_digests=["0" * 64])
 
-    assert raw["recorded_calls"][0]["payload"]["events"][0]["event_id"] == "seen"
-    assert raw["recorded_calls"][0]["status_code"] == 200
-    assert digest["recorded_calls"][0]["identifier_match_proofs"] == [
-        {"identifier_value_sha256": "0" * 64, "found": False}
-    ]
-    assert query(endpoint_pattern="GET *")["total_count"] == 0
+def test_a_sandbox_tells_a_caller_of_its_own_calls_only(forwarding: Start, crm: Upstream) -> None:
+    server = forwarding(crm.url, sandbox="true")
+    log(server, "website", order("theirs"))
+    mine = replace(server, key="demo-acme-outdoor-1")
+
+    assert upstream_traffic(server)["total_count"] == 2
+    assert upstream_traffic(mine)["total_count"] == 0
+
+
+def test_a_sandbox_whose_destinations_have_their_own_shape_promises_no_traffic(
+    forwarding: Start, crm: Upstream
+) -> None:
+    answer = call(
+        forwarding(crm.url, more=TEMPLATE, sandbox="true"),
+        "rest",
+        "comply_test_controller",
+        {"scenario": "list_scenarios"},
+    )
+
+    assert "query_upstream_traffic" not in answer["scenarios"]
+
+
+def test_events_wait_in_postgresql_too(forwarding: Start, crm: Upstream, new_postgresql: Callable[[], str]) -> None:
+    url = new_postgresql()
+    server = forwarding(crm.url, more=TEMPLATE, control=url)
+    crm.answers = [(503, {})] * 2
+
+    log(server, "website", *(order(f"event_{number}") for number in range(5)))
+
+    eventually(lambda: {r["body"]["order"] for r in crm.requests if r["status"] == 200} >= {"event_0", "event_4"})
+    eventually(lambda: len([r for r in crm.requests if r["status"] == 200]) == 5)
+    server.stop()
+    store = ControlStore(url)
+    assert Outbox(store).listed() == []
+    store.close()
 
 
 def test_a_sandbox_without_destinations_has_nothing_to_tell(seller: Server) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,11 +15,24 @@ __all__ = ["Upstream", "upstream"]
 
 @dataclass
 class Upstream:
-    """What it got, and how it answers: ``answers`` first, then 200."""
+    """What it got, and how it answers events: with ``answers`` first, then with 200; those that it holds, never."""
 
     port: int = 0
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    requests: list[dict[str, Any]] = field(default_factory=list)
+    holds: Callable[[dict[str, Any]], bool] = lambda _body: False
+    body: Iterable[bytes] = ()
+    received: list[dict[str, Any]] = field(default_factory=list)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests with events."""
+        return [request for request in self.received if "event_sources" not in request["body"]]
+
+    @property
+    def declarations(self) -> list[dict[str, Any]]:
+        """The requests with declarations of sources."""
+        return [request for request in self.received if "event_sources" in request["body"]]
 
     @property
     def url(self) -> str:
@@ -40,12 +53,17 @@ def upstream(port: int = 0) -> Iterator[Upstream]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers = state.answers.pop(0) if state.answers else (200, {})
-            state.requests.append({"body": body, "headers": dict(self.headers), "path": self.path, "status": status})
+            status, headers = state.answers.pop(0) if state.answers and "event_sources" not in body else (200, {})
+            state.received.append({"body": body, "headers": dict(self.headers), "path": self.path, "status": status})
+            if state.holds(body):
+                state.closing.wait()
             self.send_response(status)
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            with suppress(ConnectionError):
+                for part in state.body:
+                    self.wfile.write(part)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -56,5 +74,6 @@ def upstream(port: int = 0) -> Iterator[Upstream]:
     try:
         yield state
     finally:
+        state.closing.set()
         server.shutdown()
         server.server_close()

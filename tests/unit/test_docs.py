@@ -16,14 +16,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from postback.cli import main
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
 from postback.errors import PostbackError
-from postback.forwarding.outbox import Backlog
 from postback.idempotency import KEPT_SECONDS
 from postback.ingest.decode import MAX_DEPTH
 from postback.ingest.quality import PRIORS, QUALITY_VERSION
 from postback.ingest.rejection import REASONS
 from postback.ingest.warnings import EXPOSURE_WARNINGS, WARNINGS
 from postback.items import MAX_ITEMS
-from postback.metrics import Metrics
+from postback.metrics import Backlog, Metrics
 from postback.protocol.releases import RELEASES
 from postback.protocol.vocabulary import code_for
 from postback.sources.entries import MAX_ENTRIES

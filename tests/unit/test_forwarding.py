@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import httpx2
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +17,14 @@ from hypothesis import strategies as st
 from postback.errors import StartupError
 from postback.forwarding.destination import read_destinations
 from postback.forwarding.guard import is_public
-from postback.forwarding.payload import EventTemplate, Unrenderable
+from postback.forwarding.outbox import Outbox, Parcel
+from postback.forwarding.packing import pack_events
 from postback.forwarding.sealing import Seal, Unsealable
-from postback.forwarding.sender import backoff
+from postback.forwarding.sender import Sender, backoff
+from postback.forwarding.sent import SentCall, SentCalls
+from postback.forwarding.template import EventTemplate, Unrenderable
+from postback.metrics import Metrics
+from postback.store.control import ControlStore
 
 ENTRY = {"name": "crm", "event_source_id": "website", "url": "https://crm.example/take"}
 
@@ -36,6 +46,15 @@ ENTRY = {"name": "crm", "event_source_id": "website", "url": "https://crm.exampl
         ("::ffff:10.0.0.1", False),
         ("::ffff:93.184.216.34", True),
         ("2002:7f00:1::", False),
+        ("2001:0:5ef5:79fd:0:59d:a0e5:ba1", False),
+        ("64:ff9b::169.254.169.254", False),
+        ("64:ff9b::93.184.216.34", True),
+        ("64:ff9b:1::10.0.0.1", False),
+        ("::127.0.0.1", False),
+        ("::10.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("fec0::1", False),
+        ("192.88.99.1", False),
     ],
 )
 def test_only_addresses_of_the_public_internet_are_connected_to(address: str, public: bool) -> None:
@@ -48,17 +67,28 @@ def test_only_addresses_of_the_public_internet_are_connected_to(address: str, pu
         ({"url": "http://crm.example/take"}, "url must begin with https://"),
         ({"url": "ftp://crm.example/"}, "url must be a URL"),
         ({"url": "https://user:secret@crm.example/"}, "url must be a URL"),
+        ({"url": "https://:secret@crm.example/"}, "url must be a URL"),
+        ({"url": "https://crm example/x"}, "url must be a URL"),
+        ({"url": "https://crm.example:99999/"}, "url must be a URL"),
+        ({"url": "https://[::1"}, "url must be a URL"),
+        ({"url": "env:CRM_URL"}, "url takes its value from the variable CRM_URL"),
         ({"name": "my crm"}, "name is wrong"),
         ({"shape": "xml"}, "shape is not known here"),
         ({"headers": {"Authorization": "env:NOT_SET"}}, "the variable NOT_SET, which is not set"),
+        ({"headers": {"Authorization": "env:ENDS"}}, "headers.Authorization must be printable ASCII"),
+        ({"headers": {"Authorization": "Bearer secr\xe9t"}}, "headers.Authorization must be printable ASCII"),
+        ({"headers": {"X Key": "a"}}, "headers holds a name"),
+        ({"headers": {"Content-type": "text/plain"}}, "headers.Content-type can't be set"),
         ({"template": "{% if %}"}, "template is not a template"),
         ({"template": "{{ event.event_id }}"}, "template makes no JSON"),
+        ({"template": '{"order": "{{ event.event_id }}"}'}, "a text with quotation marks was written without tojson"),
+        ({"template": "{{ event.custom_data.value / 0 }}"}, "ZeroDivisionError"),
         ({"template": "{{ ''.__class__.__mro__ }}"}, "template"),
     ],
 )
 def test_a_destination_that_cannot_be_used_is_told_at_start(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(StartupError) as refused:
-        read_destinations([ENTRY | change], "seller.toml", {})
+        read_destinations([ENTRY | change], "seller.toml", {"ENDS": "secret\n"})
 
     assert problem in str(refused.value)
     assert "secret" not in str(refused.value)
@@ -69,11 +99,14 @@ def test_two_destinations_have_two_names() -> None:
         read_destinations([ENTRY, ENTRY], "seller.toml", {})
 
 
-def test_a_header_comes_from_the_environment() -> None:
-    destinations = read_destinations([ENTRY | {"headers": {"X-Key": "env:KEY"}}], "seller.toml", {"KEY": "opensesame"})
+def test_a_header_and_a_url_come_from_the_environment() -> None:
+    entry = ENTRY | {"headers": {"X-Key": "env:KEY"}, "url": "env:URL"}
+    environ = {"KEY": "opensesame", "URL": "https://crm.example/?key=opensesame"}
+    destinations = read_destinations([entry], "seller.toml", environ)
 
     (destination,) = destinations.of("default", "website")
     assert destination.headers == {"X-Key": "opensesame"}
+    assert destination.url == "https://crm.example/?key=opensesame"
     assert destinations.of("default", "shop") == []
 
 
@@ -86,11 +119,28 @@ def test_whatever_an_event_holds_stays_one_value_of_the_templates_json(data: dic
     assert json.loads(body) == {"a": data, "b": None}
 
 
-def test_an_event_of_which_a_template_makes_no_json_is_told() -> None:
-    template = EventTemplate.of('{"n": {{ event.custom_data.n | default(1) }}}', "t")
+@pytest.mark.parametrize("text", ['{"n": "{{ event.custom_data.mine }}"}', '{"n": {{ event.custom_data.mine }}}'])
+def test_a_buyer_adds_no_member_of_its_own(text: str) -> None:
+    template = EventTemplate.of(text.replace("}}}", "| default(1) }}}"), "t")
+
+    with pytest.raises(Unrenderable, match="ValueError"):
+        template.body(json.dumps({"custom_data": {"mine": '1", "admin": "1'}}).encode(), "website", "default")
+
+
+def test_a_template_reads_members_and_never_a_dicts_methods() -> None:
+    template = EventTemplate.of(
+        '[{{ event.custom_data.items | tojson }}, {{ event.custom_data["keys"] | tojson }}]', "t"
+    )
+
+    assert json.loads(template.body(b'{"custom_data": {"items": [1]}}', "website", "default")) == [[1], None]
+
+
+@pytest.mark.parametrize("n", ['"}"', "1e308", "{}"])
+def test_an_event_of_which_a_template_makes_no_json_is_told(n: str) -> None:
+    template = EventTemplate.of('{"n": {{ event.custom_data.n | default(1) * 10 }}}', "t")
 
     with pytest.raises(Unrenderable):
-        template.body(b'{"custom_data": {"n": "}"}}', "website", "default")
+        template.body(f'{{"custom_data": {{"n": {n}}}}}'.encode(), "website", "default")
 
 
 @given(st.binary(max_size=500), st.text(max_size=50))
@@ -105,4 +155,119 @@ def test_what_is_sealed_is_opened_with_the_same_secret_and_name_only(plain: byte
 
 @given(st.integers(0, 1000))
 def test_waits_double_to_an_hour(attempts: int) -> None:
-    assert min(3600.0, 2.0 ** min(attempts + 1, 20)) / 2 <= backoff(attempts) <= 3600.0
+    longest = min(3600.0, 2.0 ** (attempts + 1))
+
+    assert longest / 2 <= backoff(attempts) <= longest
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    time = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[ControlStore]:
+    store = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+def parcels(count: int, template: str | None = None) -> list[Parcel]:
+    (destination,) = read_destinations([ENTRY | {"template": template}], "seller.toml", {}).all()
+    events = [msgspec.Raw(f'{{"event_id": "{number}"}}'.encode()) for number in range(count)]
+    return pack_events(SEAL, destination, "key", events)
+
+
+async def delivered(outbox: Outbox, metrics: Metrics, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
+    (destination,) = read_destinations([ENTRY], "seller.toml", {}).all()
+    sender = Sender(destination, outbox, SEAL, metrics, SentCalls(0))
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
+        await sender.deliver(client)
+
+
+SEAL = Seal(b"s" * 32)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("retry_after", ["", "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"])
+async def test_after_twelve_attempts_a_parcel_is_given_up(control: ControlStore, retry_after: str) -> None:
+    clock, metrics = Clock(), Metrics()
+    outbox = Outbox(control, clock)
+    outbox.put(parcels(3))
+
+    for attempt in range(1, 13):
+        (waiting,) = outbox.listed(dead=False)
+        assert waiting.attempts == attempt - 1
+        await delivered(outbox, metrics, lambda _: httpx2.Response(503, headers={"Retry-After": retry_after}))
+        clock.time += 3602
+
+    (dead,) = outbox.listed(dead=True)
+    assert (dead.attempts, dead.error, dead.events) == (12, "it answered 503", 3)
+    assert outbox.next_attempt("crm") is None
+
+
+@pytest.mark.anyio
+async def test_a_defect_is_a_failed_attempt_too(control: ControlStore) -> None:
+    outbox = Outbox(control, Clock())
+    outbox.put(parcels(1))
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        raise ZeroDivisionError
+
+    await delivered(outbox, Metrics(), answer)
+
+    (waiting,) = outbox.listed()
+    assert (waiting.attempts, waiting.error, waiting.dead) == (1, "it failed here (ZeroDivisionError)", False)
+
+
+@pytest.mark.anyio
+async def test_an_operator_sees_what_waits_and_what_was_given_up(control: ControlStore) -> None:
+    metrics, outbox = Metrics(), Outbox(control, Clock())
+    metrics.backlog(outbox.backlog)
+    outbox.put(parcels(2))
+    await delivered(outbox, metrics, lambda _: httpx2.Response(400))
+    outbox.put(parcels(3, "{{ event | tojson }}"))
+
+    told = metrics.render().decode()
+
+    assert 'postback_forwards_dead_events{destination="crm"} 2.0' in told
+    assert 'postback_forwards_waiting_events{destination="crm"} 3.0' in told
+    assert 'postback_forwards_oldest_seconds{destination="crm"} 1e+06' in told
+    assert 'postback_forwarded_events_total{destination="crm",outcome="dead"} 2.0' in told
+
+
+def test_what_is_not_tried_is_kept_for_thirty_days(control: ControlStore) -> None:
+    clock = Clock()
+    outbox = Outbox(control, clock)
+    dead, gone, waiting = parcels(1), parcels(2), parcels(3)
+    outbox.put([*dead, gone[0]._replace(destination="renamed"), *waiting])
+    outbox.failed(dead[0], "it answered 400", None)
+
+    clock.time += 30 * 86_400 - 1
+    assert outbox.purge(["crm"]) == 0
+    clock.time += 1
+    assert outbox.purge(["crm"]) == 2
+
+    assert [parcel.events for parcel in outbox.listed()] == [3]
+
+
+def test_a_call_that_is_repeated_adds_nothing_to_what_waits(control: ControlStore) -> None:
+    outbox = Outbox(control)
+    outbox.put(parcels(3))
+    outbox.put(parcels(3))
+    outbox.put(parcels(2))
+
+    assert [parcel.events for parcel in outbox.listed()] == [3, 2]
+
+
+def test_a_sandbox_remembers_so_many_bytes() -> None:
+    sent = SentCalls(10_000)
+    for number in range(10):
+        sent.add(SentCall("key", "https://crm.example/", b"x" * 1_000, 200 + number, datetime(2026, 1, 1, tzinfo=UTC)))
+
+    assert [call.status for call in sent.of("key", datetime(2026, 1, 1, tzinfo=UTC))] == [205, 206, 207, 208, 209]

@@ -45,14 +45,19 @@ def replay(parcel_id: str | None, everything: bool, data: str | None) -> None:
 
 
 @forwards.command()
-@click.argument("parcel_id")
+@click.argument("parcel_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every dead parcel.")
+@click.option("--destination", metavar="NAME", help="Every parcel for this destination, dead or waiting.")
 @data_option
-def drop(parcel_id: str, data: str | None) -> None:
+def drop(parcel_id: str | None, everything: bool, destination: str | None, data: str | None) -> None:
     """Forget the parcel PARCEL_ID and the events in it."""
+    if [parcel_id is None, not everything, destination is None].count(False) != 1:
+        raise StartupError("Name one parcel, or say --all or --destination.")
     with open_control(data) as control:
-        if not Outbox(control).drop(parcel_id):
-            raise StartupError(f"No parcel has the id {parcel_id!r}. 'postback forwards list' shows them.")
-    click.echo(f"Dropped {parcel_id}.")
+        count = Outbox(control).drop(parcel_id, destination)
+    if parcel_id and not count:
+        raise StartupError(f"No parcel has the id {parcel_id!r}. 'postback forwards list' shows them.")
+    click.echo(f"{count:,} parcels were dropped.")
 
 
 def _row(parcel: Parcel) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def _row(parcel: Parcel) -> tuple[str, ...]:
         parcel.destination,
         parcel.account_id,
         parcel.event_source_id,
-        f"{parcel.events - parcel.sent:,}",
+        f"{parcel.events:,}",
         str(parcel.attempts),
         "dead" if parcel.dead else "waiting",
         parcel.error or "",

@@ -13,22 +13,26 @@ template = '{"order": {{ event.event_id | tojson }}, "email": {{ event.user_matc
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
+import httpx2
 import msgspec
 from msgspec import Meta
 
 from postback.errors import StartupError
-from postback.forwarding.payload import EventTemplate
+from postback.forwarding.template import EventTemplate
 from postback.sources.declared import structure_problem
 
 __all__ = ["Destination", "Destinations", "read_destinations"]
 
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 _FROM_ENVIRONMENT = "env:"
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
+_OURS = frozenset(("content-length", "content-type", "host", "idempotency-key", "transfer-encoding"))
 
 
 class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,7 +95,7 @@ def read_destinations(
     Args:
         entries: Its tables ``[[forwards]]``.
         place: What it is called, for errors.
-        environ: Where headers find what the file names as ``env:NAME``.
+        environ: Where URLs and headers find what the file names as ``env:NAME``.
 
     Raises:
         StartupError: One can't be used; the sentence names the place.
@@ -111,30 +115,48 @@ def _read(entry: dict[str, Any], at: str, environ: Mapping[str, str]) -> Destina
         declared = msgspec.convert(entry, _Declared)
     except msgspec.ValidationError as error:
         raise StartupError(f"{at}: {structure_problem(error).message}") from error
-    _check_url(declared, at)
     return Destination(
         declared.name,
         declared.account_id,
         declared.event_source_id,
-        declared.url,
-        {name: _header(value, f"{at}.headers.{name}", environ) for name, value in declared.headers.items()},
+        _url(declared, f"{at}.url", environ),
+        {name: _header(name, value, f"{at}.headers", environ) for name, value in declared.headers.items()},
         None if declared.template is None else EventTemplate.of(declared.template, f"{at}.template"),
         declared.allow_private,
     )
 
 
-def _check_url(declared: _Declared, at: str) -> None:
-    url = urlsplit(declared.url)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.username or url.fragment:
-        raise StartupError(f"{at}.url must be a URL as https://host/path, without a user or a fragment.")
+def _url(declared: _Declared, at: str, environ: Mapping[str, str]) -> str:
+    text = _value(declared.url, at, environ)
+    problem = StartupError(f"{at} must be a URL as https://host/path, without a user or a fragment.")
+    try:
+        url = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        raise problem from None
+    if url.scheme not in {"http", "https"} or not url.host or "%" in url.host or url.userinfo or url.fragment:
+        raise problem
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise problem
     if url.scheme == "http" and not declared.allow_private:
-        raise StartupError(f"{at}.url must begin with https:// unless allow_private says that the way is safe.")
+        raise StartupError(f"{at} must begin with https:// unless allow_private says that the way is safe.")
+    return text
 
 
-def _header(value: str, at: str, environ: Mapping[str, str]) -> str:
-    if not value.startswith(_FROM_ENVIRONMENT):
-        return value
-    name = value.removeprefix(_FROM_ENVIRONMENT)
+def _header(name: str, value: str, at: str, environ: Mapping[str, str]) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise StartupError(f"{at} holds a name that no HTTP header can have. Use letters, digits and hyphens.")
+    if name.lower() in _OURS:
+        raise StartupError(f"{at}.{name} can't be set: Postback says itself what it sends. Remove it.")
+    found = _value(value, f"{at}.{name}", environ)
+    if not _HEADER_VALUE.fullmatch(found):
+        raise StartupError(f"{at}.{name} must be printable ASCII without spaces or line ends around it, and not empty.")
+    return found
+
+
+def _value(text: str, at: str, environ: Mapping[str, str]) -> str:
+    if not text.startswith(_FROM_ENVIRONMENT):
+        return text
+    name = text.removeprefix(_FROM_ENVIRONMENT)
     if name not in environ:
         raise StartupError(f"{at} takes its value from the variable {name}, which is not set.")
     return environ[name]

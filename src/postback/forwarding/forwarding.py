@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from hashlib import sha256
 
 import msgspec
 
-from postback.forwarding.destination import Destination, Destinations
-from postback.forwarding.outbox import Outbox, Parcel
+from postback.forwarding.destination import Destinations
+from postback.forwarding.outbox import KEPT_SECONDS, Outbox
+from postback.forwarding.packing import pack_declaration, pack_events
 from postback.forwarding.sealing import Seal
-from postback.forwarding.sender import Sender, SentCall
+from postback.forwarding.sender import Sender
+from postback.forwarding.sent import SentCall, SentCalls
 from postback.metrics import Metrics
 from postback.store.control import ControlStore
 
 __all__ = ["Forwarding"]
 
+_REMEMBERED_BYTES = 32_000_000
+_SETTLED_SECONDS = 5.0
+
+_log = logging.getLogger(__name__)
+
 
 class Forwarding:
-    """Forwards the events of a server.
+    """Forwards the events of a server, and the declarations of their sources.
 
     Args:
         destinations: Where to.
         control: Where the outbox is kept.
         secret: The install's.
         metrics: Counts.
-        record: Whether to remember the requests that are sent, as a sandbox does.
+        record: Whether to remember the requests that were answered, as a sandbox does.
     """
 
     def __init__(
@@ -37,73 +44,86 @@ class Forwarding:
         self._destinations = destinations
         self._outbox = Outbox(control)
         self._seal = Seal(secret)
+        self._sent = SentCalls(_REMEMBERED_BYTES if record else 0)
         self._senders = {
-            destination.name: Sender(destination, self._outbox, self._seal, metrics, record=record)
+            destination.name: Sender(destination, self._outbox, self._seal, metrics, self._sent)
             for destination in destinations.all()
         }
         self._running: list[asyncio.Task[None]] = []
         metrics.backlog(self._outbox.backlog)
 
     @property
-    def configured(self) -> bool:
-        """Whether there is any destination."""
-        return bool(self._senders)
+    def declares(self) -> bool:
+        """Whether there is a destination that takes AdCP's shape, and with it the declarations of sources."""
+        return any(destination.template is None for destination in self._destinations.all())
 
-    async def take(
-        self,
-        account_id: str,
-        event_source_id: str,
-        events: Sequence[msgspec.Raw],
-        failed: Sequence[int],
-        fingerprint: bytes,
-    ) -> None:
-        """Keep the accepted events of a call for their destinations; durable on return.
+    async def take(self, key_id: str, account_id: str, event_source_id: str, events: Sequence[msgspec.Raw]) -> None:
+        """Keep accepted events of a call for the destinations of their source; durable on return.
 
         Args:
-            account_id: The account of the events.
+            key_id: The API key that they came with.
+            account_id: Their account.
             event_source_id: Their source.
-            events: All events of the call.
-            failed: The places of those that were not accepted.
-            fingerprint: A digest of the events, the same when the call is repeated.
+            events: The events.
 
         Raises:
             StoreUnavailable: The outbox doesn't take them; the call may be repeated.
         """
         destinations = self._destinations.of(account_id, event_source_id)
-        if not destinations or len(failed) == len(events):
-            return
-        refused = set(failed)
-        accepted = [event for place, event in enumerate(events) if place not in refused]
-        said = (account_id, event_source_id, fingerprint, len(accepted))
-        await asyncio.to_thread(self._put, destinations, said, accepted)
-        for destination in destinations:
-            self._senders[destination.name].wake()
+        if destinations and events:
+            await asyncio.to_thread(
+                lambda: self._outbox.put(
+                    [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, events)]
+                )
+            )
+            self._wake(destination.name for destination in destinations)
 
-    def _put(
-        self, destinations: list[Destination], said: tuple[str, str, bytes, int], accepted: list[msgspec.Raw]
-    ) -> None:
-        plain = msgspec.json.encode(accepted)
-        parcels = []
-        for destination in destinations:
-            parcel_id = sha256(repr((destination.name, *said)).encode()).hexdigest()[:32]
-            sealed = self._seal.close(plain, parcel_id)
-            parcels.append(Parcel(parcel_id, destination.name, said[0], said[1], len(accepted), sealed))
-        self._outbox.put(parcels)
+    async def declare(self, key_id: str, account_id: str, declared: Mapping[str, msgspec.Raw]) -> None:
+        """Keep declarations of sources, by event_source_id, for destinations without a template; durable on return.
 
-    def sent(self, account_ids: Sequence[str], since: datetime) -> list[SentCall]:
-        """The requests that carried events of these accounts since then, in order; sandboxes remember a thousand."""
-        calls = [call for sender in self._senders.values() for call in sender.sent]
-        mine = [call for call in calls if call.account_id in account_ids and call.at >= since]
-        return sorted(mine, key=lambda call: call.at)
+        Raises:
+            StoreUnavailable: The outbox doesn't take them; the call may be repeated.
+        """
+        parcels = [
+            pack_declaration(self._seal, destination, key_id, raw)
+            for event_source_id, raw in declared.items()
+            for destination in self._destinations.of(account_id, event_source_id)
+            if destination.template is None
+        ]
+        if parcels:
+            await asyncio.to_thread(self._outbox.put, parcels)
+            self._wake(parcel.destination for parcel in parcels)
+
+    def sent(self, key_id: str, since: datetime) -> list[SentCall]:
+        """The requests that an API key caused since then and that were answered, in the order of sending.
+
+        What is due is waited for, at most for five seconds; call it in a thread.
+        """
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while self._outbox.owes(key_id, self._senders) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self._sent.of(key_id, since)
+
+    def purge(self) -> None:
+        """Forget what nothing was tried for in 30 days."""
+        if count := self._outbox.purge(self._senders):
+            _log.warning("forgot %d parcels that had not been deliverable for %d days", count, KEPT_SECONDS // 86_400)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Begin to deliver, and tell what won't be."""
+        for name, backlog in self._outbox.backlog().items():
+            if name not in self._senders:
+                _log.warning("%d events wait for %s, which no [[forwards]] names", sum(backlog[:2]), name)
+            elif backlog.dead:
+                _log.warning("%d events for %s were given up; see 'postback forwards list'", backlog.dead, name)
         self._running = [asyncio.create_task(sender.run()) for sender in self._senders.values()]
 
     async def stop(self) -> None:
         """Stop delivering; what is under way is tried again at the next start."""
         for task in self._running:
             task.cancel()
-        for task in self._running:
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def _wake(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._senders[name].wake()

@@ -1,39 +1,100 @@
-"""The bodies of the requests that carry events."""
+"""Templates: the seller's own shape of an event."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
 from typing import Any
 
 import msgspec
-from jinja2 import ChainableUndefined, Environment, Template, TemplateError
+from jinja2 import ChainableUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
 from postback.errors import StartupError
 
-__all__ = ["EventTemplate", "Unrenderable", "adcp_body"]
+__all__ = ["EventTemplate", "Unrenderable"]
+
+
+_ENDS_A_STRING = re.compile(r'["\\\x00-\x1f]')
 
 
 class _Absent(ChainableUndefined):
-    """A member that an event doesn't have: null in JSON, whatever is asked of it."""
-
-    def __json__(self) -> None:
-        return None
+    """A member that an event doesn't have, whatever is asked of it: null in JSON."""
 
 
-def _tojson(value: Any) -> str:
-    return json.dumps(None if isinstance(value, ChainableUndefined) else value, ensure_ascii=False)
+class _Environment(ImmutableSandboxedEnvironment):
+    # An event may well have a member that is called items or keys; dict's methods are no business of a template.
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        if isinstance(obj, dict):
+            return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
+        return super().getitem(obj, argument)
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        return self.getitem(obj, attribute) if isinstance(obj, dict) else super().getattr(obj, attribute)
 
 
-def _environment() -> Environment:
-    environment = ImmutableSandboxedEnvironment(undefined=_Absent, autoescape=False)
+def _environment() -> _Environment:
+    # Autoescaping tells what tojson wrote, which is marked, from what a buyer did; _written lets nothing be escaped.
+    environment = _Environment(undefined=_Absent, autoescape=True, finalize=_written)
     environment.filters["tojson"] = _tojson
     return environment
 
 
+def _tojson(value: Any) -> Markup:
+    return Markup(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_null))  # noqa: S704 - no HTML
+
+
+def _null(value: Any) -> None:
+    if not isinstance(value, _Absent):
+        raise TypeError(f"{type(value).__name__} has no JSON")
+
+
+def _written(value: Any) -> Any:
+    """What is written of an expression: text that isn't JSON must not end the string that it may stand in."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    if _ENDS_A_STRING.search(value):
+        raise ValueError("a text with quotation marks was written without tojson")
+    return Markup(value)  # noqa: S704
+
+
+_QUOTES = '"\\'
+_EXAMPLE = msgspec.json.encode(
+    {
+        "event_id": f"order {_QUOTES}",
+        "event_type": "purchase",
+        "event_time": "2026-01-15T10:30:00Z",
+        "action_source": "website",
+        "event_source_url": f"https://shop.example/{_QUOTES}",
+        "custom_event_name": f"name {_QUOTES}",
+        "user_match": {
+            "hashed_email": f"digest {_QUOTES}",
+            "hashed_phone": f"digest {_QUOTES}",
+            "uids": [{"type": "uid2", "value": f"value {_QUOTES}"}],
+            "click_id": f"click {_QUOTES}",
+            "click_id_type": f"type {_QUOTES}",
+            "client_ip": "192.0.2.1",
+            "client_user_agent": f"agent {_QUOTES}",
+        },
+        "custom_data": {
+            "value": 149.99,
+            "currency": "EUR",
+            "order_id": f"order {_QUOTES}",
+            "content_ids": [f"item {_QUOTES}"],
+            "content_type": f"type {_QUOTES}",
+            "content_name": f"name {_QUOTES}",
+            "content_category": f"category {_QUOTES}",
+            "num_items": 2,
+            "contents": [{"id": f"item {_QUOTES}", "quantity": 2, "price": 75.0, "brand": f"brand {_QUOTES}"}],
+        },
+    }
+)
+"""An event with every member; what a buyer may choose holds the characters that end a string of JSON."""
+
+
 class Unrenderable(Exception):
-    """A template that makes no JSON of an event."""
+    """A template that makes no JSON of an event; says by what kind of error."""
 
 
 class EventTemplate:
@@ -50,19 +111,23 @@ class EventTemplate:
         """The template of a text; ``at`` says where it stands.
 
         Raises:
-            StartupError: It is no template, or makes no JSON of an event.
+            StartupError: It is no template, or makes no JSON of an example.
         """
         try:
             template = cls(_environment().from_string(text))
-            template.body(b'{"event_id": "example", "event_type": "purchase"}', "source", "account")
         except TemplateError as error:
             raise StartupError(f"{at} is not a template: {error.message}.") from error
-        except Unrenderable:
-            raise StartupError(f"{at} makes no JSON. Write values as {{{{ event.event_id | tojson }}}}.") from None
+        try:
+            template.body(_EXAMPLE, f"source {_QUOTES}", "account")
+        except Unrenderable as error:
+            raise StartupError(
+                f"{at} makes no JSON of an example event ({error}: {error.__cause__}). "
+                "Write values as {{ event.event_id | tojson }}, without quotation marks around them."
+            ) from error
         return template
 
     def body(self, event: bytes, event_source_id: str, account_id: str) -> bytes:
-        """The body for one event.
+        """The body for one event. A template may take long, so call it in a thread.
 
         Raises:
             Unrenderable: It makes no JSON of this event.
@@ -70,20 +135,8 @@ class EventTemplate:
         try:
             told = self._template.render(
                 event=msgspec.json.decode(event), event_source_id=event_source_id, account_id=account_id
-            )
-            json.loads(told)
-        except (TemplateError, ValueError, TypeError, ArithmeticError) as error:
-            raise Unrenderable from error
-        return told.encode()
-
-
-def adcp_body(events: Sequence[msgspec.Raw], event_source_id: str, account_id: str, idempotency_key: str) -> bytes:
-    """The body for a batch, in the shape of log_event (media-buy/log-event-request.json)."""
-    return msgspec.json.encode(
-        {
-            "account": {"account_id": account_id},
-            "event_source_id": event_source_id,
-            "idempotency_key": idempotency_key,
-            "events": events,
-        }
-    )
+            ).encode()
+            msgspec.json.decode(told)
+        except Exception as error:  # a template can go wrong in every way that an expression can
+            raise Unrenderable(type(error).__name__) from error
+        return told

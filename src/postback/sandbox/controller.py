@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar, cast
 
 import msgspec
@@ -33,7 +32,7 @@ from postback.sandbox.seeds import (
 )
 from postback.sandbox.simulations import SimulatedDay, Viewability
 from postback.sandbox.statuses import FORCED, account_transition, forced
-from postback.sandbox.traffic import recorded_call
+from postback.sandbox.traffic import fits, recorded_call
 from postback.shapes import departure
 from postback.times import rfc3339
 
@@ -43,9 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["comply_test_controller", "scenarios"]
 
-_MOST_CALLS = 100
-_ONLY_STARS = str.maketrans({"?": "[?]", "[": "[[]"})
-"""Of what ``fnmatch`` treats as wild, AdCP knows the star alone."""
+_USUAL_CALLS, _MOST_CALLS = 100, 1_000
 
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Amount = Annotated[float, Meta(ge=0, le=1e15)]
@@ -265,14 +262,15 @@ def _query_upstream_traffic(scenario: _Scenario) -> dict[str, Any]:
     if since.tzinfo is None:
         raise _Refused("INVALID_PARAMS", "params.since_timestamp must have an offset.")
     mode = scenario.optional("attestation_mode", Literal["raw", "digest"], "raw")
-    account_ids = [account.account_id for account in scenario.call.principal.accounts]
-    calls = scenario.services.forwarding.sent(account_ids, since)
-    pattern = scenario.optional("endpoint_pattern", str, "*").translate(_ONLY_STARS)
-    fitting = [call for call in calls if fnmatchcase(f"POST {call.url}", pattern)]
-    limit = min(scenario.optional("limit", int, _MOST_CALLS), _MOST_CALLS)
+    limit = scenario.optional("limit", int, _USUAL_CALLS)
+    if not 1 <= limit <= _MOST_CALLS:
+        raise _Refused("INVALID_PARAMS", f"params.limit must lie from 1 to {_MOST_CALLS:,}.")
+    pattern = scenario.optional("endpoint_pattern", str, "*")
     digests = scenario.optional("identifier_value_digests", list[str], [])
+    calls = scenario.services.forwarding.sent(scenario.call.principal.key_id, since)
+    fitting = [call for call in calls if fits(call, pattern)]
     return {
-        "recorded_calls": [recorded_call(call, mode, digests) for call in fitting[: max(limit, 0)]],
+        "recorded_calls": [recorded_call(call, mode, digests) for call in fitting[:limit]],
         "total_count": len(fitting),
         "truncated": len(fitting) > limit,
         "since_timestamp": rfc3339(since),
@@ -304,8 +302,8 @@ SCENARIOS: dict[str, Callable[[_Scenario], dict[str, Any]]] = {
 
 
 def scenarios(services: Services) -> list[str]:
-    """The scenarios that a sandbox has: traffic to an upstream only where there is one."""
-    return [name for name in SCENARIOS if name != "query_upstream_traffic" or services.forwarding.configured]
+    """The scenarios that a sandbox has: traffic to an upstream only where one takes all of AdCP's."""
+    return [name for name in SCENARIOS if name != "query_upstream_traffic" or services.forwarding.declares]
 
 
 def _refuse_transition(before: str, after: str) -> NoReturn:

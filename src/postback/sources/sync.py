@@ -87,7 +87,12 @@ async def sync_event_sources(call: TaskCall) -> dict[str, Any]:
 
     async def sync() -> dict[str, Any]:
         require_open(account)
-        return await asyncio.to_thread(_sync, call.services, account, entries, request.delete_missing, call.release)
+        answer = await asyncio.to_thread(_sync, call.services, account, entries, request.delete_missing, call.release)
+        # The entries' outcomes come first and in their order.
+        synced = zip(answer["event_sources"], request.event_sources or (), strict=False)
+        declared = {told["event_source_id"]: raw for told, raw in synced if told["action"] != "failed"}
+        await call.services.forwarding.declare(call.principal.key_id, account.account_id, declared)
+        return answer
 
     return await call.once(account.account_id, call.arguments.fingerprint(), sync)
 

@@ -125,7 +125,7 @@ media_buy = Table(
     Index("media_buy_change", "account_id", "change"),
 )
 
-# sealed: the events, encrypted; sent: how many of them have arrived.
+# events: how many there are in sealed, the encrypted request; key_id: whose call they came with.
 forward = Table(
     "forward",
     METADATA,
@@ -133,9 +133,9 @@ forward = Table(
     Column("destination", Text, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("event_source_id", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
     Column("events", Integer, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
-    Column("sent", Integer, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
     Column("dead", Boolean, nullable=False),
