@@ -132,7 +132,10 @@ def test_a_template_reads_members_and_never_a_dicts_methods() -> None:
         '[{{ event.custom_data.items | tojson }}, {{ event.custom_data["keys"] | tojson }}]', "t"
     )
 
-    assert json.loads(template.body(b'{"custom_data": {"items": [1]}}', "website", "default")) == [[1], None]
+    assert json.loads(template.body(b'{"custom_data": {"items": [1]}, "user_match": {}}', "website", "default")) == [
+        [1],
+        None,
+    ]
 
 
 @pytest.mark.parametrize("n", ['"}"', "1e308", "{}"])
