@@ -6,12 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
 from sqlalchemy import Connection, delete, select
 
+from postback.groups import Groups
 from postback.store.control import ControlStore
 from postback.store.tables import idempotency
 
@@ -21,9 +22,6 @@ KEPT_SECONDS = 86_400
 
 Keep = Callable[[Connection, dict[str, Any]], None]
 """Keeps an answer in a transaction."""
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 class Scope(NamedTuple):
@@ -60,8 +58,8 @@ class IdempotencyStore:
         self._control = control
         self._now = now
         self._claims: WeakValueDictionary[Scope, asyncio.Lock] = WeakValueDictionary()
-        self._lookups = _Groups(self._select)
-        self._commits = _Groups(self._insert)
+        self._lookups = Groups(self._select)
+        self._commits = Groups(self._insert)
 
     @asynccontextmanager
     async def claim(self, scope: Scope) -> AsyncIterator[None]:
@@ -154,38 +152,3 @@ class Keeper:
 def _fitting(by_account: Mapping[str, Record], account_id: str) -> Record | None:
     found = by_account.get(account_id) or by_account.get("")
     return found or (None if account_id else next(iter(by_account.values()), None))
-
-
-class _Groups(Generic[_Item, _Result]):
-    """Runs blocking work in a thread for many callers at once: whatever arrives during one run shares the next.
-
-    One lookup costs as much as a hundred, and one commit a flush of the disk, so neither is done per call.
-    """
-
-    def __init__(self, work: Callable[[Sequence[_Item]], Sequence[_Result]]) -> None:
-        self._work = work
-        self._waiting: list[tuple[_Item, asyncio.Future[_Result]]] = []
-        self._running: asyncio.Task[None] | None = None
-
-    async def submit(self, item: _Item) -> _Result:
-        """Wait for the result of this item; a failure of the work is raised to everyone in its group."""
-        result: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, result))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        return await result
-
-    async def _run(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            try:
-                results = await asyncio.to_thread(self._work, [item for item, _ in group])
-            except Exception as error:  # theirs to handle: everyone in the group raises it
-                for _, caller in group:
-                    if not caller.done():
-                        caller.set_exception(error)
-            else:
-                for (_, caller), result in zip(group, results, strict=True):
-                    if not caller.done():
-                        caller.set_result(result)
-        self._running = None

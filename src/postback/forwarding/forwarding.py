@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
 
 from postback.forwarding.destination import Destinations
-from postback.forwarding.outbox import KEPT_SECONDS, Outbox
+from postback.forwarding.outbox import KEPT_SECONDS, Outbox, Parcel
 from postback.forwarding.packing import pack_declaration, pack_events
 from postback.forwarding.sealing import Seal
 from postback.forwarding.sender import Sender
 from postback.forwarding.sent import SentCall, SentCalls
+from postback.groups import Groups
 from postback.metrics import Metrics
 from postback.store.control import ControlStore
 
@@ -49,6 +50,7 @@ class Forwarding:
             destination.name: Sender(destination, self._outbox, self._seal, metrics, self._sent)
             for destination in destinations.all()
         }
+        self._puts = Groups(self._put_all)
         self._running: list[asyncio.Task[None]] = []
         metrics.backlog(self._outbox.backlog)
 
@@ -71,12 +73,11 @@ class Forwarding:
         """
         destinations = self._destinations.of(account_id, event_source_id)
         if destinations and events:
-            await asyncio.to_thread(
-                lambda: self._outbox.put(
-                    [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, events)]
+            await self._put(
+                await asyncio.to_thread(
+                    lambda: [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, events)]
                 )
             )
-            self._wake(destination.name for destination in destinations)
 
     async def declare(self, key_id: str, account_id: str, declared: Mapping[str, msgspec.Raw]) -> None:
         """Keep declarations of sources, by event_source_id, for destinations without a template; durable on return.
@@ -91,8 +92,7 @@ class Forwarding:
             if destination.template is None
         ]
         if parcels:
-            await asyncio.to_thread(self._outbox.put, parcels)
-            self._wake(parcel.destination for parcel in parcels)
+            await self._put(parcels)
 
     def sent(self, key_id: str, since: datetime) -> list[SentCall]:
         """The requests that an API key caused since then and that were answered, in the order of sending.
@@ -124,6 +124,11 @@ class Forwarding:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _wake(self, names: Iterable[str]) -> None:
-        for name in names:
+    async def _put(self, parcels: Sequence[Parcel]) -> None:
+        await self._puts.submit(parcels)
+        for name in {parcel.destination for parcel in parcels}:
             self._senders[name].wake()
+
+    def _put_all(self, groups: Sequence[Sequence[Parcel]]) -> list[None]:
+        self._outbox.put([parcel for parcels in groups for parcel in parcels])
+        return [None] * len(groups)
