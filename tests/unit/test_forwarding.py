@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postback.errors import StartupError
+from postback.errors import Overloaded, StartupError
 from postback.forwarding.destination import read_destinations
+from postback.forwarding.forwarding import Forwarding
 from postback.forwarding.guard import is_public
 from postback.forwarding.outbox import Outbox, Parcel
 from postback.forwarding.packing import pack_events
@@ -257,6 +258,20 @@ def test_what_is_not_tried_is_kept_for_thirty_days(control: ControlStore) -> Non
     assert outbox.purge(["crm"]) == 2
 
     assert [parcel.events for parcel in outbox.listed()] == [3]
+
+
+@pytest.mark.anyio
+async def test_a_source_whose_destination_has_too_much_waiting_takes_no_more(
+    control: ControlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destinations = read_destinations([ENTRY], "seller.toml", {})
+    forwarding = Forwarding(destinations, control, b"s" * 32, Metrics(), record=False)
+    Outbox(control).put(parcels(1))
+    monkeypatch.setattr("postback.forwarding.forwarding.MOST_BYTES", 100)
+
+    await forwarding.require_room("default", "another")
+    with pytest.raises(Overloaded):
+        await forwarding.require_room("default", "website")
 
 
 def test_a_call_that_is_repeated_adds_nothing_to_what_waits(control: ControlStore) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from postback.errors import Overloaded
 from postback.forwarding.destination import Destinations
 from postback.forwarding.outbox import KEPT_SECONDS, Outbox, Parcel
 from postback.forwarding.packing import pack_declaration, pack_events
@@ -20,10 +21,14 @@ from postback.groups import Groups
 from postback.metrics import Metrics
 from postback.store.control import ControlStore
 
-__all__ = ["Forwarding"]
+__all__ = ["MOST_BYTES", "Forwarding"]
+
+MOST_BYTES = 2_000_000_000
+"""How much may lie in the outbox for one destination, waiting or given up: disks are finite."""
 
 _REMEMBERED_BYTES = 32_000_000
 _SETTLED_SECONDS = 5.0
+_MEASURE_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +55,8 @@ class Forwarding:
             destination.name: Sender(destination, self._outbox, self._seal, metrics, self._sent)
             for destination in destinations.all()
         }
+        self._sizes: dict[str, int] = {}
+        self._measure_at = 0.0
         self._puts = Groups(self._put_all)
         self._running: list[asyncio.Task[None]] = []
         metrics.backlog(self._outbox.backlog)
@@ -58,6 +65,20 @@ class Forwarding:
     def declares(self) -> bool:
         """Whether there is a destination that takes AdCP's shape, and with it the declarations of sources."""
         return any(destination.template is None for destination in self._destinations.all())
+
+    async def require_room(self, account_id: str, event_source_id: str) -> None:
+        """See that the destinations of a source have room left in the outbox; it is measured every half minute.
+
+        Raises:
+            Overloaded: One has MOST_BYTES there; nothing may be acknowledged that couldn't be kept.
+            StoreUnavailable: The outbox doesn't answer.
+        """
+        destinations = self._destinations.of(account_id, event_source_id)
+        if destinations and time.monotonic() >= self._measure_at:
+            self._measure_at = time.monotonic() + _MEASURE_SECONDS  # first, so that one caller measures and not all
+            self._sizes = await asyncio.to_thread(self._outbox.sizes)
+        if any(self._sizes.get(destination.name, 0) >= MOST_BYTES for destination in destinations):
+            raise Overloaded("Too many events of this source wait to be forwarded.", retry_after=60)
 
     async def take(self, key_id: str, account_id: str, event_source_id: str, events: Sequence[msgspec.Raw]) -> None:
         """Keep accepted events of a call for the destinations of their source; durable on return.

@@ -166,6 +166,12 @@ class Outbox:
                 )
         return found
 
+    def sizes(self) -> dict[str, int]:
+        """By destination, the bytes of what waits for it or was given up."""
+        sums = select(forward.c.destination, func.sum(func.length(forward.c.sealed))).group_by(forward.c.destination)
+        with self._control.connect() as connection:
+            return {name: int(size) for name, size in connection.execute(sums)}
+
     def _is_due(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return forward.c.dead.is_(False), forward.c.next_attempt_at <= int(self._now())
 

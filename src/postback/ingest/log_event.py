@@ -58,6 +58,8 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
     async def store() -> dict[str, Any]:
         require_open(account)
         code = request.test_event_code or ""
+        if not code:
+            await services.forwarding.require_room(source.account_id, source.event_source_id)
         first_stamp = services.stamps.take(len(events))
         accepted = verdicts.accepted.rows(source, code, first_stamp)
         await services.writer.write(accepted + rejected_rows(verdicts.failed, source, code, first_stamp))
