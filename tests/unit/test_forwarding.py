@@ -274,6 +274,15 @@ async def test_a_source_whose_destination_has_too_much_waiting_takes_no_more(
         await forwarding.require_room("default", "website")
 
 
+@pytest.mark.parametrize(("template", "declares"), [(None, True), ("{{ event | tojson }}", False)])
+def test_only_a_destination_without_a_template_takes_declarations(
+    control: ControlStore, template: str | None, declares: bool
+) -> None:
+    destinations = read_destinations([ENTRY | {"template": template}], "seller.toml", {})
+
+    assert Forwarding(destinations, control, b"s" * 32, Metrics(), record=True).declares is declares
+
+
 def test_a_call_that_is_repeated_adds_nothing_to_what_waits(control: ControlStore) -> None:
     outbox = Outbox(control)
     outbox.put(parcels(3))
