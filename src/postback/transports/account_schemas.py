@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import get_args
 
-from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
 from postback.protocol.enums import PAYMENT_TERMS, AccountStatus, BillingParty
 from postback.transports.shapes import (
     ACCOUNT,
@@ -19,6 +18,7 @@ from postback.transports.shapes import (
     Schema,
     TaskSchema,
     array,
+    domain,
     object_of,
     text,
 )
@@ -26,7 +26,6 @@ from postback.transports.shapes import (
 __all__ = ["ACCOUNT_SCHEMAS"]
 
 _BRAND = object_of({"domain": text("Domain of the brand.")}, "domain")
-_DOMAIN = {"pattern": f"^{DOMAIN}$", "maxLength": MAX_DOMAIN_LENGTH}
 _STATUS: Schema = {"enum": list(get_args(AccountStatus))}
 _SHOWN: dict[str, Schema] = {
     "account_id": text("The seller's identifier."),
@@ -76,8 +75,8 @@ ACCOUNT_SCHEMAS: dict[str, TaskSchema] = {
                 "accounts": array(
                     object_of(
                         {
-                            "brand": object_of({"domain": text("Domain of the brand.", **_DOMAIN)}, "domain"),
-                            "operator": text("Domain of whoever acts for the brand.", **_DOMAIN),
+                            "brand": object_of({"domain": domain("Domain of the brand.")}, "domain"),
+                            "operator": domain("Domain of whoever acts for the brand."),
                             "billing": {
                                 "enum": list(get_args(BillingParty)),
                                 "description": "Who is invoiced; only operator is supported.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
 from postback.protocol.releases import RELEASES
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "TaskSchema",
     "array",
     "count",
+    "domain",
     "number",
     "object_of",
     "text",
@@ -55,6 +57,11 @@ class TaskSchema:
 def text(description: str, **more: Any) -> Schema:
     """A string."""
     return {"type": "string", "description": description, **more}
+
+
+def domain(description: str) -> Schema:
+    """A domain."""
+    return text(description, pattern=f"^{DOMAIN}$", maxLength=MAX_DOMAIN_LENGTH)
 
 
 def number(description: str) -> Schema:
@@ -97,8 +104,8 @@ ACCOUNT: Schema = {
         object_of({"account_id": text("The seller's identifier of the account.")}, "account_id"),
         object_of(
             {
-                "brand": object_of({"domain": text("Domain of the brand.")}, "domain"),
-                "operator": text("Domain of whoever acts for the brand."),
+                "brand": object_of({"domain": domain("Domain of the brand.")}, "domain"),
+                "operator": domain("Domain of whoever acts for the brand."),
                 "sandbox": {"type": "boolean"},
             },
             "brand",
