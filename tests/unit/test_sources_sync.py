@@ -39,6 +39,10 @@ WEBSITE = {
 TILLS = {"event_source_id": "tills", "name": "Our tills"}
 
 
+async def _forward_nothing(*_: object) -> None:
+    """As a server without destinations does."""
+
+
 class Buyer:
     """Calls sync_event_sources for one account of a real control store."""
 
@@ -52,6 +56,7 @@ class Buyer:
         self.sources = SourceRegistry(self.control)
         self.activity: dict[str, SourceActivity] = {}
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
+        self.forwarding = SimpleNamespace(declare=_forward_nothing)
         self.events = SimpleNamespace(activity=lambda account_id: self.activity, matching=lambda account_id: {})
 
     def call(self, release: str | None = "3.2", **arguments: Any) -> dict[str, Any]:
