@@ -186,9 +186,11 @@ def _seed_account(scenario: _Scenario) -> dict[str, Any]:
         accounts.change(account_id, status=wanted.status)
     else:
         try:
-            accounts.provision(scenario.call.principal.key_id, wanted)
+            made = accounts.provision(scenario.call.principal.key_id, wanted)
         except InvalidRequest as error:
             raise _Refused("INVALID_STATE", error.message) from None
+        if made.account_id != account_id:
+            raise _Refused("INVALID_STATE", f"The account {made.account_id} has this brand and operator already.")
     scenario.services.keys.forget()
     return {"message": f"Account {account_id} is {wanted.status}."}
 
