@@ -386,6 +386,42 @@ def test_a_connection_that_breaks_off_fails_its_check_only(sandbox: Server) -> N
     assert found["partial/names-the-event"].result == "passed"
 
 
+def test_a_server_that_goes_away_fails_what_is_left(sandbox: Server) -> None:
+    with rest_seller(sandbox, Call.forward) as url:
+        seller = Seller(open_transport(url), sandbox.key)
+        prepare(seller)
+    with seller:
+        found = list(run(seller, [check for check in CHECKS if check.check_id in _READ]))
+
+    assert [outcome.result for outcome in found] == ["failed"] * len(_READ)
+
+
+@pytest.mark.parametrize(
+    ("options", "account"),
+    [
+        (["--account", "acc_1"], {"account_id": "acc_1"}),
+        (
+            ["--brand", "acme.example", "--operator", "agency.example"],
+            {"brand": {"domain": "acme.example"}, "operator": "agency.example"},
+        ),
+    ],
+    ids=["by its id", "by its brand and operator"],
+)
+def test_the_account_that_is_named_is_sent_along(server: Server, options: list[str], account: dict[str, Any]) -> None:
+    told: list[Any] = []
+
+    def way(call: Call) -> Reply:
+        told.append(call.arguments.get("account"))
+        return call.forward() if call.task == "get_adcp_capabilities" else refused("ACCOUNT_NOT_FOUND")
+
+    with rest_seller(server, way) as url:
+        command = [sys.executable, "-m", "postback", "conformance", url, "--key", server.key, *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert told == [None, account]
+
+
 def test_a_wrong_key_is_told_at_once(server: Server) -> None:
     with (
         Seller(open_transport(server.url), "wrong") as seller,

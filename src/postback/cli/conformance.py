@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 import msgspec
@@ -21,7 +22,9 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 @click.argument("url", required=False)
 @click.option("--key", envvar="POSTBACK_KEY", show_envvar=True, help="The API key.")
 @click.option("--transport", type=click.Choice(["mcp", "a2a", "rest"]), help="Default: as the URL ends, else rest.")
-@click.option("--account", metavar="ID", help="The account_id, when the key acts for several.")
+@click.option("--account", metavar="ID", help="The account_id, when the server wants one.")
+@click.option("--brand", metavar="DOMAIN", help="The account by its brand and operator instead.")
+@click.option("--operator", metavar="DOMAIN", help="Who buys for the brand.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--list", "only_list", is_flag=True, help="List the checks and run none.")
 def conformance(
@@ -29,6 +32,8 @@ def conformance(
     key: str | None,
     transport: TransportName | None,
     account: str | None,
+    brand: str | None,
+    operator: str | None,
     as_json: bool,
     only_list: bool,
 ) -> None:
@@ -43,7 +48,7 @@ def conformance(
         return
     if not url or not key:
         raise click.UsageError("Give the URL of the server, and a key by --key or POSTBACK_KEY.")
-    ref = {"account_id": account} if account else None
+    ref = _account_ref(account, brand, operator)
     outcomes = []
     with Seller(open_transport(url, transport), key, ref) as seller:
         prepare(seller)
@@ -59,6 +64,14 @@ def conformance(
         passed = sum(outcome.result == "passed" for outcome in outcomes)
         click.echo(f"{passed} of {len(outcomes)} checks passed; {len(required)} required ones failed.")
     sys.exit(1 if required else 0)
+
+
+def _account_ref(account: str | None, brand: str | None, operator: str | None) -> dict[str, Any] | None:
+    if bool(brand) != bool(operator) or (account and brand):
+        raise click.UsageError("Give --account, or --brand and --operator.")
+    if brand:
+        return {"brand": {"domain": brand}, "operator": operator}
+    return {"account_id": account} if account else None
 
 
 def _tell(outcome: Outcome) -> None:

@@ -64,16 +64,14 @@ def prepare(seller: Seller) -> None:
 
 
 def run(seller: Seller, checks: Iterable[Check] = CHECKS) -> Iterator[Outcome]:
-    """Run checks, in order.
-
-    Raises:
-        StartupError: The server can't be reached any more.
-    """
+    """Run checks, in order; one that the server doesn't answer fails, and the next one is run."""
     for check in checks:
         try:
             check.run(seller)
         except (Failed, Unreadable) as failed:
             yield Outcome(check, "failed", failed.expected, _short(failed.got))
+        except StartupError as unreachable:
+            yield Outcome(check, "failed", "an answer", str(unreachable))
         except Skipped as skipped:
             yield Outcome(check, "skipped", str(skipped))
         else:

@@ -59,9 +59,8 @@ class Transport(ABC):
         """The answer's object, and whether the transport says that the call failed."""
 
     def _post(self, url: str, body: dict[str, Any], key: str | None, headers: dict[str, str]) -> httpx2.Response:
-        authorization = {"Authorization": f"Bearer {key}"} if key is not None else {}
         try:
-            return self._http.post(url, json=body, headers={**headers, **authorization})
+            return self._http.post(url, json=body, headers=headers | _authorization(key))
         except httpx2.ConnectError:
             raise StartupError(f"{self.url} can't be reached. Check the URL.") from None
         except httpx2.HTTPError as error:
@@ -84,16 +83,17 @@ class _Mcp(Transport):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._session: dict[str, str] | None = None
+        self._authorization: dict[str, str] = {}
 
     def close(self) -> None:
         if self._session:
             with suppress(httpx2.HTTPError):  # a session that is left ends by itself
-                self._http.delete(self.url, headers=self._session)
+                self._http.delete(self.url, headers=self._session | self._authorization)
         super().close()
 
     def _send(self, task: str, arguments: dict[str, Any], key: str | None) -> httpx2.Response:
         if self._session is None:
-            self._session = self._open_session(key)
+            self._session, self._authorization = self._open_session(key), _authorization(key)
         body = _rpc("tools/call", {"name": task, "arguments": arguments})
         return self._post(self.url, body, key, self._session)
 
@@ -166,6 +166,10 @@ def open_transport(url: str, name: TransportName | None = None) -> Transport:
         path = url.rstrip("/")
         name = "mcp" if path.endswith("/mcp") else "a2a" if path.endswith("/a2a") else "rest"
     return _TRANSPORTS[name](url)
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key is not None else {}
 
 
 def _rpc(method: str, params: dict[str, Any]) -> dict[str, Any]:
