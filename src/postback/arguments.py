@@ -34,9 +34,6 @@ _MAX_BYTES_BESIDE_EVENTS = 4_000_000
 _MAX_DEPTH = 64
 """How deep a member may nest: what writes answers, and what reads them, follows not much further."""
 
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-"""The one character that no store takes, as JSON writes it; not behind an odd backslash, which makes it text."""
-
 _MEMBER_NAME = re.compile(r"[a-z_]{1,64}\Z")
 
 
@@ -190,7 +187,6 @@ def _members(body: bytes) -> dict[str, msgspec.Raw]:
         # Each entry of event_sources is judged alone, as each member of the large arrays is.
         if name != "event_sources":
             _refuse_ambiguous(name, bytes(raw))
-            _refuse_nul(name, bytes(raw))
     return members | arrays
 
 
@@ -264,13 +260,6 @@ def _refuse_ambiguous(name: str, text: bytes) -> None:
     # Only what has so many brackets can be so deep.
     if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _deeper(json.loads(text), _MAX_DEPTH):
         raise InvalidRequest(f"The member nests deeper than {_MAX_DEPTH} levels.", field=field)
-
-
-def _refuse_nul(name: str, text: bytes) -> None:
-    """Refuse a member with a NUL, but for the context: it is only echoed."""
-    if name != "context" and _NUL.search(text):
-        field = name if _MEMBER_NAME.match(name) else None
-        raise InvalidRequest("The member holds a NUL character, which nothing here may.", field=field)
 
 
 def _deeper(tree: Any, levels: int) -> bool:

@@ -12,7 +12,7 @@ from postback.accounts.references import matching_accounts
 from postback.attribution.explain import StoredOutcome, shown_outcome
 from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
 from postback.media_buys.buys import MediaBuy, Package
-from postback.paging import Pagination, StoredNumber, StoredText, page_info, position_of
+from postback.paging import Pagination, StoredNumber, page_info, position_of
 from postback.principal import Principal
 from postback.services import Services
 from postback.times import rfc3339
@@ -42,7 +42,7 @@ def media_buy_conversions(
     buy = _find(services, principal, media_buy_id, query.get("account_id"))
     size = _size(query.get("max_results"))
     cursor = Pagination(cursor=query.get("cursor"))
-    after = position_of(cursor, tuple[StoredNumber, StoredText, StoredText, StoredText])
+    after = position_of(cursor, tuple[StoredNumber, str, str, str])
     event_time, event_type, event_id, event_source_id = after or (0, "", "", "")
     rows = services.events.query(
         "conversions",

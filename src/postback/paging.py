@@ -11,13 +11,12 @@ from msgspec import Meta
 
 from postback.errors import InvalidRequest
 
-__all__ = ["Pagination", "StoredNumber", "StoredText", "bad_cursor", "page_info", "position_of"]
+__all__ = ["Pagination", "StoredNumber", "bad_cursor", "page_info", "position_of"]
 
 _Position = TypeVar("_Position")
 
 StoredNumber = Annotated[int, Meta(ge=0, lt=2**53)]
-StoredText = Annotated[str, Meta(pattern=r"^[^\x00]*\Z")]
-"""Parts of a position that is looked up in a store, which takes no others, whoever made the cursor."""
+"""A number in a position that a store is asked for: no store takes larger ones, whoever made the cursor."""
 
 
 class Pagination(msgspec.Struct, frozen=True):

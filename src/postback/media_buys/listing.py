@@ -12,7 +12,7 @@ from postback.accounts.references import matching_accounts
 from postback.envelope import error_object
 from postback.errors import AccountNotFound, MediaBuyNotFound
 from postback.media_buys.answers import described_buy
-from postback.paging import Pagination, StoredNumber, StoredText, page_info, position_of
+from postback.paging import Pagination, StoredNumber, page_info, position_of
 from postback.protocol.enums import MediaBuyStatus
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def get_media_buys(call: TaskCall) -> dict[str, Any]:
 def _list(call: TaskCall, request: GetMediaBuysRequest, accounts: tuple[Account, ...]) -> dict[str, Any]:
     size = request.pagination.max_results
     account_ids = [account.account_id for account in accounts]
-    after = position_of(request.pagination, tuple[StoredNumber, StoredText, StoredText])
+    after = position_of(request.pagination, tuple[StoredNumber, str, str])
     store = call.services.media_buys
     found = store.find(account_ids, request.media_buy_ids, request.statuses(), after, limit=size + 1)
     page = found[:size]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlalchemy
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -13,8 +14,9 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
+    TypeDecorator,
 )
+from sqlalchemy.engine import Dialect
 
 __all__ = [
     "METADATA",
@@ -30,6 +32,18 @@ __all__ = [
 ]
 
 METADATA = MetaData()
+
+
+class Text(TypeDecorator[str]):
+    """Text that may be asked for whatever a caller names: PostgreSQL takes no NUL, and for U+FFFD it finds nothing."""
+
+    impl = sqlalchemy.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """What is sent to the database."""
+        return value and value.replace("\0", "\ufffd")
+
 
 account = Table(
     "account",

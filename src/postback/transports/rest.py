@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from postback.conversions import finalize_package, media_buy_conversions
-from postback.errors import NotFound, StoreUnavailable
+from postback.errors import StoreUnavailable
 from postback.exposures.links import follow
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.principal import Principal
@@ -63,8 +63,6 @@ class _Rest:
         """Who asks for something that no task gives; counted as a request."""
         principal, _ = await received(self._services, request.scope, request.receive)
         self._services.limits.hit_request(principal.key_id)
-        if "\0" in "".join([*request.path_params.values(), *request.query_params.values()]):
-            raise NotFound("There is nothing of this name: it holds a NUL character.")
         return principal
 
     async def event(self, request: Request) -> Response:
