@@ -11,13 +11,14 @@ from msgspec import Meta
 
 from postback.media_buys.formats import FormatId, FormatName, FormatOption, format_options
 from postback.media_buys.goals import TARGETS, TargetKind
+from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
 from postback.protocol.enums import Channel
 
 __all__ = ["FEATURES", "REPORTED_METRICS", "Catalogue", "PricingOption", "Product"]
 
 _Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
 _Text = Annotated[str, Meta(pattern=r"\S")]
-_Domain = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")]
+_Domain = Annotated[str, Meta(pattern=rf"^{DOMAIN}\Z", max_length=MAX_DOMAIN_LENGTH)]
 _Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 FEATURES = ("conversion_tracking",)
