@@ -27,23 +27,25 @@ from tests.faults.buyers import (
 _ROUNDS = 3
 
 
-def _killed(server: Server) -> None:
-    server.process.kill()
-    server.process.wait()
+def _killed_again_and_again(server: Server, buyers: Buyers, start_server: StartServer, **settings: Any) -> Server:
+    """Kill the server and start it again while these buyers send; returns the one that runs in the end."""
+    place = {"data": server.data, "port": server.url.rpartition(":")[2]} | settings
+    with buyers.sending():
+        for _ in range(_ROUNDS):
+            buyers.wait_for_answers(random.randint(1, 40))
+            time.sleep(random.uniform(0, 0.02))  # somewhere inside an insert, a commit or an answer
+            server.process.kill()
+            server.process.wait()
+            server = start_server(**place)
+        buyers.wait_for_answers(20)
+    return server
 
 
 def test_what_was_acknowledged_survives_kill_after_kill(start_server: StartServer) -> None:
     server = start_server()
     server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
-    place = {"data": server.data, "port": server.url.rpartition(":")[2]}
     buyers = Buyers(server)
-    with buyers.sending():
-        for _ in range(_ROUNDS):
-            buyers.wait_for_answers(random.randint(1, 40))
-            time.sleep(random.uniform(0, 0.02))  # somewhere inside an insert, a commit or an answer
-            _killed(server)
-            server = start_server(**place)
-        buyers.wait_for_answers(20)
+    server = _killed_again_and_again(server, buyers, start_server)
     for body, answer in random.sample(list(buyers.acknowledged.values()), 20):
         replay = server.call("log_event", **body).json()
         assert replay["replayed"]
@@ -59,15 +61,8 @@ def test_what_was_acknowledged_survives_kill_after_kill(start_server: StartServe
 
 def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: StartServer) -> None:
     server = start_server()
-    place = {"data": server.data, "port": server.url.rpartition(":")[2]}
     reporters = Buyers(server, "exposures", exposures_call)
-    with reporters.sending():
-        for _ in range(_ROUNDS):
-            reporters.wait_for_answers(random.randint(1, 40))
-            time.sleep(random.uniform(0, 0.02))
-            _killed(server)
-            server = start_server(**place)
-        reporters.wait_for_answers(20)
+    server = _killed_again_and_again(server, reporters, start_server)
     server.stop()
     server.command("attribute")
 
@@ -80,15 +75,8 @@ def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: Start
 
 def test_what_was_ordered_is_bought_once_kill_after_kill(start_server: StartServer) -> None:
     server = start_server(sandbox="true")
-    place = {"data": server.data, "port": server.url.rpartition(":")[2], "sandbox": "true"}
     buyers = Buyers(server, "create_media_buy", order_call)
-    with buyers.sending():
-        for _ in range(_ROUNDS):
-            buyers.wait_for_answers(random.randint(1, 40))
-            time.sleep(random.uniform(0, 0.02))
-            _killed(server)
-            server = start_server(**place)
-        buyers.wait_for_answers(20)
+    server = _killed_again_and_again(server, buyers, start_server, sandbox="true")
     server.stop()
 
     with closing(sqlite3.connect(server.data / "control.db")) as control:
