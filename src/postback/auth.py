@@ -51,7 +51,7 @@ class KeyStore:
     def __init__(self, control: ControlStore) -> None:
         self._control = control
         self._stand_ins: dict[str, str] = {}
-        self._principals: TTLCache[bytes, Principal | None] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
+        self._principals: TTLCache[bytes, tuple[Principal | None]] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
         self._lock = Lock()
 
     def principal(self, key: str) -> Principal | None:
@@ -61,17 +61,18 @@ class KeyStore:
         """
         digest = self._digest(key)
         with self._lock:
-            if digest in self._principals:
-                return self._principals[digest]
-        found = self._find(digest)
-        with self._lock:
-            self._principals[digest] = found
-        return found
+            known = self._principals.get(digest)  # one look: between two it may expire
+        if known is None:
+            known = (self._find(digest),)
+            with self._lock:
+                self._principals[digest] = known
+        return known[0]
 
     def remembered(self, key: str) -> Principal | None:
         """The principal that ``key`` stands for, if the last second knows it; never waits for the store."""
         with self._lock:
-            return self._principals.get(self._digest(key))
+            known = self._principals.get(self._digest(key))
+        return known[0] if known else None
 
     def forget(self) -> None:
         """Look every key up afresh, after accounts changed."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cachetools import TTLCache
 
 from postback.accounts.references import resolve_account
 from postback.accounts.store import AccountStore
@@ -104,6 +107,17 @@ def test_a_key_that_was_tried_before_it_existed_works_at_once(keys: KeyStore) ->
     assert keys.principal("a-key-of-the-operator") is None
     keys.adopt("a-key-of-the-operator", ["acme"])
     assert keys.principal("a-key-of-the-operator")
+
+
+def test_a_key_is_found_while_what_is_remembered_of_it_expires(
+    control: ControlStore, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = (tenths / 10 for tenths in count(0, 3))  # each look at the clock comes 0.3 s later
+    monkeypatch.setattr("postback.auth.TTLCache", partial(TTLCache, timer=lambda: next(moments)))
+    keys = KeyStore(control)
+    _, key = keys.create(["acme"], "test")
+
+    assert len({keys.principal(key) for _ in range(20)} - {None}) == 1
 
 
 def test_the_bootstrap_key_is_adopted_once(keys: KeyStore) -> None:
