@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CLAIMED", "PUBLISHED", "MissingStoryboard", "Storyboards", "chosen"]
+__all__ = ["BUNDLED", "CLAIMED", "PUBLISHED", "MissingStoryboard", "Storyboards", "chosen"]
 
 _HERE = Path(__file__).parent
 _SHARED = _HERE.parent.parent / "shared" / "protocol" / "compliance-3.1.19"
-_BUNDLED = _HERE / "node_modules" / "@adcp" / "sdk" / "compliance" / "cache" / "3.0.6"
+BUNDLED = _HERE / "node_modules" / "@adcp" / "sdk" / "compliance" / "cache" / "3.0.6"
+"""The storyboards that the runner's package brings."""
 
 PUBLISHED = "3.1.19"
 """The release whose results docs/conformance.md shows."""
@@ -47,6 +48,7 @@ _NOT_OF_3_0 = {
     "universal/version-negotiation": _CAME_LATER,
     "universal/idempotency": _NEEDS_PRODUCTS,
     "universal/read-tool-idempotency": _CAME_LATER,
+    "universal/get-products-pagination-integrity": _CAME_LATER,
     "universal/deterministic-testing": _NEEDS_PRODUCTS,
     "protocols/media-buy/scenarios/measurement_terms_rejected": "wants terms to be negotiated",
     "protocols/media-buy/scenarios/event_dedup_flow": _CAME_LATER,
@@ -85,7 +87,7 @@ def chosen(names: Sequence[str] = CLAIMED) -> Storyboards:
     Raises:
         MissingStoryboard: The folder or one of the files isn't there.
     """
-    folder = Path(os.environ.get("ADCP_STORYBOARDS") or (_SHARED if _SHARED.exists() else _BUNDLED)).absolute()
+    folder = Path(os.environ.get("ADCP_STORYBOARDS") or (_SHARED if _SHARED.exists() else BUNDLED)).absolute()
     if not folder.is_dir():
         raise MissingStoryboard(f"{folder} is no folder. Let ADCP_STORYBOARDS name one of AdCP's storyboards.")
     release = _release(folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conformance.fuzzer import fuzz_all
 from conformance.runner import PROTOCOLS, run_all
-from conformance.storyboards import chosen
+from conformance.storyboards import BUNDLED, CLAIMED, chosen
 from conformance.table import failures
 
 _ROOT = Path(__file__).parents[2]
@@ -38,3 +38,11 @@ def test_every_storyboard_that_is_claimed_passes() -> None:
 
     assert failures(results) == []
     assert len(results) == len(PROTOCOLS) * len(storyboards.files)
+
+
+def test_the_runner_brings_every_storyboard_that_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADCP_STORYBOARDS", str(BUNDLED))
+
+    storyboards = chosen()
+
+    assert len(storyboards.files) + len(storyboards.left_out) == len(CLAIMED)
