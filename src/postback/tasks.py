@@ -192,7 +192,9 @@ TASKS: dict[str, _Task] = {
     "update_media_buy": _Task(update_media_buy, mutating=True),
     "get_media_buy_delivery": _Task(get_media_buy_delivery, mutating=False, blank=DELIVERY_BLANK),
     "get_media_buys": _Task(get_media_buys, mutating=False, blank={"media_buys": []}),
-    "comply_test_controller": _Task(comply_test_controller, mutating=True, sandbox_only=True),
+    "comply_test_controller": _Task(
+        comply_test_controller, mutating=True, blank={"success": False, "error": "INVALID_PARAMS"}, sandbox_only=True
+    ),
 }
 """Every AdCP task; ``offered`` says which of them a server offers."""
 
