@@ -16,7 +16,7 @@ install-dev: .venv/installed-dev ## set up .venv with what the tests need, too
 test: .venv/installed-dev ## lint, check types, run the tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
-	@echo "Running the tests" && $(BIN)/python -m pytest
+	@echo "Running the tests" && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 demo: .venv/installed ## start a server, log a realistic batch, say what came back (DEMO_ONCE=1: then stop)
 	@$(BIN)/postback demo
