@@ -135,7 +135,7 @@ def test_every_warning_has_its_fix(code: str) -> None:
     assert fix.lower() == f"{WARNINGS[code][1]}.".lower()
 
 
-@pytest.mark.parametrize("code", EXPOSURE_WARNINGS.keys() - WARNINGS.keys() | {"MISSING_USER_MATCH"})
+@pytest.mark.parametrize("code", sorted(EXPOSURE_WARNINGS.keys() - WARNINGS.keys() | {"MISSING_USER_MATCH"}))
 def test_every_warning_about_exposures_has_its_fix(code: str) -> None:
     ((_, what, fix),) = rows(reference("exposures"))[code]
 
