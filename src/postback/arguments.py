@@ -254,11 +254,11 @@ def _refuse_ambiguous(name: str, text: bytes) -> None:
     """Refuse a member that gives a name twice, at whatever depth, holds what JSON can't carry, or nests too deep."""
     field = name if _MEMBER_NAME.match(name) else None
     try:
-        diagnose(text)
+        tree = diagnose(text)
     except Rejection as rejection:
         raise InvalidRequest(rejection.message.replace("The event", "The member"), field=field) from None
     # Only what has so many brackets can be so deep.
-    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _deeper(json.loads(text), _MAX_DEPTH):
+    if text.count(b"[") + text.count(b"{") > _MAX_DEPTH and _deeper(tree, _MAX_DEPTH):
         raise InvalidRequest(f"The member nests deeper than {_MAX_DEPTH} levels.", field=field)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -80,23 +80,24 @@ class Forwarding:
         if any(self._sizes.get(destination.name, 0) >= MOST_BYTES for destination in destinations):
             raise Overloaded("Too many events of this source wait to be forwarded.", retry_after=60)
 
-    async def take(self, key_id: str, account_id: str, event_source_id: str, events: Sequence[msgspec.Raw]) -> None:
+    async def take(self, key_id: str, account_id: str, event_source_id: str, events: Iterable[msgspec.Raw]) -> None:
         """Keep accepted events of a call for the destinations of their source; durable on return.
 
         Args:
             key_id: The API key that they came with.
             account_id: Their account.
             event_source_id: Their source.
-            events: The events.
+            events: The events; looked at only if there is a destination.
 
         Raises:
             StoreUnavailable: The outbox doesn't take them; the call may be repeated.
         """
         destinations = self._destinations.of(account_id, event_source_id)
-        if destinations and events:
+        accepted = list(events) if destinations else []
+        if accepted:
             await self._put(
                 await asyncio.to_thread(
-                    lambda: [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, events)]
+                    lambda: [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, accepted)]
                 )
             )
 

@@ -281,8 +281,11 @@ def parse_json(raw: bytes) -> Json:
     return tree
 
 
-def diagnose(raw: bytes) -> None:
+def diagnose(raw: bytes) -> Json:
     """Find what msgspec refuses or passes over, with a parser that is slower but tells more.
+
+    Returns:
+        The JSON, if nothing is wrong with it.
 
     Raises:
         Rejection: Says what is wrong, if anything is.
@@ -290,6 +293,7 @@ def diagnose(raw: bytes) -> None:
     try:
         tree = json.loads(raw, object_pairs_hook=_without_duplicates, parse_float=_finite, parse_int=_finite)
         json.dumps(tree, ensure_ascii=False).encode()
+        return tree
     except RecursionError:
         raise _too_deep() from None
     except UnicodeEncodeError:

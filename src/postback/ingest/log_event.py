@@ -65,7 +65,7 @@ async def log_event(call: TaskCall) -> dict[str, Any]:
         await services.writer.write(accepted + rejected_rows(verdicts.failed, source, code, first_stamp))
         if not code:
             failed = {event.index for event in verdicts.failed}
-            forwarded = [event for index, event in enumerate(events) if index not in failed]
+            forwarded = (event for index, event in enumerate(events) if index not in failed)
             await services.forwarding.take(call.principal.key_id, source.account_id, source.event_source_id, forwarded)
         _count(services, verdicts)
         return _answer(verdicts, len(events), account, call.release, test=bool(code))

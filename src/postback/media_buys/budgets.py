@@ -1,13 +1,18 @@
-"""Budgets of packages that share a total."""
+"""Amounts of budgets and prices, and budgets of packages that share a total."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_DOWN, Decimal
+from typing import Annotated
 
 from iso4217 import Currency
+from msgspec import Meta
 
-__all__ = ["scaled"]
+__all__ = ["Money", "scaled"]
+
+Money = Annotated[float, Meta(ge=0, le=1e12)]
+"""An amount in a currency that is named elsewhere."""
 
 
 def scaled(budgets: Sequence[float], total: float, currency: str) -> list[float]:

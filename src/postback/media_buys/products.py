@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from postback.media_buys.budgets import Money
 from postback.media_buys.formats import FormatId, FormatName, FormatOption, format_options
 from postback.media_buys.goals import TARGETS, TargetKind
 from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
@@ -19,7 +20,6 @@ __all__ = ["FEATURES", "REPORTED_METRICS", "Catalogue", "PricingOption", "Produc
 _Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
 _Text = Annotated[str, Meta(pattern=r"\S")]
 _Domain = Annotated[str, Meta(pattern=rf"^{DOMAIN}\Z", max_length=MAX_DOMAIN_LENGTH)]
-_Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 FEATURES = ("conversion_tracking",)
 """What is supported of core/media-buy-features.json, for every product."""
@@ -43,9 +43,9 @@ class PricingOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     pricing_option_id: _Id
     pricing_model: Literal["cpm", "vcpm", "cpc", "cpcv", "flat_rate"]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
-    fixed_price: _Money | None = None
-    floor_price: _Money | None = None
-    min_spend_per_package: _Money | None = None
+    fixed_price: Money | None = None
+    floor_price: Money | None = None
+    min_spend_per_package: Money | None = None
 
 
 class Product(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):

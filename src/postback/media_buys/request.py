@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from postback.errors import InvalidRequest
+from postback.media_buys.budgets import Money
 from postback.media_buys.goals import EventGoal
 from postback.protocol.enums import Pacing
 
 __all__ = ["CreateMediaBuyRequest", "PackageRequest", "TotalBudget", "moment"]
 
 _OwnId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z")]
-_Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class _OwnIds(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class _Ext(msgspec.Struct, frozen=True):
 class TotalBudget(msgspec.Struct, frozen=True):
     """The sum of a buy's budgets, in its currency."""
 
-    amount: _Money
+    amount: Money
     currency: str
 
 
@@ -45,9 +45,9 @@ class PackageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     product_id: str
     pricing_option_id: str
-    budget: _Money
-    bid_price: _Money | None = None
-    impressions: _Money | None = None
+    budget: Money
+    bid_price: Money | None = None
+    impressions: Money | None = None
     pacing: Pacing | None = None
     start_time: str | None = None
     end_time: str | None = None

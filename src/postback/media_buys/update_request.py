@@ -9,13 +9,13 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from postback.errors import Contradiction, InvalidRequest, RequestError, UnsupportedMember
+from postback.media_buys.budgets import Money
 from postback.media_buys.goals import EventGoal
 from postback.media_buys.request import PackageRequest, TotalBudget
 from postback.protocol.enums import Pacing
 
 __all__ = ["PackageUpdate", "UpdateMediaBuyRequest", "unfollowed"]
 
-_Money = Annotated[float, Meta(ge=0, le=1e12)]
 _Reason = Annotated[str, Meta(max_length=500)]
 
 _UNFOLLOWED = (
@@ -47,9 +47,9 @@ class PackageUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What changes of a package; an absent member stays as it is."""
 
     package_id: str
-    budget: _Money | UnsetType = UNSET
-    bid_price: _Money | UnsetType = UNSET
-    impressions: _Money | UnsetType = UNSET
+    budget: Money | UnsetType = UNSET
+    bid_price: Money | UnsetType = UNSET
+    impressions: Money | UnsetType = UNSET
     pacing: Pacing | UnsetType = UNSET
     start_time: str | UnsetType = UNSET
     end_time: str | UnsetType = UNSET

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
+from postback.media_buys.budgets import Money
 from postback.media_buys.buys import MediaBuy, Package
 from postback.media_buys.formats import FormatKind, FormatOption
 from postback.media_buys.products import Catalogue, PricingOption, Product
@@ -41,7 +42,6 @@ _CHANNELS = {"video": "olv"}
 _FLIGHT = timedelta(days=30)
 
 _Time = Annotated[datetime, Meta(tz=True)]
-_Money = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class FixtureError(ValueError):
@@ -85,7 +85,7 @@ class _PackageFixture(msgspec.Struct, frozen=True):
     package_id: str | None = None
     product_id: str = ""
     pricing_option_id: str = ""
-    budget: _Money | None = None
+    budget: Money | None = None
     context: dict[str, Any] | None = None
 
 
@@ -106,7 +106,7 @@ class BuyFixture(msgspec.Struct, frozen=True):
     account: dict[str, Any] | None = None
     status: str | None = None
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")] = "USD"
-    total_budget: _Money | None = None
+    total_budget: Money | None = None
     start_time: _Time | None = None
     end_time: _Time | None = None
     packages: tuple[_PackageFixture, ...] = ()
