@@ -129,14 +129,24 @@ def free_port() -> int:
     return port
 
 
+def eventually(look: Callable[[], Any], what: str = "it") -> Any:
+    """What ``look`` finds, once it finds something; it has a minute, for a machine that does much else."""
+    until = time.monotonic() + 60
+    while not (found := look()):
+        if time.monotonic() > until:
+            pytest.fail(f"{what} did not happen within a minute")
+        time.sleep(0.05)
+    return found
+
+
 def _wait_until_ready(server: Server) -> None:
+    def ready() -> bool:
+        if server.process.poll() is not None:
+            pytest.fail(f"the server did not start:\n{server.log.read_text()}")
+        try:
+            return client.get("/readyz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
     with server.client() as client:
-        for _ in range(600):
-            if server.process.poll() is not None:
-                break
-            try:
-                if client.get("/readyz").status_code == 200:
-                    return
-            except httpx2.TransportError:
-                time.sleep(0.05)
-    pytest.fail(f"the server did not start:\n{server.log.read_text()}")
+        eventually(ready, "the server's start")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import httpx2
 import pytest
 from tests.acceptance.conversions import DOORS, Door, ago, call, error_of, order
 from tests.acceptance.official import DIALECTS, pinned, unique_key
+from tests.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -160,11 +160,7 @@ def test_a_revoked_key_stops_while_the_server_runs(server: Server) -> None:
 
     server.command("keys", "revoke", key_id)
 
-    for _ in range(100):
-        response = leaver.call("get_adcp_capabilities")
-        if response.status_code == 401:
-            break
-        time.sleep(0.05)
+    response = eventually(lambda: (r := leaver.call("get_adcp_capabilities")).status_code == 401 and r)
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="postback", error="invalid_token"'
     assert error_of(response.json())["code"] == "AUTH_INVALID"
     assert leaver.key not in server.log.read_text()

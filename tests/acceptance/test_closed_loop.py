@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +10,7 @@ import httpx2
 import pytest
 from tests.acceptance.conversions import DOORS, Door, ago, call, error_of, log, order
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
+from tests.conftest import eventually
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -80,15 +79,6 @@ def report(seller: Server, *exposures: dict[str, Any]) -> dict[str, Any]:
     answer = call(seller, "rest", "exposures", {"exposures": list(exposures)})
     assert answer["exposures_processed"] == len(exposures), answer
     return answer
-
-
-def eventually(look: Callable[[], Any]) -> Any:
-    """What ``look`` finds, once it finds something."""
-    for _ in range(100):
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen within 10 seconds")
 
 
 def delivery(seller: Server, media_buy_id: str, **arguments: Any) -> dict[str, Any]:

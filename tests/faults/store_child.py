@@ -24,6 +24,7 @@ from postback.store.writer import GroupWriter
 
 BATCH = 100
 _CALLERS = 4
+_KEPT_BACK = 44_000_000
 
 
 def batch(number: int, size: int = BATCH) -> list[Rows]:
@@ -96,10 +97,12 @@ class Log:
 async def exhaust(writer: GroupWriter, store: EventStore, folder: Path) -> None:
     """Fill the disk that the folder is on, to the last byte; then make room again."""
     log = Log(writer)
+    # Most of the disk is kept back: what is freed at the end must do for whatever the store then merges, too.
+    filler = folder / "filler"
+    filler.write_bytes(bytes(_KEPT_BACK))
     while await log.write(size=5_000):
         pass
-    filler = folder / "filler"
-    with suppress(OSError), filler.open("wb", buffering=0) as file:
+    with suppress(OSError), filler.open("ab", buffering=0) as file:
         while True:
             file.write(bytes(4096))
     full = [await log.write() for _ in range(3)]

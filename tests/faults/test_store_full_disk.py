@@ -12,7 +12,7 @@ import pytest
 
 _CHILD = Path(__file__).parent / "store_child.py"
 _NAMESPACE = ["unshare", "--mount", "--map-root-user"]
-_MOUNT = 'mount -t tmpfs -o size=24m tmpfs "$0"'
+_MOUNT = 'mount -t tmpfs -o size=64m tmpfs "$0"'
 
 
 def can_mount(folder: Path) -> bool:

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.acceptance.conversions import call, error_of, log, order
 from tests.acceptance.official import refuse_unless_valid, unique_key
-from tests.conftest import free_port
+from tests.conftest import eventually, free_port
 from tests.integration.upstream import Upstream, upstream
 
 from postback.forwarding.outbox import Outbox, Parcel
@@ -66,14 +65,6 @@ def started(
     sources = [{"event_source_id": "website"}, {"event_source_id": "elsewhere"}]
     call(server, "rest", "sync_event_sources", {"event_sources": sources})
     return server
-
-
-def eventually(happened: Callable[[], Any], what: str = "it") -> Any:
-    for _ in range(300):
-        if result := happened():
-            return result
-        time.sleep(0.05)
-    pytest.fail(f"{what} did not happen")
 
 
 def parcels(server: Server, dead: bool | None = None) -> list[Parcel]:

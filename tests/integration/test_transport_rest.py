@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from jsonschema import Draft202012Validator
 from prometheus_client.parser import text_string_to_metric_families
+from tests.conftest import eventually
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -175,8 +176,9 @@ def test_the_log_has_a_line_for_each_call_that_names_the_path_only_by_its_templa
     with server.client(**{"X-Request-Id": "find-me-in-the-log"}) as client:
         client.get("/v1/events/website/purchase/secret-order?account_id=secret-account")
 
+    # A call is logged when it has been answered.
+    (line,) = eventually(lambda: [line for line in server.log.read_text().splitlines() if "find-me-in-the-log" in line])
     log = server.log.read_text()
-    line = next(line for line in log.splitlines() if "find-me-in-the-log" in line)
     assert "GET /v1/events/{event_source_id}/{event_type}/{event_id:path}" in line
     assert "status=404" in line
     assert "secret" not in log
