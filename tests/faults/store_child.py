@@ -25,6 +25,7 @@ from postback.store.writer import GroupWriter
 BATCH = 100
 _CALLERS = 4
 _KEPT_BACK = 44_000_000
+"""Bytes of the 64 MiB that the test of a full disk mounts."""
 
 
 def batch(number: int, size: int = BATCH) -> list[Rows]:
