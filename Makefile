@@ -4,51 +4,57 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test demo bench conformance lock clean
+.PHONY: help install install-dev test test-fast demo bench conformance lock upgrade clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: .venv/installed ## set up .venv with the command .venv/bin/postback
 
-install-dev: .venv/installed-dev ## set up .venv with what the tests need, too
+install-dev: .venv/installed-dev ## set up .venv with what the tests need as well
 
-test: .venv/installed-dev ## lint, check types, run the tests
+test: .venv/installed-dev ## lint, check types, run all tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
 	@echo "Running the tests" && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-demo: .venv/installed ## start a server, log a realistic batch, say what came back (DEMO_ONCE=1: then stop)
+test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute
+	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+
+demo: .venv/installed ## start a server, log a realistic batch, print the response (DEMO_ONCE=1: then stop)
 	@$(BIN)/postback demo
 
-bench: .venv/installed-dev ## measure, and print the table of docs/benchmarks.md
+bench: .venv/installed-dev ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
-conformance: .venv/installed-dev conformance/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
-	@$(BIN)/python -m conformance --write
+conformance: .venv/installed-dev official_runner/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
+	@$(BIN)/python -m official_runner --write
 
-conformance/node_modules/.installed: conformance/package-lock.json
+official_runner/node_modules/.installed: official_runner/package-lock.json
 	@echo "Installing the official AdCP runner"
-	@cd conformance && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@cd official_runner && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-lock: build/lock/bin/uv ## choose the newest dependencies and pin them in requirements/
+lock: build/lock/bin/uv ## pin what pyproject.toml asks for in requirements/, other versions as they are
 	@echo "Locking requirements/dev.txt and requirements/run.txt"
-	@$< $(LOCK) --upgrade --group dev --output-file requirements/dev.txt
-	@$< $(LOCK) --upgrade --constraint requirements/dev.txt --output-file requirements/run.txt
+	@$< $(LOCK) --group dev --output-file requirements/dev.txt
+	@$< $(LOCK) --constraint requirements/dev.txt --output-file requirements/run.txt
+
+upgrade: LOCK += --upgrade
+upgrade: lock ## the same with the newest version of everything
 
 LOCK = pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
 
-clean: ## remove what these commands made
-	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis conformance/node_modules
+clean: ## remove everything that these commands made
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis official_runner/node_modules
 
 .venv/bin/python:
 	@echo "Creating .venv"
 	@$(PYTHON) -c 'import sys; sys.exit("Postback needs Python 3.11 or newer." if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) -m venv .venv
 
-# The stamp is older than its lock exactly when there is something to install.
+# This file is older than its lock exactly when there is something to install.
 .venv/installed: requirements/run.txt pyproject.toml | .venv/bin/python
 	@echo "Installing Postback into .venv (the first time takes a minute)"
 	@$(PIP) install --require-hashes --requirement requirements/run.txt

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from hypothesis import settings
 
-_KEY = "pb_of_the_tests_servers"
+_KEY = "pb_of_the_tests_servers_and_of_nobody"
 _TRUST = ssl.create_default_context()
 """Made once: to read the certificates that nobody needs here takes longer than a call."""
 
@@ -129,13 +129,19 @@ def free_port() -> int:
     return port
 
 
-def eventually(look: Callable[[], Any], what: str = "it") -> Any:
-    """What ``look`` finds, once it finds something; it has a minute, for a machine that does much else."""
+def eventually(look: Callable[[], Any], what: str = "it", pause: float = 0.05) -> Any:
+    """What ``look`` finds, once it finds something; it has a minute, for a machine that does much else.
+
+    Args:
+        look: Looks once.
+        what: What did not happen, for the message of the test that fails.
+        pause: Seconds between two looks.
+    """
     until = time.monotonic() + 60
     while not (found := look()):
         if time.monotonic() > until:
             pytest.fail(f"{what} did not happen within a minute")
-        time.sleep(0.05)
+        time.sleep(pause)
     return found
 
 

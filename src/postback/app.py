@@ -1,201 +1,97 @@
-"""The server as one ASGI application: opens the stores, wires the transports, closes in order."""
+"""The server as one ASGI application: the transports over the opened services, and what works in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import NoReturn
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from postback.accounts.store import AccountStore
-from postback.attribution.runner import Attribution
-from postback.auth import KeyStore
+from postback.background import Background, repeat
 from postback.config import Settings
-from postback.errors import StoreUnavailable
-from postback.exposures.links import ClickLinks
-from postback.forwarding.destination import read_destinations
-from postback.forwarding.forwarding import Forwarding
-from postback.idempotency import IdempotencyStore
-from postback.ingest.identifiers import IdentifierHasher
-from postback.ingest.judges import Judges
-from postback.media_buys.buys import MediaBuyStore
-from postback.media_buys.catalog import load_catalogue
-from postback.metrics import Metrics
-from postback.ratelimit import RateLimits
-from postback.sandbox.catalogue import SandboxCatalogue
-from postback.sandbox.simulations import Simulations
-from postback.sandbox.test_kits import admit_test_kits
-from postback.services import Services
-from postback.signatures.keys import read_signing_keys
-from postback.signatures.verifier import Signatures
-from postback.sources.registry import SourceRegistry
-from postback.sources.seller import apply_seller_config
-from postback.store.control import ControlStore
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
-from postback.store.stamps import Stamps
-from postback.store.writer import GroupWriter
-from postback.tasks import offered
+from postback.services import Resources, Services, open_services
+from postback.tasks.registry import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
-from postback.transports.exchange import EXCEPTION_HANDLERS, ExchangeMiddleware
 from postback.transports.mcp import McpEndpoint
+from postback.transports.middleware import EXCEPTION_HANDLERS, ExchangeMiddleware
 
-__all__ = ["build_app"]
+__all__ = ["open_app"]
 
-FIRST_ACCOUNT = "default"
-
-_PURGE_SECONDS = 3600
+_PURGE_SECONDS = 3600.0
 _ATTRIBUTION_SECONDS = 1.0
-
-_log = logging.getLogger(__name__)
-
-
-def build_app(settings: Settings) -> Starlette:
-    """Open the stores of ``settings.data`` and build the server over them.
-
-    The stores close when the application's lifespan ends. ``app.state.new_key`` is the API key that this start
-    generated, or None.
-
-    Raises:
-        StartupError: A setting, the data folder or a store can't be used.
-    """
-    services, new_key = _open(settings)
-    mcp = McpEndpoint(services)
-    a2a = A2aEndpoint(services)
-    app = Starlette(
-        routes=[*rest.routes(services), *mcp.routes(), *a2a.routes()],
-        middleware=[Middleware(ExchangeMiddleware, metrics=services.metrics)],
-        exception_handlers=EXCEPTION_HANDLERS,
-        lifespan=lambda _: _lifespan(services, mcp),
-    )
-    app.router.redirect_slashes = False  # a redirected POST loses its body or its key
-    app.state.new_key = new_key
-    return app
-
-
-def _open(settings: Settings) -> tuple[Services, str | None]:
-    folder = DataDir.open(settings.data)
-    control = ControlStore(settings.control or folder.control_url)
-    control.migrate()
-    accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    events = EventStore.open(folder.events_dsn, folder.scratch)
-    if not accounts.list():
-        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
-    metrics = Metrics()
-    forwards = apply_seller_config(settings.seller_config, accounts, sources)
-    forwarding = Forwarding(
-        read_destinations(forwards, str(settings.seller_config)),
-        control,
-        folder.secret,
-        metrics,
-        record=settings.sandbox,
-    )
-    catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
-    simulations = Simulations(control)
-    if settings.sandbox:
-        catalogue = SandboxCatalogue(catalogue.list(), simulations)
-    signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
-    signatures = Signatures(signing_keys, settings.public_url, offered(settings.sandbox))
-    # Last of what can fail: a key that is made but never shown would lock the operator out.
-    new_key = _first_key(settings, keys)
-    if settings.sandbox:
-        admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
-    identifiers = IdentifierHasher(folder.secret)
-    media_buys = MediaBuyStore(control)
-    services = Services(
-        settings=settings,
-        signatures=signatures,
-        folder=folder,
-        metrics=metrics,
-        limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
-        control=control,
-        accounts=accounts,
-        keys=keys,
-        sources=sources,
-        catalogue=catalogue,
-        media_buys=media_buys,
-        simulations=simulations,
-        idempotency=IdempotencyStore(control),
-        identifiers=identifiers,
-        click_links=ClickLinks(folder.secret),
-        judges=Judges(folder.secret, identifiers, _judges(settings)),
-        stamps=Stamps(events.last_stamp()),
-        events=events,
-        writer=GroupWriter(events, settings.queue_events, metrics),
-        attribution=Attribution(events, control, media_buys),
-        forwarding=forwarding,
-    )
-    return services, new_key
-
-
-def _judges(settings: Settings) -> int:
-    return min(4, os.cpu_count() or 1) if settings.judges is None else settings.judges
-
-
-def _first_key(settings: Settings, keys: KeyStore) -> str | None:
-    """See that there is a key; returns one that was generated, to be shown once."""
-    if settings.bootstrap_key:
-        keys.adopt(settings.bootstrap_key, [FIRST_ACCOUNT])
-        return None
-    if keys.list():
-        return None
-    return keys.create([FIRST_ACCOUNT], "first start", "both")[1]
+_MERGE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def _lifespan(services: Services, mcp: McpEndpoint) -> AsyncIterator[None]:
-    # Batches make many objects and no cycles: the collector finds nothing, so it looks less often and at less.
-    gc.freeze()
+async def open_app(settings: Settings) -> AsyncIterator[Starlette]:
+    """Open the stores of ``settings.data``, and the server over them until the block is left.
+
+    ``app.state.new_key`` is the API key that this start generated, or None.
+
+    Raises:
+        StartupError: A setting, the data folder or a store can't be used. What was opened until then is closed.
+    """
+    # Batches make many objects and no cycles, as does the log that is read at the start: the collector finds nothing,
+    # so it looks less often and at less.
     gc.set_threshold(10_000, 50, 50)
-    services.writer.start()
-    services.forwarding.start()
-    purging = asyncio.create_task(_purge_hourly(services))
-    stopping = asyncio.Event()
-    attributing = asyncio.create_task(_attribute(services, stopping))
-    try:
-        async with mcp.run():
-            yield
-    finally:
-        purging.cancel()
-        with suppress(asyncio.CancelledError):
-            await purging
-        services.attribution.stop()
-        stopping.set()
-        await attributing
-        await services.judges.stop()
-        await services.writer.stop()
-        await services.forwarding.stop()
-        services.events.close()
-        services.control.close()
-        services.folder.close()
+    async with Resources() as resources:
+        services, new_key = open_services(settings, offered(settings.sandbox), resources)
+        mcp = McpEndpoint(services)
+        a2a = A2aEndpoint(services)
+        app = Starlette(
+            routes=[*rest.routes(services), *mcp.routes(), *a2a.routes()],
+            middleware=[Middleware(ExchangeMiddleware, metrics=services.metrics)],
+            exception_handlers=EXCEPTION_HANDLERS,
+        )
+        app.router.redirect_slashes = False  # a redirected POST loses its body or its key
+        app.state.new_key = new_key
+        gc.freeze()
+        services.watchdog.start()
+        _start_background(services, resources)
+        await resources.entering("MCP sessions", mcp.run())
+        yield app
 
 
-async def _purge_hourly(services: Services) -> None:
-    while True:
-        try:
-            await asyncio.to_thread(services.idempotency.purge)
-            await asyncio.to_thread(services.forwarding.purge)
-        except StoreUnavailable:
-            _log.warning("what has expired could not be purged; trying again in an hour")
-        await asyncio.sleep(_PURGE_SECONDS)
+def _start_background(services: Services, resources: Resources) -> None:
+    background = Background(services.metrics)
+    resources.closing("background", background.stop)
+    resources.closing("attribution", services.attribution.stop)
+    services.forwarding.log_undeliverable()
+    background.start("ingest log", services.log.run)
+    background.start("idempotency keys", partial(_learn, services))
+    background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
+    background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
+    background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
+    for destination, loop in services.forwarding.loops().items():
+        background.start(f"forwarding to {destination}", loop)
 
 
-async def _attribute(services: Services, stopping: asyncio.Event) -> None:
-    """Attribute what has arrived, about once a second."""
-    while not stopping.is_set():
-        try:
-            await asyncio.to_thread(services.attribution.catch_up)
-            if services.attribution.complete_through:
-                services.metrics.attributed(services.attribution.complete_through)
-        except StoreUnavailable:
-            _log.warning("attribution could not go on; trying again")
-        except Exception:
-            _log.exception("attribution failed; trying again")
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stopping.wait(), _ATTRIBUTION_SECONDS)
+async def _learn(services: Services) -> NoReturn:
+    """Learn which idempotency keys were used, once."""
+    await services.threads.background.run(services.idempotency.learn)
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _purge(services: Services) -> None:
+    """Delete what has expired."""
+    await services.threads.background.run(services.idempotency.purge)
+    await services.threads.background.run(services.forwarding.purge)
+
+
+async def _check_merges(services: Services) -> None:
+    """See that merges left nothing unreadable, and that the disk has room for them."""
+    await services.threads.background.run(services.merges.check)
+
+
+async def _attribute(services: Services) -> None:
+    """Attribute what has arrived."""
+    await services.threads.attribution.run(services.attribution.catch_up)
+    if services.attribution.complete_through:
+        services.metrics.attributed(services.attribution.complete_through)

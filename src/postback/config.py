@@ -7,15 +7,17 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from postback.errors import StartupError
+from postback.protocol.origins import web_origin
+from postback.protocol.releases import is_prerelease
 
 __all__ = ["CLIENT_VARIABLES", "SETTINGS", "Setting", "Settings", "load_settings"]
 
 CLIENT_VARIABLES = frozenset({"POSTBACK_KEY", "POSTBACK_URL"})
-"""Variables of those who send events; a server started from the same shell ignores them."""
+"""Variables that clients use; a server started from the same shell ignores them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +25,12 @@ class Setting:
     """One setting.
 
     Attributes:
-        name: Its name in Settings, as ``max_body_bytes``.
-        default: Its text when nobody sets it; None means unset.
+        name: Its name in Settings, for example ``max_body_bytes``.
+        default: Its text when it isn't set; None means unset.
         expects: What a value must be; finishes the sentence "must be ...".
         parse: Text to value; raises ValueError.
         help: What it does, with its unit.
-        secret: Whether the value is kept out of every message.
+        secret: Whether messages never show the value.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Setting:
 
     @property
     def variable(self) -> str:
-        """The environment variable, as ``POSTBACK_MAX_BODY_BYTES``."""
+        """The environment variable, for example ``POSTBACK_MAX_BODY_BYTES``."""
         return f"POSTBACK_{self.name.upper()}"
 
     def read(self, text: str | None) -> Any:
@@ -111,26 +113,56 @@ def _parse_control(text: str) -> str:
     return f"postgresql+psycopg://{rest}"
 
 
+_LEAST_KEY = 32
+"""Characters of a key that nobody guesses, even if they are only hexadecimal digits."""
+
+
 def _parse_key(text: str) -> str:
-    if len(text) < 16 or not text.isascii() or not text.isprintable() or " " in text:
+    if len(text) < _LEAST_KEY or not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError
     return text
+
+
+def _parse_list(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(check(item.strip()) for item in text.split(",") if item.strip()))
+
+
+def _parse_prerelease(text: str) -> str:
+    if not is_prerelease(text):
+        raise ValueError
+    return text
+
+
+def _parse_origin(text: str) -> str:
+    url = urlsplit(text)
+    origin = web_origin(text)
+    if origin is None or url.path not in {"", "/"} or url.query or url.fragment:
+        raise ValueError
+    return origin
 
 
 _SWITCH = ("true or false", _parse_switch)
 _PATH = ("a path", _parse_path)
 _HOST = ("a host name or an IP address", _parse_host)
 _URL = ("a URL that starts with http:// or https:// and has no query", _parse_url)
-_CONTROL = ("a URL as postgresql://USER:PASSWORD@HOST/DATABASE", _parse_control)
-_KEY = ("at least 16 ASCII characters without spaces", _parse_key)
+_CONTROL = ("a URL such as postgresql://USER:PASSWORD@HOST/DATABASE", _parse_control)
+_PRERELEASES = (
+    "pre-releases of AdCP, separated by commas, for example 3.2-beta.5",
+    lambda text: _parse_list(text, _parse_prerelease),
+)
+_ORIGINS = (
+    "origins, separated by commas, for example https://tools.example",
+    lambda text: _parse_list(text, _parse_origin),
+)
+_KEY = (f"at least {_LEAST_KEY} ASCII characters without spaces", _parse_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the operator chose. Made by load_settings, so that every value has been checked."""
+    """The operator's settings. Made by load_settings, so every value has been checked."""
 
     data: Path = _setting(
-        _PATH, "postback-data", "Folder of everything that Postback stores. Created at the first start."
+        _PATH, "postback-data", "Folder in which Postback stores everything. Created at the first start."
     )
     control: str | None = _setting(
         _CONTROL,
@@ -143,43 +175,58 @@ class Settings:
     sandbox: bool = _setting(
         _SWITCH,
         "false",
-        "Whether the server is a sandbox: everything on it is simulated, and official test runners may drive it.",
+        "Whether the server is a sandbox: nothing on it is real, and official test runners may drive it.",
     )
     public_url: str = _setting(
-        _URL, None, "URL under which callers reach the server; set-up snippets name it. Unset: http://HOST:PORT."
+        _URL, None, "URL at which callers reach the server; set-up snippets show it. Unset: http://HOST:PORT."
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        _ORIGINS,
+        None,
+        "Web pages whose scripts may call the MCP endpoint, beside those of the server's own URL. Unset: none.",
+    )
+    prereleases: tuple[str, ...] = _setting(
+        _PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."
     )
     bootstrap_key: str | None = _setting(
         _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
     )
     seller_config: Path | None = _setting(
-        _PATH, None, "TOML file: the seller-managed event sources, and where events are forwarded to."
+        _PATH, None, "TOML file of seller-managed event sources and of the destinations that events are forwarded to."
     )
     signing_keys: Path | None = _setting(
-        _PATH, None, "JSON Web Key Set of the buyers whose requests must be signed. Unset: nobody's."
+        _PATH,
+        None,
+        "JSON Web Key Set of the buyers whose requests must be signed. Unset: none.",
     )
     products: Path | None = _setting(
-        _PATH, None, "TOML file that declares the products on offer. Unset: none, or in a sandbox a few to try."
+        _PATH, None, "TOML file of the products on offer. Unset: none; in a sandbox, a few to try."
     )
     rate_limit: int = _setting(
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
     )
     rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
     max_event_age_days: int = _setting(
-        _whole(1, 36500), "90", "Days after which an event is too old to be logged, unless its source says otherwise."
+        _whole(1, 36500),
+        "90",
+        "Days after which an event is too old to be accepted, unless its source sets a limit.",
     )
     require_user_match: bool = _setting(_SWITCH, "false", "Whether an event without user_match fails.")
     max_body_bytes: int = _setting(
-        _whole(1024, 2**31 - 1), "64000000", "Bytes of a request body, after decompression, beyond which it is refused."
+        _whole(1024, 2**31 - 1), "64000000", "Largest request body in bytes, after decompression."
     )
     queue_events: int = _setting(
-        _whole(10_000, 10**8), "200000", "Events that may wait for the event store; more are refused with 503."
+        _whole(10_000, 10**8), "200000", "Events that may wait in the ingest log; further ones are refused with 503."
     )
-    judges: int | None = _setting(
+    validation_workers: int | None = _setting(
         _whole(0, 64),
         None,
-        "Processes that judge batches of more than 50 events. 0 judges in the server. Unset: one a core, at most 4.",
+        "Processes that validate batches of more than 50 events. 0: none. Unset: one per core, at most 4.",
     )
-    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Least severe lines to log.")
+    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Lowest severity to log.")
+    log_format: Literal["text", "json"] = _setting(
+        _one_of("text", "json"), "text", "Form of the log's lines: text to read, or one JSON object each."
+    )
 
 
 SETTINGS: tuple[Setting, ...] = tuple(
@@ -201,6 +248,8 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     }
     if overrides:
         raise TypeError(f"no such settings: {', '.join(overrides)}")
+    for name in ("allowed_origins", "prereleases"):
+        values[name] = values[name] or ()
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
     return Settings(**values)
 

@@ -1,52 +1,56 @@
-"""Every error that Postback tells a caller about.
+"""Every error that Postback returns to a caller.
 
 PostbackError
 ├── RequestError                 the caller can correct it
 │   ├── InvalidRequest           a field violates its schema
 │   ├── BatchTooLarge            more than 10,000 events
-│   ├── InvalidPeriod            a report's period that ends before it begins
-│   ├── UnsupportedVersion       a release of AdCP that is not served
-│   ├── UnsupportedTask          a task that is not offered
-│   ├── EventSourceNotFound      no such event source, or somebody else's
-│   ├── AccountNotFound          no such account, or somebody else's
-│   ├── AccountRequired          several accounts fit; the call names none
-│   ├── AccountAmbiguous         several accounts hold the same source
-│   ├── AccountSetupRequired     the seller hasn't approved the account
-│   ├── AccountPaymentRequired   the account has to be paid for first
-│   ├── AccountSuspended         the account is suspended, closed or was rejected
-│   ├── BillingNotSupported      somebody else is to be invoiced than can be
-│   ├── UnsupportedProvisioning  an account with more of an identity than is kept
-│   ├── ProductNotFound          no such product on offer
-│   ├── InvalidPricingOption     the product has no such price
-│   ├── BudgetTooLow             below the least that a price asks for
-│   ├── TermsRejected            terms of measurement other than the seller's
-│   ├── MediaBuyNotFound         no such media buy, or somebody else's
-│   ├── PackageNotFound          the media buy has no such package
-│   ├── InvalidState             the media buy's status doesn't allow it
-│   ├── NotCancellable           it is canceled or completed already
-│   ├── RevisionConflict         the media buy was changed in between
-│   ├── Contradiction            members of the call that can't all hold
-│   ├── UnsupportedMember        a field that can't be followed here
+│   ├── InvalidPeriod            a reporting period that ends before it begins
+│   ├── UnsupportedVersion       an AdCP release that this server does not support
+│   ├── UnsupportedTask          a task that this server does not offer
+│   ├── EventSourceNotFound      the event source does not exist or belongs to another account
+│   ├── AccountNotFound          the account does not exist or the key has no access to it
+│   ├── AccountRequired          the key has several accounts and the call names none
+│   ├── AccountAmbiguous         several accounts have this event source
+│   ├── AccountSetupRequired     the seller has not approved the account yet
+│   ├── AccountPaymentRequired   the account has an outstanding balance
+│   ├── AccountSuspended         the account is suspended, closed or rejected
+│   ├── BillingNotSupported      a billing party that the seller does not invoice
+│   ├── UnsupportedProvisioning  more fields of an account's identity than are supported
+│   ├── ProductNotFound          the product does not exist
+│   ├── InvalidPricingOption     the product does not have this pricing option
+│   ├── BudgetTooLow             a budget below the pricing option's minimum
+│   ├── MediaBuyNotFound         the media buy does not exist or belongs to another account
+│   ├── TermsRejected            measurement terms other than the seller's
+│   ├── PackageNotFound          the media buy does not have this package
+│   ├── InvalidState             the media buy's status does not allow the action
+│   ├── NotCancellable           the media buy is already canceled or completed
+│   ├── RevisionConflict         the media buy changed since the caller read it
+│   ├── ConflictingFields        fields that contradict each other
+│   ├── UnsupportedField         a field that this server does not support
 │   ├── CredentialInArguments    an API key or token in the body
-│   ├── IdempotencyConflict      the key was used for something else
-│   ├── BodyTooLarge             more bytes than are read
-│   ├── NotFound                 no such route or record (REST)
+│   ├── MediaBuyNotFinal         final numbers were requested too early
+│   ├── UnsupportedGranularity   a report by other units of time than hours and days
+│   ├── IdempotencyConflict      the idempotency key was used for another request
+│   ├── BodyTooLarge             a body above the size limit
+│   ├── NotFound                 the route or record does not exist (REST)
 │   └── MethodNotAllowed         the route exists, the method does not (REST)
-├── AuthError
+├── AuthError                    the caller is not authenticated or not authorized
 │   ├── AuthMissing              no API key
-│   ├── AuthInvalid              an API key that is unknown or revoked
-│   ├── SignatureRefused         a request that must be signed and isn't, or not rightly
-│   └── PermissionDenied         an API key that is for something else
+│   ├── AuthInvalid              an unknown or revoked API key
+│   ├── SignatureRefused         a missing or invalid request signature
+│   ├── PermissionDenied         the API key lacks the scope
+│   └── OriginNotAllowed         a script of a web page that may not call this server
 └── TransientError               the same call may succeed later
-    ├── RateLimitExceeded
-    ├── StoreUnavailable         the event or control store refuses to write
+    ├── RequestTimeout           a request that takes too long to arrive
+    ├── RateLimitExceeded        too many calls or events with this API key
+    ├── StoreUnavailable         the event store or control store does not accept writes
     ├── Overloaded               the queue to the event store is full
-    └── InternalError            a defect of Postback; details are in the log only
+    └── InternalError            a defect of Postback; only the log has details
 
-StartupError                     the server can't start; a sentence for the operator, never on the wire
+StartupError                     the server can't start; for the operator, never sent to a caller
 
-A class fixes what a program needs: ``reason`` (the stable word, the seed page's vocabulary), the HTTP
-status of the REST surface and ``recovery`` (core/error.json). An instance adds the sentence and the field.
+A class has what a program needs: ``reason`` (stable in every AdCP release), ``status`` (the HTTP status over REST) and
+``recovery`` (core/error.json). An instance adds the message and the field.
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ __all__ = [
     "BillingNotSupported",
     "BodyTooLarge",
     "BudgetTooLow",
-    "Contradiction",
+    "ConflictingFields",
     "CredentialInArguments",
     "EventSourceNotFound",
     "IdempotencyConflict",
@@ -84,6 +88,7 @@ __all__ = [
     "MethodNotAllowed",
     "NotCancellable",
     "NotFound",
+    "OriginNotAllowed",
     "Overloaded",
     "PackageNotFound",
     "PermissionDenied",
@@ -92,14 +97,15 @@ __all__ = [
     "RateLimitExceeded",
     "Recovery",
     "RequestError",
+    "RequestTimeout",
     "RevisionConflict",
     "SignatureRefused",
     "StartupError",
     "StoreUnavailable",
     "TermsRejected",
     "TransientError",
+    "UnsupportedField",
     "UnsupportedGranularity",
-    "UnsupportedMember",
     "UnsupportedProvisioning",
     "UnsupportedTask",
     "UnsupportedVersion",
@@ -108,19 +114,19 @@ __all__ = [
 
 
 class StartupError(Exception):
-    """The server can't start or a command can't run; the message is one sentence that says what to do."""
+    """The server can't start or a command can't run; the message says what to do in one sentence."""
 
 
 class PostbackError(Exception):
-    """Something that a caller is told.
+    """An error that is returned to a caller.
 
     Attributes:
-        message: A sentence that names what was wrong. Never holds an identifier, a secret or a stack trace.
-        field: JSONPath-lite of the offending member, as ``events[17].event_time``, or None.
-        suggestion: What to do about it.
+        message: What is wrong, in one sentence. It never contains an identifier, a secret or a stack trace.
+        field: Path of the invalid field, for example ``events[17].event_time``, or None.
+        suggestion: What to send instead.
         retry_after: Whole seconds to wait before the same call, for transient errors.
-        details: Further members for a program, or None.
-        also: What else is wrong with the call.
+        details: More fields for a program, or None.
+        also: The other errors of the same call.
     """
 
     reason: ClassVar[str]
@@ -145,13 +151,9 @@ class PostbackError(Exception):
         self.details = details
         self.also: Sequence[PostbackError] = ()
 
-    @property
-    def retryable(self) -> bool:
-        """Whether the same call, unchanged, may succeed later."""
-        return self.recovery == "transient"
-
 
 class RequestError(PostbackError):
+    status: ClassVar[int] = 200  # a well-formed call was answered; see docs/reference/codes.md
     recovery: ClassVar[Recovery] = "correctable"
 
 
@@ -170,7 +172,7 @@ class BatchTooLarge(RequestError):
 class InvalidPeriod(RequestError):
     reason = "INVALID_PERIOD"
     status = 400
-    default_suggestion = "Send an end_date after the start_date, or leave one of them out."
+    default_suggestion = "Send an end_date after the start_date, or omit one of them."
 
 
 class UnsupportedVersion(RequestError):
@@ -193,145 +195,127 @@ class EventSourceNotFound(RequestError):
 
 class AccountNotFound(RequestError):
     reason = "ACCOUNT_NOT_FOUND"
-    status = 200
     recovery = "terminal"  # AdCP's classification: an agent can't give itself an account
-    default_suggestion = "Use an account that your API key acts for."
+    default_suggestion = "Use an account that list_accounts returns for your API key."
 
 
 class AccountRequired(RequestError):
     reason = "ACCOUNT_REQUIRED"
-    status = 200
     default_suggestion = 'Name the account: "account": {"account_id": "..."}.'
 
 
 class AccountAmbiguous(RequestError):
     reason = "ACCOUNT_AMBIGUOUS"
-    status = 200
     default_suggestion = 'Add "account": {"account_id": "..."}, or use the seller_id that sync_event_sources returned.'
 
 
 class AccountSetupRequired(RequestError):
     reason = "ACCOUNT_SETUP_REQUIRED"
-    status = 200
     default_suggestion = "Wait until the seller has approved the account; list_accounts shows its status."
 
 
 class AccountPaymentRequired(RequestError):
     reason = "ACCOUNT_PAYMENT_REQUIRED"
-    status = 200
     recovery = "terminal"
     default_suggestion = "Settle the account's balance with the seller."
 
 
 class AccountSuspended(RequestError):
     reason = "ACCOUNT_SUSPENDED"
-    status = 200
     recovery = "terminal"
     default_suggestion = "Ask the seller about the account."
 
 
 class BillingNotSupported(RequestError):
     reason = "BILLING_NOT_SUPPORTED"
-    status = 200
-    default_suggestion = "Use a value of account.supported_billing, as get_adcp_capabilities returns it."
+    default_suggestion = "Use one of the values of account.supported_billing in get_adcp_capabilities."
 
 
 class UnsupportedProvisioning(RequestError):
     reason = "UNSUPPORTED_PROVISIONING"
-    status = 200
-    default_suggestion = "Name the brand's domain, the operator and the billing, and nothing else that identifies it."
+    default_suggestion = "Identify the account by brand.domain, operator and billing only."
 
 
 class ProductNotFound(RequestError):
     reason = "PRODUCT_NOT_FOUND"
-    status = 200
     default_suggestion = "Use a product_id that get_products returns."
 
 
 class InvalidPricingOption(RequestError):
     reason = "INVALID_PRICING_OPTION"
-    status = 200
-    default_suggestion = "Use a pricing_option_id of this product, as get_products returns it."
+    default_suggestion = "Use a pricing_option_id that get_products returns for this product."
 
 
 class BudgetTooLow(RequestError):
     reason = "BUDGET_TOO_LOW"
-    status = 200
     default_suggestion = "Raise the budget, or choose another pricing option."
 
 
 class MediaBuyNotFound(RequestError):
     reason = "MEDIA_BUY_NOT_FOUND"
-    status = 200
     default_suggestion = "Use a media_buy_id that create_media_buy or get_media_buys returned."
 
 
 class TermsRejected(RequestError):
     reason = "TERMS_REJECTED"
-    status = 200
-    default_suggestion = "Leave the terms out, to buy on the seller's."
+    default_suggestion = "Omit the terms to accept the seller's."
 
 
 class PackageNotFound(RequestError):
     reason = "PACKAGE_NOT_FOUND"
-    status = 200
-    default_suggestion = "Use a package_id of this media buy, as get_media_buys returns it."
+    default_suggestion = "Use a package_id that get_media_buys returns for this media buy."
 
 
 class InvalidState(RequestError):
     reason = "INVALID_STATE"
-    status = 200
-    default_suggestion = "Read the status and valid_actions with get_media_buys, and send what is allowed now."
+    default_suggestion = "Read status and valid_actions with get_media_buys, then send an action that is allowed."
 
 
 class NotCancellable(RequestError):
     reason = "NOT_CANCELLABLE"
-    status = 200
-    default_suggestion = "Leave it as it is; get_media_buys shows its status."
+    default_suggestion = "Nothing is left to cancel; get_media_buys shows the status."
 
 
 class RevisionConflict(RequestError):
     reason = "CONFLICT"
     status = 409
     recovery = "transient"
-    default_suggestion = "Read the media buy again, and repeat the change with its revision."
+    default_suggestion = "Read the media buy with get_media_buys, then send the change with its current revision."
 
 
-class Contradiction(RequestError):
+class ConflictingFields(RequestError):
     reason = "VALIDATION_ERROR"
-    status = 200
-    default_suggestion = "Compare the members that are named, and send them so that all of them hold."
+    default_suggestion = "Change the named fields so that they no longer contradict each other."
 
 
-class UnsupportedMember(RequestError):
+class UnsupportedField(RequestError):
     reason = "UNSUPPORTED_FIELD"
-    status = 200
-    default_suggestion = "Leave the field out."
+    default_suggestion = "Omit the field."
 
 
 class CredentialInArguments(RequestError):
     reason = "CREDENTIAL_IN_ARGS"
     status = 400
     recovery = "terminal"
-    default_suggestion = "Send keys in the Authorization header only, and replace this one: it may have been logged."
+    default_suggestion = "Send keys in the Authorization header only. Replace this key: it may have been logged."
 
 
 class MediaBuyNotFinal(RequestError):
     reason = "NOT_FINAL_YET"
     status = 409
-    default_suggestion = "Call again after that time."
+    default_suggestion = "Call again after the time that the message gives."
 
 
 class UnsupportedGranularity(RequestError):
     reason = "UNSUPPORTED_GRANULARITY"
     status = 400
-    default_suggestion = "Leave time_granularity out."
+    default_suggestion = "Omit time_granularity."
 
 
 class IdempotencyConflict(RequestError):
     reason = "IDEMPOTENCY_CONFLICT"
     status = 409
-    default_suggestion = "Use a fresh idempotency_key for a new call; repeat the original call unchanged to retry it."
+    default_suggestion = "Use a new idempotency_key for a new call. To retry the original call, repeat it unchanged."
 
 
 class BodyTooLarge(RequestError):
@@ -343,13 +327,13 @@ class BodyTooLarge(RequestError):
 class NotFound(RequestError):
     reason = "NOT_FOUND"
     status = 404
-    default_suggestion = "See /openapi.json for the routes."
+    default_suggestion = "Use one of the routes in /openapi.json."
 
 
 class MethodNotAllowed(RequestError):
     reason = "METHOD_NOT_ALLOWED"
     status = 405
-    default_suggestion = "See /openapi.json for the routes and their methods."
+    default_suggestion = "Use one of the methods that /openapi.json lists for this route."
 
 
 class AuthError(PostbackError):
@@ -371,18 +355,37 @@ class AuthInvalid(AuthError):
 class SignatureRefused(AuthError):
     reason = "REQUEST_SIGNATURE_INVALID"
     recovery = "correctable"
-    default_suggestion = "Sign the request as AdCP says, with a fresh nonce, over the public URL of the server."
+    default_suggestion = (
+        "Sign the request by AdCP's request-signing profile, over the server's public URL, with a fresh nonce."
+    )
 
 
 class PermissionDenied(AuthError):
     reason = "PERMISSION_DENIED"
     status = 403
     recovery = "terminal"
-    default_suggestion = "Use a key of the right scope; the seller makes one with 'postback keys create --scope'."
+    default_suggestion = (
+        "Use a key with the required scope. The seller creates one with 'postback keys create --scope'."
+    )
+
+
+class OriginNotAllowed(AuthError):
+    reason = "ORIGIN_NOT_ALLOWED"
+    status = 403
+    recovery = "terminal"
+    default_suggestion = (
+        "Call it from a server, or have the operator add the page's origin to POSTBACK_ALLOWED_ORIGINS."
+    )
 
 
 class TransientError(PostbackError):
     recovery = "transient"
+
+
+class RequestTimeout(TransientError):
+    reason = "REQUEST_TIMEOUT"
+    status = 408
+    default_suggestion = "Nothing was stored. Send the request again, without pauses."
 
 
 class RateLimitExceeded(TransientError):
@@ -400,7 +403,7 @@ class StoreUnavailable(TransientError):
 class Overloaded(TransientError):
     reason = "SERVICE_UNAVAILABLE"
     status = 503
-    default_suggestion = "Nothing was taken. Retry with the same idempotency_key after retry_after seconds."
+    default_suggestion = "Nothing was stored. Retry with the same idempotency_key after retry_after seconds."
 
 
 class InternalError(TransientError):
@@ -409,11 +412,8 @@ class InternalError(TransientError):
     default_suggestion = "Retry with the same idempotency_key; if it persists, give the seller the request_id."
 
 
-_MOST_TOLD = 100
-
-
 def raise_all(errors: Sequence[PostbackError]) -> None:
-    """Raise the first of several errors, which carries the others along; nothing happens when there is none."""
+    """Raise the first error with the others in ``also``, 100 in all; do nothing when there are none."""
     if errors:
-        errors[0].also = errors[1:_MOST_TOLD]
+        errors[0].also = errors[1:100]
         raise errors[0]

@@ -1,32 +1,85 @@
-"""The server's log: one line of text a record, on standard error.
+"""The server's log, on standard error: one line a record, as text or as JSON.
 
 An exception is logged as its type and its frames. Its message is left out unless it is one of ours or the operating
-system's, because the messages of parsers and databases quote what they were given.
+system's, because the messages of parsers and databases quote the data that they were given. So are exceptions that a
+library logs as a message, or as an argument of one.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
+import re
 import time
 import traceback
-from types import TracebackType
+from asyncio import AbstractEventLoop
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import Any, Literal
+
+import msgspec
 
 from postback.errors import PostbackError, StartupError
 
-__all__ = ["LineFormatter", "configure"]
+__all__ = [
+    "JsonFormatter",
+    "LogFields",
+    "RequestContext",
+    "TextFormatter",
+    "bind_shared",
+    "configure",
+    "current_request",
+    "log_loop_exception",
+]
 
 _QUIET = ("alembic", "clickhouse_connect", "httpcore", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
 
 
-def configure(level: str) -> None:
-    """Send every record from ``level`` (a name, as ``info``) up to standard error."""
+class RequestContext(msgspec.Struct):
+    """What every line that is logged during a request carries.
+
+    Attributes:
+        request_id: Identifies the request in the log and in its response.
+        key_id: The API key that was used; empty until it is known.
+    """
+
+    request_id: str
+    key_id: str = ""
+
+
+current_request: ContextVar[RequestContext | None] = ContextVar("postback.current_request", default=None)
+"""The request that the running code works for. ``asyncio.to_thread`` and new tasks inherit it; a thread pool doesn't,
+unless it is given ``copy_context().run``."""
+
+
+def bind_shared(requests: Iterable[RequestContext | None]) -> None:
+    """Bind the one request that asked for some work; none when several requests share it, as they share an insert."""
+    first, *others = requests
+    current_request.set(None if any(other is not first for other in others) else first)
+
+
+class LogFields(msgspec.Struct):
+    """A log message that has fields: JSON lines show each of them, text lines show ``str()`` of it.
+
+    Attributes:
+        message: What happened, in a few words.
+    """
+
+    message: str
+
+
+def configure(level: str, line_format: Literal["text", "json"]) -> None:
+    """Send every record from ``level`` (a name, for example ``info``) up to standard error."""
+    # Nobody reads these, and to look them up takes a third of a record's time.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    formatter = JsonFormatter if line_format == "json" else TextFormatter
     logging.config.dictConfig(
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "formatters": {"line": {"()": LineFormatter}},
+            "formatters": {"line": {"()": formatter}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {name: {"level": "WARNING"} for name in _QUIET},
@@ -34,19 +87,99 @@ def configure(level: str) -> None:
     )
 
 
-class LineFormatter(logging.Formatter):
-    """``2026-01-15T14:30:00Z INFO postback.access message``."""
+def log_loop_exception(_: AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what no task awaits, for ``loop.set_exception_handler``: asyncio's own handler quotes arguments."""
+    what = re.split(r"\s*[<({]", str(context.get("message") or "Unhandled exception in event loop"))[0]
+    logging.getLogger("asyncio").error("%s", what, exc_info=context.get("exception"))
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-15T14:30:00Z INFO postback.access message key=key_1 request=4f1c``, then an exception's frames."""
 
     def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        self.converter = time.gmtime
+        super().__init__()
+        self._clock = _Clock()
 
-    def formatException(  # noqa: N802 - the name is logging's
-        self,
-        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
-    ) -> str:
-        """Format an exception and its causes without what they quote."""
-        return _frames(ei[1]) if ei[1] else ""
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record as one line, and more only for frames."""
+        line = f"{self._clock.second(record.created)}Z {record.levelname} {record.name} {_message(record)}"
+        if request := current_request.get():
+            line += f" key={request.key_id or '-'} request={request.request_id}"
+        frames = _exception(record)
+        return f"{line}\n{frames}" if frames else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record, in ASCII: time, level, logger, message, request_id, key_id, and a message's fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._clock = _Clock()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record as one line without a line feed in it."""
+        line: dict[str, object] = {
+            "time": f"{self._clock.second(record.created)}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if isinstance(record.msg, LogFields):
+            line |= msgspec.structs.asdict(record.msg)
+        else:
+            line["message"] = _message(record)
+        if request := current_request.get():
+            line["request_id"] = request.request_id
+            if request.key_id:
+                line["key_id"] = request.key_id
+        if frames := _exception(record):
+            line["exception"] = frames
+        return _ascii_json(line)
+
+
+class _Clock:
+    """UTC as text; seconds are formatted once, since many lines share one."""
+
+    def __init__(self) -> None:
+        self._last = (-1, "")
+
+    def second(self, created: float) -> str:
+        number, text = self._last
+        if number != int(created):
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(created))
+            self._last = int(created), text
+        return text
+
+
+def _ascii_json(line: dict[str, object]) -> str:
+    try:
+        text = msgspec.json.encode(line).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(line)
+    return text if text.isascii() else json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The record's message; an exception in it is shown without what it quotes."""
+    if not record.args:
+        return _shown(record.msg)
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        arguments = tuple(_name(value) if isinstance(value, BaseException) else value for value in arguments)
+    else:
+        arguments = {k: _name(value) if isinstance(value, BaseException) else value for k, value in arguments.items()}
+    try:
+        return str(record.msg) % arguments
+    except (TypeError, ValueError, KeyError):
+        return str(record.msg)  # a library's mistake; logging would print the arguments in a traceback
+
+
+def _shown(message: object) -> str:
+    return _name(message) if isinstance(message, BaseException) else str(message)
+
+
+def _exception(record: logging.LogRecord) -> str:
+    shown = [_frames(record.exc_info[1])] if record.exc_info and record.exc_info[1] else []
+    return "\n".join([*shown, record.stack_info] if record.stack_info else shown)
 
 
 def _frames(error: BaseException) -> str:

@@ -1,9 +1,10 @@
-"""What Postback counts for Prometheus."""
+"""What Postback counts and times for Prometheus."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from time import perf_counter
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -14,23 +15,25 @@ from prometheus_client.registry import Collector
 
 from postback.errors import StoreUnavailable
 
-__all__ = ["METRICS_CONTENT_TYPE", "Backlog", "Metrics"]
+__all__ = ["METRICS_CONTENT_TYPE", "Backlog", "Metrics", "StageTimer", "Stages"]
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_WRITE_SECONDS = (0.0002, 0.0005, 0.001, *_SECONDS)
+_STAGE_SECONDS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 _BYTES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 _ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
-_CALLS = (1, 2, 4, 8, 16, 32, 64, 128)
+_CALLS = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536)
 
 
 class Backlog(NamedTuple):
-    """What waits to be forwarded to a destination.
+    """The events of one destination that are not forwarded yet.
 
     Attributes:
-        waiting: Events that wait.
-        dead: Events that nothing is tried for any more.
-        oldest: Seconds since the epoch of the oldest waiting one, or None.
+        waiting: Events that wait for an attempt.
+        dead: Dead-lettered events, which are not attempted again.
+        oldest: Unix time, in seconds, of the oldest waiting event; None when none waits.
     """
 
     waiting: int
@@ -38,115 +41,243 @@ class Backlog(NamedTuple):
     oldest: int | None
 
 
-class Metrics:
-    """The counters of one server, in a registry of its own.
+class Stages:
+    """Times the named stages of one pipeline. Thread-safe."""
 
-    Labels come from closed sets (tasks, transports, reasons, warning codes): never from what a caller chooses.
+    def __init__(self, durations: Histogram, pipeline: str) -> None:
+        self._durations = durations
+        self._pipeline = pipeline
+        self._by_stage: dict[str, Histogram] = {}
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Record that a stage took this long; ``stage`` comes from a closed set."""
+        durations = self._by_stage.get(stage)
+        if durations is None:
+            durations = self._by_stage[stage] = self._durations.labels(self._pipeline, stage)
+        durations.observe(seconds)
+
+    def time(self, stage: str) -> StageTimer:
+        """A context manager that times a stage, also one that fails."""
+        return StageTimer(self, stage)
+
+
+class StageTimer:
+    """Times what happens inside a ``with`` block."""
+
+    __slots__ = ("_stage", "_stages", "_started")
+
+    def __init__(self, stages: Stages, stage: str) -> None:
+        self._stages = stages
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._stages.observe(self._stage, perf_counter() - self._started)
+
+
+class Metrics:
+    """The metrics of one server, in a registry of its own.
+
+    Labels come from closed sets (tasks, transports, reasons, warning codes), never from what a caller chooses.
+
+    Attributes:
+        request_stages: Of a request: ``read``, ``parse``, ``validate``, ``queue``, ``append``, ``idempotency``.
+        event_stages: Of the validation of a batch of events: ``events.steps.STEPS``.
+        attribution_stages: Of an attribution run: its SQL statements, by the name of their file.
     """
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._requests = Counter(
-            "postback_requests", "Task calls by outcome.", ("task", "transport", "outcome"), registry=registry
+            "postback_requests", "Task calls, by outcome.", ("task", "transport", "outcome"), registry=registry
         )
-        self._request_seconds = Histogram(
-            "postback_request_seconds", "Time to answer.", ("task", "transport"), registry=registry, buckets=_SECONDS
+        self._request_duration = Histogram(
+            "postback_request_duration_seconds",
+            "Time from a task call's first byte to the end of its response.",
+            ("task", "transport"),
+            registry=registry,
+            buckets=_SECONDS,
         )
-        self._body_bytes = Histogram(
-            "postback_body_bytes", "Size of inflated bodies.", ("transport",), registry=registry, buckets=_BYTES
+        self._request_size = Histogram(
+            "postback_request_size_bytes",
+            "Size of the arguments of a task call, inflated.",
+            ("transport",),
+            registry=registry,
+            buckets=_BYTES,
         )
+        stages = Histogram(
+            "postback_stage_duration_seconds",
+            "Time of one stage of a request, of the validation of a batch of events, or of an attribution run.",
+            ("pipeline", "stage"),
+            registry=registry,
+            buckets=_STAGE_SECONDS,
+        )
+        self.request_stages = Stages(stages, "request")
+        self.event_stages = Stages(stages, "events")
+        self.attribution_stages = Stages(stages, "attribution")
         self._accepted = Counter("postback_events_accepted", "Events accepted, duplicates included.", registry=registry)
         self._rejected = Counter(
-            "postback_events_rejected", "Events rejected, by reason.", ("reason",), registry=registry
+            "postback_events_rejected", "Events rejected, by reason and step.", ("reason", "step"), registry=registry
         )
         self._warnings = Counter(
-            "postback_event_warnings", "Events accepted with a warning, by code.", ("code",), registry=registry
+            "postback_event_warnings", "Warnings about accepted events, by code.", ("code",), registry=registry
         )
         self._exposures = Counter(
-            "postback_exposures_accepted", "Exposures accepted, copies included.", ("kind",), registry=registry
+            "postback_exposures_accepted", "Exposures accepted, duplicates included.", ("kind",), registry=registry
         )
         self._rejected_exposures = Counter(
             "postback_exposures_rejected", "Exposures rejected, by reason.", ("reason",), registry=registry
         )
+        self._reused_exposures = Counter(
+            "postback_exposures_reused",
+            "Exposure ids found to stand for several kinds, media buys or packages.",
+            registry=registry,
+        )
         self._clicks = Counter(
             "postback_clicks", "Clicks on click links, by whether they were stored.", ("outcome",), registry=registry
         )
-        self._insert_seconds = Histogram(
-            "postback_insert_seconds", "Time of a durable insert.", registry=registry, buckets=_SECONDS
+        self._insert_duration = Histogram(
+            "postback_insert_duration_seconds",
+            "Time in which a segment of the ingest log is inserted into the event store.",
+            registry=registry,
+            buckets=_SECONDS,
         )
-        self._insert_rows = Histogram("postback_insert_rows", "Rows of an insert.", registry=registry, buckets=_ROWS)
+        self._insert_rows = Histogram(
+            "postback_insert_rows", "Rows of one such segment.", registry=registry, buckets=_ROWS
+        )
         self._insert_calls = Histogram(
-            "postback_insert_calls", "Calls that shared an insert.", registry=registry, buckets=_CALLS
+            "postback_insert_calls", "Calls of one such segment.", registry=registry, buckets=_CALLS
         )
-        self._attributed = Gauge(
-            "postback_attributed_through_seconds",
-            "Unix time through which everything received is attributed.",
+        self._queued = Gauge("postback_queued_events", "Events that wait for the event store.", registry=registry)
+        self._log_calls = Counter("postback_log_calls", "Calls made durable in the ingest log.", registry=registry)
+        self._log_bytes = Counter("postback_log_bytes", "Bytes made durable in the ingest log.", registry=registry)
+        self._log_sync = Histogram(
+            "postback_log_append_duration_seconds",
+            "Time of one durable write to the ingest log, which calls share.",
+            registry=registry,
+            buckets=_WRITE_SECONDS,
+        )
+        self._log_waiting = Gauge(
+            "postback_log_waiting_bytes", "Bytes in the ingest log that wait for the event store.", registry=registry
+        )
+        self._quarantined = Counter(
+            "postback_quarantined_rows",
+            "Accepted rows that the event store refused and that were set aside.",
+            ("table",),
             registry=registry,
         )
-        self._forwarded = Counter(
-            "postback_forwarded_events",
-            "Events that were forwarded, by what came of the attempt.",
+        self._attributed = Gauge(
+            "postback_attributed_through_timestamp_seconds",
+            "Unix time through which every received event is attributed.",
+            registry=registry,
+        )
+        self._forwarding = Counter(
+            "postback_forwarding_events",
+            "Events in attempts to forward them, by the outcome of the attempt.",
             ("destination", "outcome"),
             registry=registry,
         )
-        self._queued = Gauge("postback_queued_events", "Events waiting for the event store.", registry=registry)
+        self._broken_merges = Counter(
+            "postback_broken_merges",
+            "Parts of the event store that a merge left unreadable, by whether those that it replaced came back.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._background_failures = Counter(
+            "postback_background_failures",
+            "Failures of background loops, each of which starts again.",
+            ("loop",),
+            registry=registry,
+        )
 
     def request(self, task: str, transport: str, outcome: str, seconds: float) -> None:
         """Count one task call; ``outcome`` is ``ok`` or the reason that it failed as a whole."""
         self._requests.labels(task, transport, outcome).inc()
-        self._request_seconds.labels(task, transport).observe(seconds)
+        self._request_duration.labels(task, transport).observe(seconds)
 
-    def body(self, transport: str, size: int) -> None:
-        """Note the inflated size of a request's body, in bytes."""
-        self._body_bytes.labels(transport).observe(size)
+    def request_size(self, transport: str, size: int) -> None:
+        """Record the size of a task call's arguments, inflated, in bytes."""
+        self._request_size.labels(transport).observe(size)
 
-    def events(self, accepted: int, rejected: Mapping[str, int]) -> None:
-        """Count the events of one call: how many were accepted, and how many were rejected for each reason."""
+    def events(self, accepted: int, rejected: Mapping[tuple[str, str], int]) -> None:
+        """Count the events of one call: the number of accepted ones, and of rejected ones by reason and step."""
         self._accepted.inc(accepted)
-        for reason, count in rejected.items():
-            self._rejected.labels(reason).inc(count)
+        for labels, count in rejected.items():
+            self._rejected.labels(*labels).inc(count)
 
     def exposures(self, accepted: Mapping[str, int], rejected: Mapping[str, int]) -> None:
-        """Count the exposures of one call: by kind how many were accepted, by reason how many were rejected."""
+        """Count the exposures of one call: accepted ones by kind, rejected ones by reason."""
         for kind, count in accepted.items():
             self._exposures.labels(kind).inc(count)
         for reason, count in rejected.items():
             self._rejected_exposures.labels(reason).inc(count)
+
+    def reused_exposures(self, count: int) -> None:
+        """Count exposure ids that attribution found to stand for several kinds, media buys or packages."""
+        self._reused_exposures.inc(count)
 
     def click(self, outcome: str) -> None:
         """Count a click on a click link as ``recorded`` or ``lost``."""
         self._clicks.labels(outcome).inc()
 
     def warnings(self, codes: Mapping[str, int]) -> None:
-        """Count events by the warnings that they were accepted with."""
+        """Count the warnings about the events of one call, by code."""
         for code, count in codes.items():
             self._warnings.labels(code).inc(count)
 
     def insert(self, rows: int, seconds: float, calls: int) -> None:
-        """Note one insert into the event store, and how many calls shared it."""
+        """Record that a segment of the ingest log was inserted into the event store, and of how many calls it was."""
         self._insert_rows.observe(rows)
-        self._insert_seconds.observe(seconds)
+        self._insert_duration.observe(seconds)
         self._insert_calls.observe(calls)
 
+    def append(self, calls: int, size: int, seconds: float) -> None:
+        """Record one durable write to the ingest log: the calls that shared it, and its bytes."""
+        self._log_calls.inc(calls)
+        self._log_bytes.inc(size)
+        self._log_sync.observe(seconds)
+
+    def logged(self, waiting: int) -> None:
+        """Set the number of bytes in the ingest log that wait for the event store."""
+        self._log_waiting.set(waiting)
+
+    def quarantined(self, table: str, rows: int) -> None:
+        """Count rows that the event store refused for what they are."""
+        self._quarantined.labels(table).inc(rows)
+
     def attributed(self, through: datetime) -> None:
-        """Note the time through which everything received is attributed."""
+        """Set the time through which every received event is attributed."""
         self._attributed.set(through.timestamp())
 
     def forwarded(self, destination: str, outcome: str, events: int) -> None:
-        """Count events of an attempt: ``delivered``, ``failed`` and tried again, or ``dead``."""
-        self._forwarded.labels(destination, outcome).inc(events)
+        """Count the events of one attempt: ``delivered``, ``failed`` (and tried again) or ``dead_lettered``."""
+        self._forwarding.labels(destination, outcome).inc(events)
 
     def backlog(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
-        """Show what waits to be forwarded, as it is when the metrics are read."""
+        """Show the backlog of each destination, read anew for each scrape."""
         self._registry.register(_BacklogCollector(read))
 
+    def broken_merge(self, outcome: str) -> None:
+        """Count a part that a merge left unreadable: what it replaced was ``restored``, or is ``lost``."""
+        self._broken_merges.labels(outcome).inc()
+
+    def background_loop(self, name: str) -> None:
+        """Show a background loop, which has not failed yet."""
+        self._background_failures.labels(name)
+
+    def background_failure(self, name: str) -> None:
+        """Count a failure of a background loop."""
+        self._background_failures.labels(name).inc()
+
     def queued(self, events: int) -> None:
-        """Set how many events wait for the event store."""
+        """Set the number of events that wait for the event store."""
         self._queued.set(events)
 
     def render(self) -> bytes:
-        """Everything, in Prometheus' text format."""
+        """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -158,18 +289,22 @@ class _BacklogCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         waiting = GaugeMetricFamily(
-            "postback_forwards_waiting_events", "Events that wait to be forwarded.", labels=["destination"]
+            "postback_forwarding_queued_events", "Events that wait to be forwarded.", labels=["destination"]
         )
         dead = GaugeMetricFamily(
-            "postback_forwards_dead_events", "Events that forwarding gave up.", labels=["destination"]
+            "postback_forwarding_dead_lettered_events",
+            "Dead-lettered events, which are not forwarded any more.",
+            labels=["destination"],
         )
         oldest = GaugeMetricFamily(
-            "postback_forwards_oldest_seconds", "Unix time of the oldest event that waits.", labels=["destination"]
+            "postback_forwarding_oldest_event_timestamp_seconds",
+            "Unix time of the oldest event that waits to be forwarded.",
+            labels=["destination"],
         )
         try:
             found = self._read()
         except StoreUnavailable:
-            found = {}  # the other metrics are wanted then more than ever
+            found = {}  # the other metrics matter most when a store is down
         for name, backlog in found.items():
             waiting.add_metric([name], backlog.waiting)
             dead.add_metric([name], backlog.dead)

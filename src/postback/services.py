@@ -1,39 +1,91 @@
-"""The opened resources of one server."""
+"""The resources of one server: how they are opened, and closed in order."""
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
 from postback.attribution.runner import Attribution
-from postback.auth import KeyStore
+from postback.auth.api_keys import KeyStore
+from postback.auth.rate_limits import RateLimits
+from postback.auth.signatures.keys import read_signing_keys
+from postback.auth.signatures.verifier import Signatures
 from postback.config import Settings
-from postback.exposures.links import ClickLinks
+from postback.event_sources.seller_config import apply_seller_config
+from postback.event_sources.store import SourceRegistry
+from postback.events.identifiers import IdentifierHasher
+from postback.events.validation_pool import ValidationPool
+from postback.exposures.click_tokens import ClickLinks
+from postback.forwarding.destination import read_destinations
 from postback.forwarding.forwarding import Forwarding
-from postback.idempotency import IdempotencyStore
-from postback.ingest.identifiers import IdentifierHasher
-from postback.ingest.judges import Judges
-from postback.media_buys.buys import MediaBuyStore
-from postback.media_buys.products import Catalogue
+from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
-from postback.ratelimit import RateLimits
+from postback.products.catalog_file import load_catalogue
+from postback.products.product import Catalogue
+from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
-from postback.signatures.verifier import Signatures
-from postback.sources.registry import SourceRegistry
-from postback.store.control import ControlStore
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
-from postback.store.stamps import Stamps
-from postback.store.writer import GroupWriter
+from postback.sandbox.test_kits import admit_test_kits
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
+from postback.store.event_store import READERS, EventStore
+from postback.store.flusher import Flusher
+from postback.store.idempotency import IdempotencyStore
+from postback.store.ingest_log import IngestLog
+from postback.store.log_segments import LogSegments
+from postback.store.merge_guard import MergeGuard
+from postback.store.recent_identities import RecentIdentities
+from postback.threads import Threads
+from postback.watchdog import Watchdog
 
-__all__ = ["Services"]
+__all__ = ["Resources", "Services", "open_services"]
+
+FIRST_ACCOUNT = "default"
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+_log = logging.getLogger(__name__)
+
+
+class Resources(AsyncExitStack):
+    """What was opened, to be closed in the reverse order whatever fails.
+
+    An error of closing is logged, and raised only if nothing had failed before: the first error is the one that
+    explains the others.
+    """
+
+    def closing(self, what: str, close: Callable[[], Awaitable[object] | None]) -> None:
+        """Have ``close`` called, and awaited if need be; ``what`` names for the log what it closes."""
+
+        async def leave(_: object, first: BaseException | None, __: object) -> None:
+            try:
+                closed = close()
+                if closed is not None:
+                    await closed
+            except Exception as error:
+                _log.error("closing the %s failed", what, exc_info=error)
+                if first is None:
+                    raise
+
+        self.push_async_exit(leave)
+
+    async def entering(self, what: str, context: AbstractAsyncContextManager[object]) -> None:
+        """Enter a context, which is left without being told of errors: a task group would wrap them."""
+        await context.__aenter__()
+        self.closing(what, lambda: context.__aexit__(None, None, None))
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the tasks work with. Opened by ``app.build_app``."""
+    """What the tasks work with."""
 
     settings: Settings
+    threads: Threads
     signatures: Signatures
     folder: DataDir
     metrics: Metrics
@@ -48,9 +100,133 @@ class Services:
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
     click_links: ClickLinks
-    judges: Judges
-    stamps: Stamps
+    validation: ValidationPool
     events: EventStore
-    writer: GroupWriter
+    recent_events: RecentIdentities
+    recent_exposures: RecentIdentities
+    log: IngestLog
+    merges: MergeGuard
+    watchdog: Watchdog
     attribution: Attribution
     forwarding: Forwarding
+
+    async def read_events(
+        self, read: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Result:
+        """What ``read`` returns or raises; it finds all that was acknowledged before this call in the event store.
+
+        Raises:
+            StoreUnavailable: What was acknowledged is not stored in time.
+        """
+        await self.log.flushed()
+        return await self.threads.reports.run(read, *args, **kwargs)
+
+
+def open_services(settings: Settings, tasks: Sequence[str], resources: Resources) -> tuple[Services, str | None]:
+    """Open the stores of ``settings.data`` and what works on them; ``resources`` closes it all.
+
+    Args:
+        settings: The server's settings.
+        tasks: The names of the tasks that it offers.
+        resources: What is opened is closed with it, also when a later step fails.
+
+    Returns:
+        The services, and the API key that this start generated, to be shown once, or None.
+
+    Raises:
+        StartupError: A setting, the data folder or a store can't be used.
+    """
+    folder = DataDir.open(settings.data)
+    resources.closing("data folder", folder.close)
+    control = ControlStore(settings.control or folder.control_url)
+    resources.closing("control store", control.close)
+    control.migrate()
+    accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
+    events = EventStore.open(folder.events_dsn, folder.scratch)
+    resources.closing("event store", events.close)
+    pinged = events.client("default")
+    resources.closing("watchdog's client", pinged.close)
+    watchdog = Watchdog(pinged.ping)
+    resources.closing("watchdog", watchdog.stop)
+    threads = Threads(READERS)
+    resources.closing("threads", threads.close)
+    if not accounts.list():
+        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
+    forwards = apply_seller_config(settings.seller_config, accounts, sources)
+    destinations = read_destinations(forwards, str(settings.seller_config))
+    simulations = Simulations(control)
+    signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
+    identifiers = IdentifierHasher(folder.secret)
+    metrics = Metrics()
+    merges = MergeGuard(events, settings.data, metrics)
+    resources.closing("merge guard", merges.close)
+    validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
+    resources.closing("validation workers", validation.stop)
+    forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, record=settings.sandbox)
+    idempotency = IdempotencyStore(control, threads.ingestion, alone=settings.control is None)
+    segments = LogSegments(folder.log, events.receipt_times)
+    for answer in segments.recover():
+        idempotency.logged(answer)
+    log = IngestLog(
+        segments,
+        Flusher(segments, events, control, folder.quarantine, metrics),
+        idempotency,
+        settings.queue_events,
+        metrics,
+        threads.log,
+        threads.inserts,
+        forwarding.wake,
+    )
+    resources.closing("ingest log", log.stop)
+    media_buys = MediaBuyStore(control)
+    services = Services(
+        settings=settings,
+        threads=threads,
+        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute),
+        folder=folder,
+        metrics=metrics,
+        limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
+        control=control,
+        accounts=accounts,
+        keys=keys,
+        sources=sources,
+        catalogue=_catalogue(settings, simulations),
+        media_buys=media_buys,
+        simulations=simulations,
+        idempotency=idempotency,
+        identifiers=identifiers,
+        click_links=ClickLinks(folder.secret),
+        validation=validation,
+        events=events,
+        recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),
+        recent_exposures=RecentIdentities(complete=False),
+        log=log,
+        merges=merges,
+        watchdog=watchdog,
+        attribution=Attribution(events, control, media_buys, folder.derived, metrics=metrics),
+        forwarding=forwarding,
+    )
+    # Last of what can fail: a key that is made but never shown would lock the operator out.
+    new_key = _first_key(settings, keys)
+    if settings.sandbox:
+        admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
+    return services, new_key
+
+
+def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
+    catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
+    return SandboxCatalogue(catalogue.list(), simulations) if settings.sandbox else catalogue
+
+
+def _validation_workers(settings: Settings) -> int:
+    return min(4, os.cpu_count() or 1) if settings.validation_workers is None else settings.validation_workers
+
+
+def _first_key(settings: Settings, keys: KeyStore) -> str | None:
+    """Make sure that there is a key; returns one that was generated, to be shown once."""
+    if settings.bootstrap_key:
+        keys.adopt(settings.bootstrap_key, [FIRST_ACCOUNT])
+        return None
+    if keys.list():
+        return None
+    return keys.create([FIRST_ACCOUNT], "first start", "both")[1]

@@ -11,11 +11,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from jsonschema import Draft7Validator, FormatChecker, ValidationError
+from jsonschema import Draft7Validator, Draft202012Validator, FormatChecker, ValidationError
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT7
 
-__all__ = ["DIALECTS", "RELEASES", "error_codes", "pinned", "refuse_unless_valid", "unique_key"]
+from postback.tasks.registry import TASKS
+
+__all__ = [
+    "DIALECTS",
+    "RELEASES",
+    "enumeration",
+    "error_codes",
+    "pinned",
+    "refuse_unless_valid",
+    "schema_errors",
+    "unique_key",
+]
 
 RELEASES = ("3.0", "3.1", "3.2")
 DIALECTS = (None, *RELEASES)
@@ -58,14 +69,15 @@ def unique_key() -> str:
 
 
 def refuse_unless_valid(task: str, answer: dict[str, Any], release: str | None) -> None:
-    """Fail unless an answer is what the official schemas say, and claims the release; a code has its own recovery.
+    """Fail unless an answer is what the official schemas say, and ours, and claims the release.
 
-    One that claims none must be what every release says, for its reader may know any of them; but capabilities list
-    words that only the newest one knows, and claim it.
+    Each error code has its own recovery. An answer that claims none must be what every release says, for its reader may
+    know any of them; but capabilities list words that only the newest one knows, and claim it.
     """
     if task == "get_adcp_capabilities" and answer["status"] == "completed":
         release = release or RELEASES[-1]
     assert answer.get("adcp_version") == release, answer
+    Draft202012Validator(TASKS[task].output_schema).validate(answer)
     for claimed in (release,) if release else RELEASES:
         found = list(_problems(task, answer, claimed))
         assert not found, f"{task}, AdCP {claimed}: {found} in {json.dumps(answer, indent=1)}"
@@ -73,6 +85,16 @@ def refuse_unless_valid(task: str, answer: dict[str, Any], release: str | None) 
             if error["code"] == "IDEMPOTENCY_CONFLICT":
                 continue  # which has no more than a code and a message
             assert error["recovery"] == error_codes(claimed).get(error["code"], error["recovery"]), error
+
+
+def enumeration(release: str, name: str) -> set[str]:
+    """The values of an enumeration of a release, for example ``event-type``."""
+    return set(json.loads((_SCHEMAS / release / "enums" / f"{name}.json").read_text())["enum"])
+
+
+def schema_errors(release: str, path: str, value: Any) -> list[str]:
+    """What an official schema finds wrong with a value."""
+    return [_deepest(error) for error in _validator(release, path).iter_errors(value)]
 
 
 @cache

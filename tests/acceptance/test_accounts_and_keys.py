@@ -136,7 +136,7 @@ def test_one_event_id_is_an_event_of_its_own_in_every_account(agency: Agency) ->
 
     for caller, event_time in times.items():
         with caller.client() as client:
-            (verdict,) = client.get("/v1/events/shop/purchase/same_id").json()["verdicts"]
+            (verdict,) = client.get("/v1/events/shop/purchase/same_id").json()["statuses"]
         assert verdict["event_time"][:26] == event_time[:26]
 
 

@@ -98,7 +98,7 @@ def attribution(seller: Server, event: str) -> dict[str, Any]:
 def test_copies_of_an_exposure_are_accepted_and_count_once(seller: Server) -> None:
     buy, name = bought(seller), unique_key()
     first = exposure(f"{name}_1", buy, kind="impression", cost=0.25, currency="USD")
-    copies = [first, first | {"kind": "click"}, exposure(f"{name}_2", buy)]
+    copies = [first, first | {"creative_id": "later"}, exposure(f"{name}_2", buy)]
     report(seller, *copies)
     report(seller, *reversed(copies))
     eventually(lambda: delivery(seller, buy[0])["totals"].get("clicks"))
@@ -217,7 +217,7 @@ def test_whoever_asks_is_told_why_an_event_was_not_attributed(seller: Server) ->
     reasons = {name: attribution(seller, f"purchase/why_{name}") for name in ("old", "after", "nobody", "anonymous")}
 
     assert reasons["old"]["reason"] == "OUTSIDE_WINDOW"
-    assert reasons["old"]["message"].endswith("The click is outside the window of 7 d by 2 h 58 min.")
+    assert reasons["old"]["message"].endswith("The click is 2 h 58 min outside the attribution window of 7 d.")
     assert reasons["after"]["reason"] == "AFTER_EVENT"
     assert reasons["nobody"]["reason"] == "NO_EXPOSURE"
     assert reasons["anonymous"]["reason"] == "NO_IDENTIFIERS"

@@ -15,11 +15,11 @@ import pytest
 from tests.acceptance.conversions import ago
 from tests.acceptance.other_sellers import Call, Dress, Reply, Way, refused, rest_seller, stateful_seller, wearing
 
+from postback.conformance.check import CHECKS
+from postback.conformance.run import CheckOutcome, prepare, run
+from postback.conformance.seller import Seller
+from postback.conformance.transports import TransportName, open_transport
 from postback.errors import StartupError
-from postback.suite.check import CHECKS
-from postback.suite.run import Outcome, prepare, run
-from postback.suite.seller import Seller
-from postback.suite.transports import TransportName, open_transport
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -33,7 +33,7 @@ def sandbox(start_server: StartServer) -> Server:
     return start_server(sandbox="true")
 
 
-def outcomes(url: str, key: str, names: set[str], transport: TransportName | None = None) -> dict[str, Outcome]:
+def outcomes(url: str, key: str, names: set[str], transport: TransportName | None = None) -> dict[str, CheckOutcome]:
     """What becomes of some checks."""
     with Seller(open_transport(url, transport), key) as seller:
         prepare(seller)
@@ -214,13 +214,13 @@ def repeat_what_was_sent(arguments: dict[str, Any], answer: dict[str, Any]) -> N
     answer["message"] = json.dumps(arguments.get("events", [])[:2])
 
 
-def speak_one_vocabulary(_: dict[str, Any], answer: dict[str, Any]) -> None:
+def return_unknown_codes(_: dict[str, Any], answer: dict[str, Any]) -> None:
     for told in [answer.get("adcp_error", {}), *answer.get("partial_failures", ())]:
         told["code"] = "WRONG"
 
 
 _NO_PARTIAL_FAILURES = {"partial/one-bad-event", "partial/names-the-event", "types/not-of-the-source"}
-_VOCABULARY = {check.check_id for check in CHECKS if check.check_id.startswith("vocabulary/")}
+_ERROR_CODES = {check.check_id for check in CHECKS if check.check_id.startswith("error-codes/")}
 
 FAULTS: dict[str, tuple[Way, set[str]]] = {
     "answers strangers": (answer_strangers, {"calls/no-key", "calls/wrong-key"}),
@@ -228,7 +228,7 @@ FAULTS: dict[str, tuple[Way, set[str]]] = {
     "takes a thousand events": (take_a_thousand_events, {"calls/ten-thousand-events"}),
     "takes any number of events": (
         take_any_number_of_events,
-        {"calls/no-events", "calls/too-many-events", "vocabulary/too-many-events"},
+        {"calls/no-events", "calls/too-many-events", "error-codes/too-many-events"},
     ),
     "forgets keys": (forget_keys, {"idempotency/replay", "idempotency/conflict", "idempotency/required"}),
     "keeps keys of failures": (keep_keys_of_failures(), {"idempotency/failure-frees-key"}),
@@ -245,7 +245,7 @@ FAULTS: dict[str, tuple[Way, set[str]]] = {
     "knows no offsets": (changing_events(know_no_offsets), {"time/offset"}),
     "takes any type": (
         changing_events(take_any_type),
-        {"types/unknown", "vocabulary/event-type"} | _NO_PARTIAL_FAILURES,
+        {"types/unknown", "error-codes/event-type"} | _NO_PARTIAL_FAILURES,
     ),
     "knows purchases only": (changing_events(know_purchases_only), {"types/named-custom", "types/refund"}),
     "forgets events": (changing_events(forget_events), {"counted/duplicate", "partial/names-the-event"}),
@@ -264,8 +264,8 @@ FAULTS: dict[str, tuple[Way, set[str]]] = {
     ),
     "accepts every test event": (changing_answers(accept_every_test_event), {"test-events/same-answer"}),
     "counts duplicates out": (changing_answers(count_duplicates_out), {"duplicates/counted-as-processed"}),
-    "repeats what was sent": (changing_answers(repeat_what_was_sent), {"identifiers/clear-email"}),
-    "speaks one vocabulary": (changing_answers(speak_one_vocabulary), _VOCABULARY),
+    "repeats what was sent": (changing_answers(repeat_what_was_sent), {"identifiers/unhashed-email"}),
+    "returns unknown codes": (changing_answers(return_unknown_codes), _ERROR_CODES),
 }
 
 
@@ -382,7 +382,7 @@ def test_a_connection_that_breaks_off_fails_its_check_only(sandbox: Server) -> N
     with rest_seller(sandbox, way) as url:
         found = outcomes(url, sandbox.key, {"partial/one-bad-event", "partial/names-the-event"})
 
-    assert found["partial/one-bad-event"].expected == "an answer"
+    assert found["partial/one-bad-event"].expected == "a response"
     assert found["partial/names-the-event"].result == "passed"
 
 
@@ -441,7 +441,7 @@ def test_a_server_that_is_not_there_is_told_at_once() -> None:
 def test_a_server_of_something_else_is_told_at_once(server: Server) -> None:
     with rest_seller(server, lambda _: Reply(200, {}, b"<html>Hello</html>")) as url:
         seller = Seller(open_transport(url), "key")
-        with seller, pytest.raises(StartupError, match="doesn't answer as an AdCP server"):
+        with seller, pytest.raises(StartupError, match="does not respond like an AdCP server"):
             prepare(seller)
 
 
@@ -472,5 +472,5 @@ def test_every_check_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "conformance-suite.md").read_text()
 
     assert [line for line in page.splitlines() if line.startswith("| `")] == [
-        f"| `{check.check_id}` | {check.level} | {check.demand} |" for check in CHECKS
+        f"| `{check.check_id}` | {check.level} | {check.requirement} |" for check in CHECKS
     ]

@@ -132,7 +132,7 @@ def test_the_sellers_own_source_is_listed_used_and_left_alone(seller: Server) ->
     batch = {"event_source_id": "tills", "events": [order("1"), order("2", event_time=ago(days=8))]}
     logged = call(seller, "rest", "log_event", batch)
     assert logged["events_processed"] == 1
-    assert "older than 7 days" in logged["partial_failures"][0]["message"]
+    assert "more than 7 days ago" in logged["partial_failures"][0]["message"]
 
 
 def test_what_a_source_declares_is_what_its_events_are_checked_against(buyer: Server) -> None:

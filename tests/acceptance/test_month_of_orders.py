@@ -14,9 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from tests.acceptance.conversions import fresh_source
-
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
+from tests.engine import select_from
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,14 +54,10 @@ def send(server: Server, file: Path) -> str:
 
 def stored(server: Server) -> dict[tuple[str, str], tuple[Decimal, str]]:
     """What the store holds, once the server has let go of it: (type, id) → (value, currency)."""
-    folder = DataDir.open(server.data)
-    store = EventStore.open(folder.events_dsn, folder.scratch)
-    try:
-        with store._reader() as client:
-            rows = client.query("SELECT event_type, event_id, value, currency FROM event FINAL").result_rows
-    finally:
-        store.close()
-        folder.close()
+    rows = select_from(
+        server.data,
+        "SELECT event_type, event_id, value, currency FROM event ORDER BY received_at LIMIT 1 BY event_type, event_id",
+    )
     assert len(rows) == len({(event_type, event_id) for event_type, event_id, _, _ in rows})
     return {(event_type, event_id): (value, currency) for event_type, event_id, value, currency in rows}
 
@@ -83,7 +77,7 @@ def test_every_order_of_the_file_is_stored_once_however_often_it_is_sent(
     whole = f"{len(events):,} events: {len(events):,} accepted, 0 failed."
     assert whole in first
     assert whole in second
-    assert "4 of 4 batches had been sent before" in second
+    assert "4 of 4 batches were sent before" in second
     expected: dict[tuple[str, str], tuple[Decimal, str]] = {}
     for event in events:
         money = event["custom_data"]

@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
 from a2a.types import a2a_pb2 as a2a
-from a2a.utils.errors import TaskNotFoundError
+from a2a.utils.errors import TaskNotCancelableError, TaskNotFoundError
 from adcp import (
     ADCPClient,
     CreateMediaBuyRequest,
@@ -199,9 +199,15 @@ async def test_the_a2a_client_finds_and_calls_a_skill(server: Server, version: s
         message = a2a.Message(role=a2a.ROLE_USER, message_id="m1", parts=[part], context_id="talk")
 
         (answered,) = [event async for event in client.send_message(a2a.SendMessageRequest(message=message))]
+        again = await client.get_task(a2a.GetTaskRequest(id=answered.task.id))
+        with pytest.raises(TaskNotCancelableError):
+            await client.cancel_task(a2a.CancelTaskRequest(id=answered.task.id))
         with pytest.raises(TaskNotFoundError):
-            await client.get_task(a2a.GetTaskRequest(id=answered.task.id))
+            await client.get_task(a2a.GetTaskRequest(id="no-such-task"))
+        with pytest.raises(TaskNotFoundError):
+            await client.cancel_task(a2a.CancelTaskRequest(id="no-such-task"))
 
+    assert again == answered.task
     answer = answered.task.artifacts[0].parts[0].data.struct_value
     assert "list_accounts" in {skill.name for skill in card.skills}
     assert (answered.task.status.state, answered.task.context_id) == (a2a.TASK_STATE_COMPLETED, "talk")

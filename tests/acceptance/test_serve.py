@@ -74,7 +74,7 @@ def test_the_first_start_prints_a_key_that_works_and_later_ones_print_none(tmp_p
 
 
 def test_a_container_brings_its_own_key(tmp_path: Path, port: int) -> None:
-    key = "a-key-from-the-secret-store"
+    key = "a-key-from-the-secret-store-of-the-container"
     with served(tmp_path / "data", port, POSTBACK_BOOTSTRAP_KEY=key) as (_, printed):
         assert key not in printed
         assert status_with(key, port) == 200

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conformance.fuzzer import fuzz_all
-from conformance.runner import PROTOCOLS, run_all
-from conformance.storyboards import BUNDLED, CLAIMED, chosen
-from conformance.table import failures
+from official_runner.fuzzer import fuzz_all
+from official_runner.runner import PROTOCOLS, run_all
+from official_runner.storyboards import BUNDLED, CLAIMED, chosen
+from official_runner.table import failures
 
 _ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def _runner() -> None:
-    subprocess.run(["make", "--silent", "conformance/node_modules/.installed"], cwd=_ROOT, check=True, timeout=300)
+    subprocess.run(["make", "--silent", "official_runner/node_modules/.installed"], cwd=_ROOT, check=True, timeout=300)
 
 
 def test_the_official_fuzzer_finds_nothing() -> None:

@@ -1,7 +1,8 @@
 """A process that attributes events while they arrive; the fault test starts it and kills it.
 
-Usage: attribution_child.py work|check FOLDER SEED. ``work`` goes on until it is killed. ``check`` catches up and tells
-where the results differ from the reference.
+Usage: attribution_child.py work|check FOLDER SEED. ``work`` goes on until it is killed, and prints when each statement
+begins and ends and when each round is done. ``check`` catches up and prints where the results differ from the
+reference.
 """
 
 from __future__ import annotations
@@ -9,29 +10,35 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from tests.integration.attribution_reference import (
+from tests.business_event_reference import (
     Event,
     Exposure,
-    Outcome,
     attribute,
     hours_of_conversions,
     hours_of_exposures,
+    parse,
 )
-from tests.integration.test_attribution import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES
+from tests.engine import select
+from tests.integration.derived import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES, hours_of, outcomes_of
 
 from postback.accounts.store import AccountStore
+from postback.attribution.exposure_index import ExposureIndex
 from postback.attribution.runner import Attribution, Limits
-from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
+from postback.attribution.statements import DerivedStore
 from postback.media_buys.goals import EventGoal, GoalSource
-from postback.store.control import ControlStore
-from postback.store.events import EventStore
+from postback.media_buys.media_buy import MediaBuy, Package
+from postback.media_buys.store import MediaBuyStore
+from postback.store.control_store import ControlStore
+from postback.store.event_store import EventStore
 from postback.store.rows import Rows
-from postback.store.stamps import Stamps
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 ACCOUNT = "default"
@@ -48,17 +55,46 @@ def main(mode: str, folder: Path, seed: int) -> None:
     if not AccountStore(control).list():
         AccountStore(control).create(ACCOUNT, sandbox=False)
         _buy(media_buys)
-    attribution = Attribution(events, control, media_buys, Limits(50, 70, 60))
+    attribution = Attribution(events, control, media_buys, folder / "derived", Limits(50, 70, 60))
     if mode == "work":
-        _work(events, attribution, random.Random(seed))
+        with (
+            patch.object(DerivedStore, "run", _announced(DerivedStore.run)),
+            patch.object(ExposureIndex, "extend", _announced_extension(ExposureIndex.extend)),
+        ):
+            _work(events, attribution, random.Random(seed))
     attribution.catch_up()
-    sys.stdout.write(json.dumps(_differences(events, media_buys)) + "\n")
+    _print(json.dumps(_differences(events, media_buys)))
     events.close()
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _announced(run: Callable[..., None]) -> Callable[..., None]:
+    def announced(store: DerivedStore, name: str, **parameters: object) -> None:
+        _print(f"begin {name}")
+        run(store, name, **parameters)
+        _print(f"end {name}")
+
+    return announced
+
+
+def _announced_extension(extend: Callable[..., None]) -> Callable[..., None]:
+    def announced(index: ExposureIndex, *exposures: object) -> None:
+        _print("begin extend")
+        extend(index, *exposures)
+        _print("end extend")
+
+    return announced
 
 
 def _buy(media_buys: MediaBuyStore) -> None:
     sources = tuple(
-        GoalSource(event_source_id=source, event_type="purchase", value_field="value") for source in ("web", "app")
+        GoalSource(event_source_id=source, event_type=event_type, value_field="value")
+        for source in ("web", "app")
+        for event_type in ("purchase", "refund")
     )
     goal = EventGoal(kind="event", event_sources=sources)
     packages = tuple(
@@ -79,15 +115,13 @@ def _buy(media_buys: MediaBuyStore) -> None:
 
 
 def _work(events: EventStore, attribution: Attribution, chance: random.Random) -> None:
-    """Store facts, some of them again, and attribute them; each round is told when it is done."""
-    stamps = Stamps(events.last_stamp())
+    """Store facts, some of them again, and attribute them, round after round."""
     while True:
         count = chance.randint(1, 40)
-        events.insert([_events(count, stamps.take(count), chance)])
-        events.insert([_exposures(count, stamps.take(count), chance)])
+        events.insert([_events(count, chance)])
+        events.insert([_exposures(count, chance)])
         attribution.catch_up()
-        sys.stdout.write("round\n")
-        sys.stdout.flush()
+        _print("round")
 
 
 def _keys(number: int) -> bytes:
@@ -99,15 +133,15 @@ def _moment(number: int) -> int:
     return int(START.timestamp() + number * 7919 % 5_000_000) * 1_000_000
 
 
-def _events(count: int, stamp: int, chance: random.Random) -> Rows:
-    numbers = [chance.randrange(4_000) for _ in range(count)]
+def _events(count: int, chance: random.Random) -> Rows:
+    numbers = [chance.randrange(500) for _ in range(count)]
     texts = dict.fromkeys(("event_source_url", "custom_event_name"), "") | {"account_id": ACCOUNT}
     columns: dict[str, Any] = {name: [text] * count for name, text in texts.items()} | {
         "event_source_id": [chance.choice(["web", "app"]) for _ in numbers],
-        "event_type": ["purchase"] * count,
+        "event_type": [chance.choice(["purchase"] * 4 + ["refund"]) for _ in numbers],
         "event_id": [f"o{number}" for number in numbers],
         "event_time": list(map(_moment, numbers)),
-        "received_at": list(range(stamp, stamp + count)),
+        "place": list(range(count)),
         "action_source": ["website"] * count,
         "custom_data": [b'{"value":%d.25,"currency":"USD"}' % number for number in numbers],
         "extra": [b""] * count,
@@ -118,14 +152,14 @@ def _events(count: int, stamp: int, chance: random.Random) -> Rows:
     return Rows("event", columns)
 
 
-def _exposures(count: int, stamp: int, chance: random.Random) -> Rows:
+def _exposures(count: int, chance: random.Random) -> Rows:
     numbers = [chance.randrange(4_000) for _ in range(count)]
     columns: dict[str, Any] = {
         "account_id": [ACCOUNT] * count,
         "exposure_id": [f"x{number}" for number in numbers],
         "kind": ["click" if number % 3 else "impression" for number in numbers],
         "occurred_at": [_moment(number * 3) for number in numbers],
-        "received_at": list(range(stamp, stamp + count)),
+        "place": list(range(count)),
         "media_buy_id": ["m"] * count,
         "package_id": [f"p{number % 4}" for number in numbers],
         "creative_id": [f"c{number % 2}" for number in numbers],
@@ -138,36 +172,31 @@ def _exposures(count: int, stamp: int, chance: random.Random) -> Rows:
 
 def _differences(events: EventStore, media_buys: MediaBuyStore) -> dict[str, Any]:
     """What is stored, and how often results and reference differ."""
-    with events._reader() as client:
-
-        def rows(statement: str) -> list[tuple[Any, ...]]:
-            return [tuple(row) for row in client.query(statement, parameters={"account_id": ACCOUNT}).result_rows]
-
-        facts = [
-            Event(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), "", row[6], row[7])
-            for row in rows(
-                "SELECT event_source_id, event_type, event_id, toUnixTimestamp64Micro(event_time), "
-                "toUnixTimestamp64Micro(received_at), match_keys, action_source, custom_data FROM event FINAL"
-            )
-        ]
-        shown = [
-            Exposure(row[0], row[1], row[2], row[3], (row[4], row[5]), row[6], tuple(row[7]), row[8], row[9])
-            for row in rows(
-                "SELECT exposure_id, kind, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Micro(received_at), "
-                "media_buy_id, package_id, creative_id, match_keys, cost, currency FROM exposure FINAL"
-            )
-        ]
-        packages = media_buys.goals(ACCOUNT)
-        expected = attribute(facts, shown, packages, {})
-        outcomes = {row[:3]: Outcome((row[3], row[4]), *row[5:]) for row in rows(OUTCOMES)}
-        exposure_hours = {row[:5]: row[5:] for row in rows(EXPOSURE_HOURS)}
-        conversion_hours = {row[:6]: row[6:] for row in rows(CONVERSION_HOURS) if any(row[6:])}
+    rows = partial(select, events, account_id=ACCOUNT)
+    facts = [
+        Event(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), "", row[6], parse(row[7]))
+        for row in rows(
+            "SELECT event_source_id, event_type, event_id, toUnixTimestamp64Micro(event_time), "
+            "toUnixTimestamp64Micro(received_at), match_keys, action_source, custom_data FROM event FINAL"
+        )
+    ]
+    shown = [
+        Exposure(row[0], row[1], row[2], row[3], (row[4], row[5]), tuple(row[7]), row[6], row[8], row[9])
+        for row in rows(
+            "SELECT exposure_id, kind, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Micro(received_at), "
+            "media_buy_id, package_id, creative_id, match_keys, cost, currency FROM exposure FINAL"
+        )
+    ]
+    packages = media_buys.goals(ACCOUNT)
+    expected = attribute(facts, shown, packages, {})
+    by_event = {identity: outcome for identities, outcome in expected.items() for identity in identities}
     return {
         "events": len(facts),
-        "attributed": sum(outcome.counted for outcome in expected.values()),
-        "outcomes": outcomes == expected,
-        "exposure_hours": exposure_hours == hours_of_exposures(shown, packages),
-        "conversion_hours": conversion_hours == hours_of_conversions(facts, expected),
+        "attributed": sum(outcome.conversions for outcome in expected.values()),
+        "refunds": sum(outcome.purchase is not None for outcome in expected.values()),
+        "outcomes": outcomes_of(rows(OUTCOMES)) == by_event,
+        "exposure_hours": hours_of(rows(EXPOSURE_HOURS), 5) == hours_of_exposures(shown, packages),
+        "conversion_hours": hours_of(rows(CONVERSION_HOURS), 6) == hours_of_conversions(expected),
     }
 
 

@@ -7,21 +7,20 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 import httpx2
-from tests.conftest import Server
-
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
+from tests.conftest import Server, eventually
+from tests.engine import select_from
 
 EVENTS = 40
 """Good events in a call; a broken one follows them."""
 
 _BUYERS = 6
+_RETRY_SECONDS = 0.05
 
 Answer = dict[str, Any]
 Body = dict[str, Any]
@@ -91,16 +90,21 @@ class Buyers:
     Attributes:
         acknowledged: The calls that were answered with success and their answers, by idempotency key.
         refused: The statuses of the answers that asked for a retry.
+        unanswered: The idempotency keys of the calls that were sent and are not answered yet.
+        cut_off: How many calls were sent and lost their connection instead of being answered.
     """
 
     def __init__(self, server: Server, task: str = "log_event", arguments: Callable[[int], Body] = call) -> None:
         self.acknowledged: dict[str, tuple[Body, Answer]] = {}
         self.refused: list[int] = []
+        self.unanswered: set[str] = set()
+        self.cut_off = 0
         self._server = server
         self._task = task
         self._arguments = arguments
         self._numbers = itertools.count()
         self._stopping = threading.Event()
+        self._counting = threading.Lock()
         self._defects: list[str] = []
 
     @contextmanager
@@ -124,8 +128,7 @@ class Buyers:
     def wait_for_answers(self, more: int) -> None:
         """Wait until this many more calls are acknowledged."""
         enough = len(self.acknowledged) + more
-        while len(self.acknowledged) < enough and not self._defects:
-            time.sleep(0.001)
+        eventually(lambda: len(self.acknowledged) >= enough or self._defects, f"{more} more answers", pause=0.001)
 
     def send_one(self) -> Answer:
         """Send one batch, which must succeed at once."""
@@ -146,11 +149,11 @@ class Buyers:
     def _deliver(self, client: httpx2.Client, body: Body, persistently: bool) -> None:
         while True:
             try:
-                response = client.post(f"/v1/{self._task}", json=body)
+                response = self._post(client, body)
             except httpx2.TransportError:
                 if not persistently:
                     raise
-                time.sleep(0.05)
+                time.sleep(_RETRY_SECONDS)
                 continue
             if response.status_code == 200:
                 self.acknowledged[body["idempotency_key"]] = body, response.json()
@@ -160,6 +163,19 @@ class Buyers:
                 self._defects.append(response.text)
             if not persistently or response.status_code != 503:
                 response.raise_for_status()
+
+    def _post(self, client: httpx2.Client, body: Body) -> httpx2.Response:
+        self.unanswered.add(body["idempotency_key"])
+        try:
+            return client.post(f"/v1/{self._task}", json=body)
+        except httpx2.ConnectError:  # it was never sent
+            raise
+        except httpx2.TransportError:
+            with self._counting:
+                self.cut_off += 1
+            raise
+        finally:
+            self.unanswered.discard(body["idempotency_key"])
 
 
 def sent_events(bodies: Iterable[Body]) -> dict[str, tuple[Any, ...]]:
@@ -181,7 +197,7 @@ def sent_events(bodies: Iterable[Body]) -> dict[str, tuple[Any, ...]]:
 def stored_events(server: Server) -> dict[str, tuple[Any, ...]]:
     """What a stopped server's store holds, in the form of ``sent_events``; every event must be there once."""
     columns = "event_id, event_time, event_source_url, custom_data, value, currency, length(match_keys)"
-    rows = _select(server, f"SELECT {columns} FROM event FINAL WHERE event_source_id = 'website'")
+    rows = select_from(server.data, f"SELECT {columns} FROM event FINAL WHERE event_source_id = 'website'")
     found = {id_: (at, url, json.loads(data), *rest) for id_, at, url, data, *rest in rows}
     assert len(found) == len(rows)
     return found
@@ -198,7 +214,7 @@ def sent_exposures(bodies: Iterable[Body]) -> dict[str, tuple[Any, ...]]:
 
 def stored_exposures(server: Server) -> dict[str, tuple[Any, ...]]:
     """What a stopped server's store holds, in the form of ``sent_exposures``; every exposure must be there once."""
-    rows = _select(server, "SELECT exposure_id, occurred_at, cost, length(match_keys) FROM exposure FINAL")
+    rows = select_from(server.data, "SELECT exposure_id, occurred_at, cost, length(match_keys) FROM exposure FINAL")
     found = {exposure_id: tuple(rest) for exposure_id, *rest in rows}
     assert len(found) == len(rows)
     return found
@@ -206,20 +222,12 @@ def stored_exposures(server: Server) -> dict[str, tuple[Any, ...]]:
 
 def counted_impressions(server: Server) -> tuple[int, Decimal]:
     """How many impressions a stopped server's reports count, and what they cost."""
-    [(impressions, spend)] = _select(server, "SELECT sum(impressions), sum(spend) FROM exposure_hour")
+    [(impressions, spend)] = select_from(server.data, "SELECT sum(impressions), sum(spend) FROM exposure_hour")
     return impressions, spend
 
 
 def stored_rejections(server: Server) -> set[str]:
     """The event_ids of the rejected events that a stopped server's store holds; each must be there once."""
-    rows = [event_id for (event_id,) in _select(server, "SELECT event_id FROM rejected_event FINAL")]
+    rows = [event_id for (event_id,) in select_from(server.data, "SELECT event_id FROM rejected_event FINAL")]
     assert len(set(rows)) == len(rows)
     return set(rows)
-
-
-def _select(server: Server, query: str) -> list[Any]:
-    with ExitStack() as opened:
-        folder = opened.enter_context(closing(DataDir.open(server.data)))  # refuses while a server holds it
-        store = opened.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
-        with store._reader() as client:
-            return list(client.query(query).result_rows)

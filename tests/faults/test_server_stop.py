@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.conftest import Server, StartServer
+from tests.acceptance.conversions import order
+from tests.conftest import Server, StartServer, eventually
 from tests.faults.buyers import Buyers, sent_events, stored_events
+from tests.faults.kills import inserting, suspended_during
 
 
 def test_a_stop_under_load_loses_nothing(start_server: StartServer) -> None:
@@ -16,7 +23,10 @@ def test_a_stop_under_load_loses_nothing(start_server: StartServer) -> None:
     buyers = Buyers(server)
     with buyers.sending(persistently=False):
         buyers.wait_for_answers(30)
-        server.stop()
+        with suspended_during(server.process, inserting(server.data, "event"), "an insert"):
+            eventually(lambda: buyers.unanswered, "a call that is not answered")
+            server.process.terminate()
+        assert server.process.wait(timeout=30) == 0
 
     stored = stored_events(server)
     for body, _ in buyers.acknowledged.values():
@@ -33,6 +43,32 @@ def test_a_caller_that_never_finishes_does_not_hold_up_the_stop(start_server: St
         assert idle.recv(12) == b"HTTP/1.1 200"
 
         server.stop()
+
+
+def test_a_validation_worker_that_hangs_does_not_hold_up_the_stop(start_own_server: StartServer) -> None:
+    server = start_own_server(validation_workers=1)
+    server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+    events = [order(f"hung_{number}") for number in range(60)]
+    server.call("log_event", event_source_id="website", events=events).raise_for_status()
+    [worker] = workers(server)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor() as caller:
+            call = caller.submit(server.call, "log_event", event_source_id="website", events=events)
+            time.sleep(1)  # nothing tells from outside that the call waits for the worker
+
+            server.process.terminate()
+
+            assert server.process.wait(timeout=15) == 1
+            assert call.result().status_code == 500, "the call was not at work"
+        assert "The stop takes longer than 9 s" in server.log.read_text()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+
+
+def workers(server: Server) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    return [int(child) for child in children if b"validation_worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def connection(server: Server) -> socket.socket:

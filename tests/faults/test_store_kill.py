@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: what was acknowledged is there, once, and nothing is there by half."""
+"""SIGKILL in the midst of an insert: what was acknowledged is there, once, and nothing is there by half."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import eventually
+from tests.faults.kills import CHILD_ENVIRON, inserting, kill_during
+
 _CHILD = Path(__file__).parent / "store_child.py"
 _BATCH = 100
 
 
 def kill_after(acknowledgements: int, folder: Path) -> set[int]:
-    """Let a child store batches, kill it, and return the batches that it acknowledged."""
-    acknowledged: set[int] = set()
-    child = subprocess.Popen([sys.executable, _CHILD, "acknowledge", folder], stdout=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            acknowledged.add(json.loads(line))
-            if len(acknowledged) == acknowledgements:
-                child.kill()
-    return acknowledged
+    """Let a child store batches, kill it while it inserts, and return the batches that it acknowledged."""
+    printed = folder / "printed"
+
+    def batches(what: str) -> set[int]:
+        return {line[what] for line in map(json.loads, printed.read_text().splitlines()) if what in line}
+
+    with (
+        printed.open("wb") as stream,
+        subprocess.Popen([sys.executable, _CHILD, "acknowledge", folder], env=CHILD_ENVIRON, stdout=stream) as child,
+    ):
+        eventually(lambda: len(batches("acknowledged")) >= acknowledgements, "acknowledgement", pause=0.002)
+        kill_during(child, inserting(folder, "event"), "an insert")
+    assert batches("begun") - batches("acknowledged")
+    return batches("acknowledged")
 
 
 def stored(folder: Path) -> dict[int, int]:
     """Events of each batch, as a new process finds them."""
-    output = subprocess.check_output([sys.executable, _CHILD, "count", folder], text=True)
+    output = subprocess.check_output([sys.executable, _CHILD, "count", folder], env=CHILD_ENVIRON, text=True)
     return {int(number): count for number, count in json.loads(output).items()}
 
 

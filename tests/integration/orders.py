@@ -10,7 +10,7 @@ from tests.acceptance.conversions import call
 if TYPE_CHECKING:
     from tests.conftest import Server
 
-__all__ = ["CPA", "ROAS", "SOURCES", "buy", "found", "goal", "order", "package"]
+__all__ = ["CPA", "ROAS", "SOURCES", "buy", "found", "found_on_all_pages", "goal", "order", "package"]
 
 SOURCES = [
     {"event_source_id": "shop", "event_types": ["purchase", "add_to_cart", "custom"]},
@@ -62,6 +62,18 @@ def found(seller: Server, **arguments: Any) -> list[dict[str, Any]]:
     """The media buys that get_media_buys lists."""
     buys: list[dict[str, Any]] = call(seller, "rest", "get_media_buys", arguments)["media_buys"]
     return buys
+
+
+def found_on_all_pages(seller: Server) -> list[dict[str, Any]]:
+    """Every media buy: other tests that share the server may have bought more than a page holds."""
+    buys: list[dict[str, Any]] = []
+    pagination: dict[str, Any] = {"max_results": 100}
+    while True:
+        page = call(seller, "rest", "get_media_buys", {"pagination": pagination})
+        buys += page["media_buys"]
+        if not page["pagination"]["has_more"]:
+            return buys
+        pagination = {"max_results": 100, "cursor": page["pagination"]["cursor"]}
 
 
 def goal(*sources: dict[str, Any], **members: Any) -> dict[str, Any]:

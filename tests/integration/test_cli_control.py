@@ -9,12 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from postback.accounts.store import AccountStore
-from postback.auth import KeyStore
+from postback.auth.api_keys import KeyStore
+from postback.auth.principal import Principal
 from postback.cli import main
-from postback.principal import Principal
-from postback.sources.model import EventSource
-from postback.sources.registry import SourceRegistry
-from postback.store.control import ControlStore
+from postback.event_sources.event_source import EventSource
+from postback.event_sources.store import SourceRegistry
+from postback.store.control_store import ControlStore
 
 Run = Callable[..., Result]
 
@@ -89,7 +89,7 @@ def test_a_source_gets_another_bound_on_the_age_of_events(run: Run, control: Con
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("accounts", "create", "default"), "exists already"),
+        (("accounts", "create", "default"), "already exists"),
         (("accounts", "create", "no spaces"), "is not an account_id"),
         (("keys", "create", "--account", "nobody"), "There is no account 'nobody'"),
         (("keys", "revoke", "key_nothing"), "No key has the id"),
@@ -110,7 +110,7 @@ def test_a_folder_without_data_is_not_made_one(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["accounts", "list", "--data", str(tmp_path / "typo")])
 
     assert result.exit_code == 2
-    assert "run 'postback serve' once" in result.stderr
+    assert "Run 'postback serve' once" in result.stderr
     assert not (tmp_path / "typo").exists()
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from cachetools import TTLCache
 
-from postback.accounts.references import resolve_account
+from postback.accounts.references import account_ref, resolve_account
 from postback.accounts.store import AccountStore
-from postback.auth import KeyStore
+from postback.auth.api_keys import KeyStore
+from postback.auth.principal import Account, Principal
 from postback.errors import AccountNotFound, AccountRequired, InvalidRequest, StartupError
-from postback.principal import Account, Principal
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 
 
 @pytest.fixture
@@ -58,10 +58,10 @@ def test_accounts_are_listed_by_id(accounts: AccountStore) -> None:
     [
         (("two words",), "is not an account_id"),
         (("",), "is not an account_id"),
-        (("acme",), "exists already"),
-        (("other", None, "https://acme.example"), "not a domain for the brand's domain"),
-        (("other", None, None, "agency.example"), "give the brand's domain too"),
-        (("other", None, "acme.example", "agency.example"), "has this brand and operator already"),
+        (("acme",), "already exists"),
+        (("other", None, "https://acme.example"), "not a valid domain for the brand's domain"),
+        (("other", None, None, "agency.example"), "Give the brand's domain too"),
+        (("other", None, "acme.example", "agency.example"), "already has this brand and operator"),
     ],
 )
 def test_an_account_that_cannot_be_created_is_explained(
@@ -75,8 +75,9 @@ def test_a_brand_may_have_a_sandbox_beside_its_account(accounts: AccountStore, k
     accounts.create("acme-sandbox", None, "acme.example", "agency.example", sandbox=True)
     principal = principal_of(keys, "acme", "acme-sandbox")
     ref = {"brand": {"domain": "acme.example"}, "operator": "agency.example"}
-    assert resolve_account(principal, ref | {"sandbox": True}).account_id == "acme-sandbox"
-    assert resolve_account(principal, ref | {"sandbox": False}) == resolve_account(principal, ref)
+    sandbox, live = account_ref(ref | {"sandbox": True}), account_ref(ref | {"sandbox": False})
+    assert resolve_account(principal, sandbox).account_id == "acme-sandbox"
+    assert resolve_account(principal, live) == resolve_account(principal, account_ref(ref))
 
 
 def test_a_key_acts_for_its_accounts_and_no_other(keys: KeyStore) -> None:
@@ -113,7 +114,7 @@ def test_a_key_is_found_while_what_is_remembered_of_it_expires(
     control: ControlStore, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = (tenths / 10 for tenths in count(0, 3))  # each look at the clock comes 0.3 s later
-    monkeypatch.setattr("postback.auth.TTLCache", partial(TTLCache, timer=lambda: next(moments)))
+    monkeypatch.setattr("postback.auth.api_keys.TTLCache", partial(TTLCache, timer=lambda: next(moments)))
     keys = KeyStore(control)
     _, key = keys.create(["acme"], "test")
 
@@ -128,7 +129,7 @@ def test_the_bootstrap_key_is_adopted_once(keys: KeyStore) -> None:
 
 def test_a_revoked_bootstrap_key_is_refused(keys: KeyStore) -> None:
     keys.revoke(keys.adopt("a-key-of-the-operator", ["acme"]))
-    with pytest.raises(StartupError, match="was revoked"):
+    with pytest.raises(StartupError, match="is revoked"):
         keys.adopt("a-key-of-the-operator", ["acme"])
 
 
@@ -161,7 +162,7 @@ def test_a_call_that_names_no_account_means_the_only_one(keys: KeyStore) -> None
     ],
 )
 def test_an_account_is_named_by_id_or_by_brand_and_operator(keys: KeyStore, ref: object) -> None:
-    assert resolve_account(principal_of(keys, "acme", "nova"), ref).account_id == "nova"
+    assert resolve_account(principal_of(keys, "acme", "nova"), account_ref(ref)).account_id == "nova"
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,9 @@ def test_an_account_is_named_by_id_or_by_brand_and_operator(keys: KeyStore, ref:
 )
 def test_an_unknown_account_and_a_foreign_one_look_alike(keys: KeyStore, ref: object) -> None:
     with pytest.raises(AccountNotFound) as refused:
-        resolve_account(principal_of(keys, "acme"), ref)
+        resolve_account(principal_of(keys, "acme"), account_ref(ref))
     assert (refused.value.message, refused.value.field) == (
-        "Your API key acts for no account that fits this reference.",
+        "No account of your API key matches this reference.",
         "account",
     )
 
@@ -200,5 +201,5 @@ def test_an_unknown_account_and_a_foreign_one_look_alike(keys: KeyStore, ref: ob
 )
 def test_a_malformed_reference_is_named(keys: KeyStore, ref: object, field: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        resolve_account(principal_of(keys, "acme"), ref)
+        resolve_account(principal_of(keys, "acme"), account_ref(ref))
     assert refused.value.field == field

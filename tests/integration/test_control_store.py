@@ -18,7 +18,7 @@ from sqlalchemy import text
 from postback.accounts.store import AccountStore
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 from postback.store.tables import METADATA
 
 
@@ -41,7 +41,7 @@ def test_head_names_the_newest_migration() -> None:
 
 def test_opening_a_current_store_does_not_load_the_migration_machinery(control: ControlStore, tmp_path: Path) -> None:
     script = (
-        "import sys; from postback.store.control import ControlStore; "
+        "import sys; from postback.store.control_store import ControlStore; "
         f"store = ControlStore('sqlite:///{tmp_path}/control.db'); store.migrate(); store.close(); "
         "sys.exit('alembic' in sys.modules)"
     )
@@ -57,9 +57,7 @@ def test_what_was_written_is_flushed_to_disk_and_read_beside_a_writer(control: C
 
 
 def test_two_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None:
-    script = (
-        f"from postback.store.control import ControlStore; ControlStore('sqlite:///{tmp_path}/control.db').migrate()"
-    )
+    script = f"from postback.store.control_store import ControlStore; ControlStore('sqlite:///{tmp_path}/control.db').migrate()"
     starts = [subprocess.Popen([sys.executable, "-c", script]) for _ in range(2)]
     assert [start.wait() for start in starts] == [0, 0]
 
@@ -123,5 +121,5 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path, control: Contr
     with sqlite3.connect(tmp_path / "control.db") as newer:
         newer.execute("UPDATE alembic_version SET version_num = '9999'")
     newer.close()
-    with pytest.raises(StartupError, match="newer Postback"):
+    with pytest.raises(StartupError, match="newer version of Postback"):
         control.migrate()

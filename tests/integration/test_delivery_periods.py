@@ -104,3 +104,63 @@ def test_buys_in_another_currency_are_counted_and_not_added(seller: Server, boug
     assert sorted(shown) == ["EUR", "USD"]
     assert answer["currency"] == shown[0], "the newest one's, and of two in one second the first that is shown"
     assert answer["aggregated_totals"]["media_buy_count"] == 2
+
+
+@pytest.fixture(scope="module")
+def delivered(seller: Server, bought: str) -> str:
+    """The same media buy, with clicks and a conversion that was simulated."""
+    delivered = {
+        "media_buy_id": bought,
+        "impressions": 100,
+        "clicks": 5,
+        "conversions": 2,
+        "conversion_value": 40.0,
+        "reported_spend": {"amount": 10.0, "currency": "USD"},
+        "viewability": {"viewable_rate": 0.5},
+    }
+    for day in ("2020-05-02", "2020-05-03"):
+        scenario = {"scenario": "simulate_delivery", "params": delivered | {"delivery_date": day}}
+        assert call(seller, "rest", "comply_test_controller", pinned("3.2") | scenario)["success"] is True
+    return bought
+
+
+def metrics(row: dict[str, Any]) -> set[str]:
+    return row.keys() & {
+        *("impressions", "spend", "clicks", "ctr", "conversions", "conversion_value", "roas", "cost_per_acquisition"),
+        *("viewability", "by_event_type", "by_action_source"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("requested", "shown"),
+    [
+        (["clicks"], {"clicks"}),
+        (["impressions", "spend"], set()),
+        (["conversions", "roas"], {"conversions", "roas"}),
+        (["conversion_value", "ctr"], {"conversion_value", "ctr"}),
+        (["viewable_rate"], {"viewability"}),
+        (["viewed_seconds_histogram", "cost_per_acquisition"], {"viewability", "cost_per_acquisition"}),
+        (["reach", "no_such_metric"], set()),
+    ],
+)
+@pytest.mark.parametrize("release", DIALECTS)
+def test_a_report_has_the_metrics_that_are_asked_for(
+    seller: Server, delivered: str, requested: list[str], shown: set[str], release: str | None
+) -> None:
+    asked = {"requested_metrics": requested, "include_package_daily_breakdown": True}
+
+    answer = report(seller, delivered, release, **asked)
+
+    buy, always = answer["media_buy_deliveries"][0], {"impressions", "spend"}
+    assert metrics(buy["totals"]) == metrics(buy["by_package"][0]) == shown | always
+    rows = [answer["aggregated_totals"], *buy["daily_breakdown"], *buy["by_package"][0]["daily_breakdown"]]
+    assert len(rows) == 5
+    assert all(metrics(row) == (shown | always) - {"ctr", "viewability"} for row in rows)
+    assert answer["aggregated_totals"]["media_buy_count"] == 1
+
+
+@pytest.mark.parametrize("requested", [[], "clicks", [1], {"clicks": True}])
+def test_metrics_are_asked_for_as_a_list(seller: Server, delivered: str, requested: Any) -> None:
+    answer = call(seller, "rest", "get_media_buy_delivery", {"requested_metrics": requested})
+
+    assert answer["adcp_error"]["field"].startswith("requested_metrics")

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.engine import select
 
 from postback.errors import InternalError, StartupError
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore, SourceActivity, StoredRejection
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore, SourceActivity, StoredRejection
 from postback.store.rows import Rows, Table
 
 NOW = time.time_ns() // 1_000
@@ -67,14 +68,14 @@ def rejection(account_id: str, event_id: str, reason: str, received_at: int = NO
 
 
 def stored(store: EventStore, account_id: str, columns: str) -> list[tuple[Any, ...]]:
-    with store._reader() as client:
-        query = f"SELECT {columns} FROM event FINAL WHERE account_id = {{account_id:String}} ORDER BY event_id"
-        return [tuple(row) for row in client.query(query, parameters={"account_id": account_id}).result_rows]
+    query = f"SELECT {columns} FROM event WHERE account_id = {{account_id:String}} "
+    query += "ORDER BY event_id, received_at LIMIT 1 BY event_source_id, event_type, event_id"
+    return select(store, query, account_id=account_id)
 
 
 def test_an_accepted_event_can_be_asked_for_without_its_keys(store: EventStore) -> None:
     store.insert([purchases("asks", "order_1", warnings=["MISSING_CURRENCY"])])
-    verdicts = store.verdicts("asks", "website", "purchase", "order_1")
+    verdicts = store.status("asks", "website", "purchase", "order_1")
     assert verdicts.event is not None
     assert verdicts.event.received_at == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW)
     assert verdicts.event.event_time.utcoffset() == timedelta(0)
@@ -145,7 +146,7 @@ def test_a_value_that_fits_no_column_is_a_defect_that_quotes_nothing(store: Even
 def test_test_events_live_apart_for_each_code(store: EventStore) -> None:
     for code in ("A", "B", "A"):
         store.insert([purchases("tests", "order_1", table="test_event", test_event_code=code)])
-    verdicts = store.verdicts("tests", "website", "purchase", "order_1")
+    verdicts = store.status("tests", "website", "purchase", "order_1")
     assert verdicts.event is None
     assert sorted(event.test_event_code for event in verdicts.tests) == ["A", "B"]
 
@@ -155,13 +156,13 @@ def test_test_events_are_forgotten_after_a_week(store: EventStore) -> None:
     store.insert(
         [purchases("old", "order_1", table="test_event", test_event_code="A", received_at=eight_days_ago)],
     )
-    assert store.verdicts("old", "website", "purchase", "order_1").tests == ()
+    assert store.status("old", "website", "purchase", "order_1").tests == ()
 
 
 def test_the_latest_reason_of_a_rejection_is_told(store: EventStore) -> None:
     store.insert([rejection("rejects", "order_1", "INVALID_REQUEST")])
     store.insert([rejection("rejects", "order_1", "INVALID_EVENT_TIME", received_at=NOW + 1)])
-    assert store.verdicts("rejects", "website", "purchase", "order_1").rejections == (
+    assert store.status("rejects", "website", "purchase", "order_1").rejections == (
         StoredRejection(
             test_event_code="",
             received_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW + 1),
@@ -175,7 +176,7 @@ def test_the_latest_reason_of_a_rejection_is_told(store: EventStore) -> None:
 def test_an_event_that_is_accepted_at_last_keeps_its_rejection_beside_it(store: EventStore) -> None:
     store.insert([rejection("at last", "order_1", "INVALID_EVENT_TIME")])
     store.insert([purchases("at last", "order_1", received_at=NOW + 1)])
-    verdicts = store.verdicts("at last", "website", "purchase", "order_1")
+    verdicts = store.status("at last", "website", "purchase", "order_1")
     assert verdicts.event is not None
     assert len(verdicts.rejections) == 1
 
@@ -208,7 +209,7 @@ def test_a_silent_account_has_no_activity(store: EventStore) -> None:
 def test_a_restart_knows_the_newest_stamp(store: EventStore) -> None:
     in_an_hour = NOW + 3_600_000_000
     store.insert([purchases("ahead", "a", received_at=in_an_hour)])
-    assert store.last_stamp() == in_an_hour
+    assert store.last_received_at() == in_an_hour
 
 
 def test_an_event_store_that_cannot_be_opened_stops_the_start(store: EventStore, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from postback.errors import StartupError
-from postback.store.datadir import DataDir
+from postback.store.data_folder import DataDir
 
 
 def test_the_first_start_makes_a_folder_that_only_its_user_can_read(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_lost_secret_stops_the_start_once_there_are_events(tmp_path: Path) -> 
 @pytest.mark.parametrize("damage", ["", "not hexadecimal", "abcd"])
 def test_a_damaged_secret_stops_the_start_and_is_not_shown(tmp_path: Path, damage: str) -> None:
     (tmp_path / "secret.key").write_text(damage)
-    with pytest.raises(StartupError, match=r"secret\.key must hold 64 hexadecimal digits"):
+    with pytest.raises(StartupError, match=r"secret\.key must contain 64 hexadecimal digits"):
         DataDir.open(tmp_path)
 
 
@@ -81,5 +81,5 @@ def test_a_folder_that_takes_no_writes_stops_the_start(path: Path) -> None:
 
 
 def test_a_path_that_the_engine_would_misread_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="can't have"):
+    with pytest.raises(StartupError, match="contains"):
         DataDir.open(tmp_path / "what?")

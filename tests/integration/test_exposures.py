@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.acceptance.conversions import call, error_of
+from tests.integration.orders import buy, package
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -72,7 +73,6 @@ def test_one_bad_exposure_never_fails_a_batch(server: Server) -> None:
         ({"currency": "US$"}, ".currency", "INVALID_REQUEST"),
         ({"currency": None}, ".currency", "INVALID_REQUEST"),
         ({"user_match": {"hashed_email": "ada@buyer.example"}}, ".user_match.hashed_email", "INVALID_REQUEST"),
-        ({"user_match": {"client_ip": "8.8.4.4"}}, ".user_match", "MISSING_USER_MATCH"),
         ({"user_match": "ada"}, ".user_match", "INVALID_REQUEST"),
     ],
 )
@@ -120,7 +120,7 @@ def test_a_name_given_twice_is_ambiguous(server: Server) -> None:
     body = '{"exposures": [{"exposure_id": "a", "exposure_id": "b", "kind": "click"}]}'
     with server.client() as client:
         [failure] = client.post("/v1/exposures", content=body).json()["partial_failures"]
-    assert "given twice" in failure["message"]
+    assert "field name twice" in failure["message"]
 
 
 @pytest.mark.parametrize("exposures", [[], {}, "x", None, [RIGHT] * 10_001])
@@ -151,3 +151,91 @@ def test_what_sellers_report_is_no_tool(server: Server) -> None:
         headers = {"Accept": "application/json, text/event-stream"}
         tools = client.post("/mcp", json=message, headers=headers).json()["result"]["tools"]
     assert not {"exposures", "delivery", "click-links"} & {tool["name"] for tool in tools}
+
+
+REUSED = "EXPOSURE_ID_REUSED"
+
+
+@pytest.mark.parametrize("other", [{"kind": "click"}, {"media_buy_id": "mb_2"}, {"package_id": "p_2"}])
+def test_another_exposure_under_a_known_id_fails(server: Server, other: dict[str, str]) -> None:
+    first = RIGHT | {"exposure_id": f"auction_{next(iter(other.values()))}"}
+
+    answer = report(server, first, first | other, first)
+    later = report(server, first | other)
+
+    assert (answer["exposures_received"], answer["exposures_processed"]) == (3, 2)
+    for failed, field in ((answer, "exposures[1].exposure_id"), (later, "exposures[0].exposure_id")):
+        (failure,) = failed["partial_failures"]
+        assert (failure["exposure_id"], failure["field"]) == (first["exposure_id"], field)
+        assert (failure["code"], failure["reason"], failure["retryable"]) == (REUSED, REUSED, False)
+
+
+def test_a_copy_may_add_identifiers(server: Server) -> None:
+    first = RIGHT | {"exposure_id": "enriched", "user_match": None}
+    report(server, first)
+
+    answer = report(server, first | {"user_match": RIGHT["user_match"]})
+
+    assert answer["exposures_processed"] == 1
+    assert "partial_failures" not in answer
+
+
+def test_a_retry_of_a_call_is_answered_as_the_call_was(server: Server) -> None:
+    first = RIGHT | {"exposure_id": "retried"}
+    key = {"idempotency_key": "a-key-for-a-retried-call"}
+
+    answers = [report(server, first, first | {"kind": "click"}, **key) for _ in range(2)]
+
+    assert answers[1]["replayed"] is True
+    assert answers[0]["partial_failures"] == answers[1]["partial_failures"]
+
+
+@pytest.fixture(scope="module")
+def dollars(seller: Server) -> dict[str, str]:
+    """A package of a media buy in US dollars."""
+    made = buy(seller, package())
+    return {"media_buy_id": made["media_buy_id"], "package_id": made["packages"][0]["package_id"]}
+
+
+def warned(answer: dict[str, Any]) -> list[str]:
+    return [sentence.partition(":")[0] for sentence in answer.get("warnings", ())]
+
+
+@pytest.mark.parametrize(
+    ("money", "said"),
+    [
+        ({"cost": 0.5, "currency": "EUR"}, ["OTHER_CURRENCY"]),
+        ({"cost": 0.5, "currency": "USD"}, []),
+        ({"cost": 0, "currency": "EUR"}, []),
+        ({"cost": None, "currency": "EUR"}, []),
+    ],
+)
+def test_a_cost_that_counts_0_is_said_at_once(
+    seller: Server, dollars: dict[str, str], money: dict[str, Any], said: list[str]
+) -> None:
+    exposure = RIGHT | dollars | {"exposure_id": f"cost_{money}"} | money
+
+    answer = report(seller, exposure)
+
+    assert answer["exposures_processed"] == 1
+    assert warned(answer) == said
+
+
+def test_a_spend_that_counts_0_is_said_at_once(seller: Server, dollars: dict[str, str]) -> None:
+    total = {**dollars, "hour": "2026-01-15T14:00:00Z", "impressions": 9, "clicks": 1, "spend": 5, "currency": "USD"}
+    totals = [total, total | {"currency": "EUR"}, total | {"currency": "EUR", "spend": 0}]
+
+    answer = call(seller, "rest", "delivery", {"totals": totals})
+
+    assert answer["totals_processed"] == 3
+    (told,) = answer["warnings"]
+    assert told.startswith("OTHER_CURRENCY: 1/3 totals [1] have an amount in another currency than their media buy")
+
+
+def test_a_total_whose_currency_has_a_space_is_taken_and_the_space_is_said(seller: Server) -> None:
+    total = {"media_buy_id": "mb", "package_id": "p", "hour": "2026-01-15T14:00:00Z", "impressions": 9, "clicks": 1}
+
+    answer = call(seller, "rest", "delivery", {"totals": [total | {"spend": 5, "currency": "USD "}]})
+
+    assert answer["totals_processed"] == 1
+    assert [warning.split(":")[0] for warning in answer["warnings"]] == ["REPAIRED_CURRENCY", "UNKNOWN_PACKAGE"]

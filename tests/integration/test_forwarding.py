@@ -22,8 +22,8 @@ from tests.acceptance.official import refuse_unless_valid, unique_key
 from tests.conftest import eventually, free_port
 from tests.integration.upstream import Upstream, upstream
 
-from postback.forwarding.outbox import Outbox, Parcel
-from postback.store.control import ControlStore
+from postback.forwarding.outbox import Delivery, Outbox
+from postback.store.control_store import ControlStore
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -67,7 +67,7 @@ def started(
     return server
 
 
-def parcels(server: Server, dead: bool | None = None) -> list[Parcel]:
+def deliveries(server: Server, dead: bool | None = None) -> list[Delivery]:
     store = ControlStore(f"sqlite:///{server.data}/control.db")
     try:
         return Outbox(store).listed(dead)
@@ -76,7 +76,7 @@ def parcels(server: Server, dead: bool | None = None) -> list[Parcel]:
 
 
 def nothing_waits(server: Server) -> bool:
-    return not parcels(server)
+    return not deliveries(server)
 
 
 def test_accepted_events_arrive_in_the_shape_of_adcp(forwarding: Start, crm: Upstream) -> None:
@@ -94,7 +94,7 @@ def test_accepted_events_arrive_in_the_shape_of_adcp(forwarding: Start, crm: Ups
     assert request["headers"]["X-Team"] == "ads"
     with server.client() as client:
         metrics = client.get("/metrics").text
-    assert 'postback_forwarded_events_total{destination="crm",outcome="delivered"} 2.0' in metrics
+    assert 'postback_forwarding_events_total{destination="crm",outcome="delivered"} 2.0' in metrics
 
 
 def test_what_a_source_is_goes_on_too(forwarding: Start, crm: Upstream) -> None:
@@ -134,8 +134,8 @@ def test_an_event_that_is_refused_holds_up_no_other(forwarding: Start, crm: Upst
     log(server, "website", *(order(f"event_{number}") for number in range(10)))
 
     eventually(lambda: len(crm.requests) == 10)
-    (dead,) = eventually(lambda: parcels(server, dead=True))
-    assert dead.error == "it answered 400"
+    (dead,) = eventually(lambda: deliveries(server, dead=True))
+    assert dead.error == "HTTP 400"
     server.command("forwards", "replay", "--all")
     eventually(lambda: nothing_waits(server))
     taken = [request["body"]["order"] for request in crm.requests if request["status"] == 200]
@@ -182,12 +182,12 @@ def test_a_refusal_that_stays_is_kept_for_the_operator(forwarding: Start, crm: U
     log(server, "website", order("refused"))
     log(server, "website", order("redirected"))
 
-    dead = eventually(lambda: len(parcels(server, dead=True)) == 2 and parcels(server))
+    dead = eventually(lambda: len(deliveries(server, dead=True)) == 2 and deliveries(server))
 
-    assert {parcel.error for parcel in dead} == {"it answered 400", "it answered 307"}
+    assert {delivery.error for delivery in dead} == {"HTTP 400", "HTTP 307"}
     assert f"dead   {dead[0].error}" in server.command("forwards", "list", "--dead")
-    assert server.command("forwards", "replay", dead[0].parcel_id) == "1 parcels will be tried again."
-    assert server.command("forwards", "replay", "--all") == "1 parcels will be tried again."
+    assert server.command("forwards", "replay", dead[0].delivery_id) == "Deliveries that will be sent again: 1."
+    assert server.command("forwards", "replay", "--all") == "Deliveries that will be sent again: 1."
     eventually(lambda: crm.event_ids() == {"refused", "redirected"})
     eventually(lambda: nothing_waits(server))
 
@@ -197,10 +197,10 @@ def test_the_sellers_own_network_is_out_of_reach(forwarding: Start) -> None:
 
     log(server, "website", order("inward"))
 
-    eventually(lambda: len(parcels(server, dead=True)) == 2)
-    assert all("its address is private" in str(parcel.error) for parcel in parcels(server))
+    eventually(lambda: len(deliveries(server, dead=True)) == 2)
+    assert all("the destination's address is private" in str(delivery.error) for delivery in deliveries(server))
     assert upstream_traffic(server)["total_count"] == 0
-    assert server.command("forwards", "drop", "--all") == "2 parcels were dropped."
+    assert server.command("forwards", "drop", "--all") == "Deliveries dropped: 2."
     assert nothing_waits(server)
 
 
@@ -210,13 +210,14 @@ def test_a_destination_that_is_away_does_not_hold_up_another(forwarding: Start, 
     log(server, "website", order("to_both"))
 
     eventually(lambda: crm.event_ids() == {"to_both"})
-    eventually(lambda: any(parcel.error == "no answer (ConnectError)" for parcel in parcels(server)))
+    eventually(lambda: any(delivery.error == "no response (ConnectError)" for delivery in deliveries(server)))
 
 
 def test_what_was_acknowledged_arrives_after_a_kill(forwarding: Start) -> None:
     port = free_port()
     server = forwarding(f"http://127.0.0.1:{port}/take")
     answers = [log(server, "website", order(f"kept_{number}")) for number in range(20)]
+    assert not nothing_waits(server)
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
     stored = b"".join(path.read_bytes() for path in server.data.glob("control.db*"))
@@ -256,24 +257,25 @@ def test_nothing_of_people_is_left_after_delivery(forwarding: Start, crm: Upstre
     log(server, "website", *(order(f"gone_{number}") for number in range(100)))
     eventually(lambda: crm.requests)
     with closing(sqlite3.connect(server.data / "control.db")) as connection:
-        (sealed,) = connection.execute("SELECT sealed FROM forward WHERE events = 100").fetchone()
+        (encrypted,) = connection.execute("SELECT encrypted FROM forward WHERE events = 100").fetchone()
     eventually(lambda: len(crm.requests) == 2)
     eventually(lambda: nothing_waits(server))
     server.stop()
 
     stored = b"".join(path.read_bytes() for path in server.data.glob("control.db*"))
-    pieces = [sealed[at : at + 64] for at in range(0, len(sealed) - 64, 64)]
+    pieces = [encrypted[at : at + 64] for at in range(0, len(encrypted) - 64, 64)]
     assert not any(piece in stored for piece in pieces)
 
 
 def test_what_a_destination_left_behind_is_told_and_can_be_dropped(forwarding: Start, crm: Upstream) -> None:
     first = forwarding(f"http://127.0.0.1:{free_port()}/", crm.url)
     log(first, "website", order("orphan"))
+    eventually(lambda: crm.requests and len(deliveries(first)) == 2, "the delivery to the other destination")
     first.stop()
     again = forwarding(data=first.data)
 
-    assert "1 events wait for crm, which no [[forwards]] names" in again.log.read_text()
-    assert again.command("forwards", "drop", "--destination", "crm") == "2 parcels were dropped."
+    assert "1 events are waiting for crm, which [[forwards]] no longer names" in again.log.read_text()
+    assert again.command("forwards", "drop", "--destination", "crm") == "Deliveries dropped: 2."
     assert nothing_waits(again)
 
 
@@ -348,5 +350,6 @@ def test_a_batch_of_which_nothing_was_accepted_is_not_forwarded(forwarding: Star
     assert error_of(log(server, "website"))["code"] == "INVALID_REQUEST"
     assert log(server, "website", order("bad", event_time="never"))["events_processed"] == 0
 
+    server.stop()
     assert nothing_waits(server)
     assert crm.requests == []

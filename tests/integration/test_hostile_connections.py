@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.acceptance.conversions import order
 
+from postback.cli.serve import IDLE_SECONDS
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -47,6 +49,18 @@ def _exchange(server: Server, sent: bytes, *, hang_up: bool = False) -> bytes:
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
+def _check_refused_as_http(answer: bytes) -> None:
+    """Check that the answer is a failure like any other, in JSON and with a request id."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    status, *headers = head.decode().splitlines()
+    fields = dict(line.lower().split(": ", 1) for line in headers)
+    assert status.startswith("HTTP/1.1 400")
+    assert (fields["content-type"], fields["connection"]) == ("application/json", "close")
+    failure = json.loads(body)
+    assert failure["adcp_error"]["code"] == "INVALID_REQUEST"
+    assert failure["ext"]["postback"]["request_id"] == fields["x-request-id"]
+
+
 def _still_answers(server: Server) -> bool:
     return server.call("get_adcp_capabilities").status_code == 200
 
@@ -61,11 +75,13 @@ def _still_answers(server: Server) -> bool:
         [b"Content-Length: 41", b"Transfer-Encoding: chunked"],
         [b"Content-Length: 41", b"X: a\0b"],
         [b"Content-Length: 41", b"no colon"],
+        [b"Content-Length: 41", b"transfer-encoding;: x"],
+        [b"Content-Length: 41", b"Transfer-Encoding: ;"],
     ],
     ids=lambda headers: headers[-1].decode(),
 )
 def test_headers_that_contradict_http_are_refused(server: Server, headers: list[bytes]) -> None:
-    assert _exchange(server, _head(server, *headers) + _BODY).startswith(b"HTTP/1.1 400")
+    _check_refused_as_http(_exchange(server, _head(server, *headers) + _BODY))
     assert _still_answers(server)
 
 
@@ -73,8 +89,15 @@ def test_headers_that_contradict_http_are_refused(server: Server, headers: list[
     "sent", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 99, b"\0\xff" * 99 + b"\r\n\r\n"]
 )
 def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
-    assert _exchange(server, sent).startswith(b"HTTP/1.1 400")
+    _check_refused_as_http(_exchange(server, sent))
     assert _still_answers(server)
+
+
+def test_a_head_above_the_bound_is_refused_with_the_bound(server: Server) -> None:
+    head, _, body = _exchange(server, b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 65_536).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 400")
+    assert "65,536 bytes" in json.loads(body)["adcp_error"]["message"]
 
 
 @pytest.mark.parametrize("line", [b"X-Endless: ", b"POST /v1/"], ids=["header", "path"])
@@ -226,3 +249,17 @@ def _resident(server: Server, line: str = "VmRSS") -> int:
     found = re.search(rf"{line}:\s+(\d+) kB", status)
     assert found
     return int(found[1]) * 1024
+
+
+def test_a_connection_outlasts_a_client_that_thinks_for_a_minute(server: Server) -> None:
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    with _connect(server) as connection:
+        connection.sendall(ask)
+        first = connection.recv(65_536)
+        time.sleep(6)  # longer than uvicorn's own limit
+        connection.sendall(ask)
+        second = connection.recv(65_536)
+
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert IDLE_SECONDS > 60

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.acceptance.conversions import DOORS, Door, order, send
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
 
-from postback.ingest.rejection import REASONS
+from postback.events.rejection import REASONS
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer

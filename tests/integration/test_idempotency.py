@@ -11,11 +11,18 @@ import pytest
 from sqlalchemy import text
 
 from postback.errors import StoreUnavailable
-from postback.idempotency import KEPT_SECONDS, IdempotencyStore, Record, Scope
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
+from postback.store.idempotency import (
+    REPLAY_TTL_SECONDS,
+    IdempotencyScope,
+    IdempotencyStore,
+    StoredResponse,
+    is_first,
+)
+from postback.threads import ThreadPool
 
-SCOPE = Scope("key_1", "acme", "0f9c4c3e-4a0b-4d5f-9d55-1f0a6b9d2c11")
-RECORD = Record("log_event", b"fingerprint", b'{"events_received": 1}')
+SCOPE = IdempotencyScope("key_1", "acme", "0f9c4c3e-4a0b-4d5f-9d55-1f0a6b9d2c11")
+RECORD = StoredResponse("log_event", b"fingerprint", b'{"events_received": 1}')
 
 pytestmark = pytest.mark.anyio
 
@@ -50,12 +57,20 @@ def clock() -> Clock:
 
 @pytest.fixture
 def records(control: ControlStore, clock: Clock) -> IdempotencyStore:
-    return IdempotencyStore(control, clock)
+    return IdempotencyStore(control, ThreadPool("ingestion", 2), clock)
+
+
+def test_a_segment_of_the_log_is_noted_once(control: ControlStore) -> None:
+    noted = []
+    for name in ("one", "other", "one"):
+        with control.begin() as connection:
+            noted.append(is_first(control, connection, name))
+    assert noted == [True, True, False]
 
 
 async def test_a_kept_answer_is_found_again(records: IdempotencyStore) -> None:
     assert await records.find(SCOPE) is None
-    await records.keep(SCOPE, *RECORD)
+    await records.save(SCOPE, *RECORD)
     assert await records.find(SCOPE) == RECORD
 
 
@@ -63,43 +78,43 @@ async def test_a_kept_answer_is_found_again(records: IdempotencyStore) -> None:
     "other",
     [SCOPE._replace(key_id="key_2"), SCOPE._replace(account_id="nova"), SCOPE._replace(idempotency_key="k" * 16)],
 )
-async def test_a_key_counts_for_its_caller_and_account_only(records: IdempotencyStore, other: Scope) -> None:
-    await records.keep(SCOPE, *RECORD)
+async def test_a_key_counts_for_its_caller_and_account_only(records: IdempotencyStore, other: IdempotencyScope) -> None:
+    await records.save(SCOPE, *RECORD)
     assert await records.find(other) is None
 
 
 async def test_an_answer_is_kept_for_a_day(records: IdempotencyStore, clock: Clock) -> None:
-    await records.keep(SCOPE, *RECORD)
-    clock.seconds += KEPT_SECONDS - 1
+    await records.save(SCOPE, *RECORD)
+    clock.seconds += REPLAY_TTL_SECONDS - 1
     assert await records.find(SCOPE) == RECORD
     clock.seconds += 1
     assert await records.find(SCOPE) is None
 
 
 async def test_an_expired_key_may_be_used_again(records: IdempotencyStore, clock: Clock) -> None:
-    await records.keep(SCOPE, *RECORD)
-    clock.seconds += KEPT_SECONDS
+    await records.save(SCOPE, *RECORD)
+    clock.seconds += REPLAY_TTL_SECONDS
     later = RECORD._replace(answer=b"{}")
-    await records.keep(SCOPE, *later)
+    await records.save(SCOPE, *later)
     assert await records.find(SCOPE) == later
 
 
 async def test_the_answer_that_was_kept_first_stays(records: IdempotencyStore) -> None:
-    await records.keep(SCOPE, *RECORD)
-    await records.keep(SCOPE, "log_event", b"other", b"{}")
+    await records.save(SCOPE, *RECORD)
+    await records.save(SCOPE, "log_event", b"other", b"{}")
     assert await records.find(SCOPE) == RECORD
 
 
 async def test_only_expired_answers_are_purged(records: IdempotencyStore, clock: Clock) -> None:
-    await records.keep(SCOPE, *RECORD)
-    clock.seconds += KEPT_SECONDS
-    await records.keep(SCOPE._replace(account_id="nova"), *RECORD)
+    await records.save(SCOPE, *RECORD)
+    clock.seconds += REPLAY_TTL_SECONDS
+    await records.save(SCOPE._replace(account_id="nova"), *RECORD)
     assert (records.purge(), records.purge()) == (1, 0)
 
 
 async def test_many_answers_at_once_are_all_kept(records: IdempotencyStore) -> None:
     scopes = [SCOPE._replace(idempotency_key=f"key-number-{n:08}") for n in range(200)]
-    await asyncio.gather(*(records.keep(scope, *RECORD) for scope in scopes))
+    await asyncio.gather(*(records.save(scope, *RECORD) for scope in scopes))
     assert [await records.find(scope) for scope in scopes] == [RECORD] * 200
 
 
@@ -110,7 +125,7 @@ async def test_the_second_of_two_equal_calls_waits_for_the_first(records: Idempo
         async with records.claim(SCOPE):
             story.append(f"{name} starts")
             if await records.find(SCOPE) is None:
-                await records.keep(SCOPE, *RECORD)
+                await records.save(SCOPE, *RECORD)
                 story.append(f"{name} works")
 
     await asyncio.gather(call("first"), call("second"))
@@ -135,7 +150,7 @@ async def test_a_call_that_fails_frees_its_key(records: IdempotencyStore) -> Non
 
 async def test_a_caller_that_goes_away_leaves_the_others_alone(records: IdempotencyStore) -> None:
     scopes = [SCOPE._replace(idempotency_key=f"key-number-{n:08}") for n in range(3)]
-    calls = [asyncio.create_task(records.keep(scope, *RECORD)) for scope in scopes]
+    calls = [asyncio.create_task(records.save(scope, *RECORD)) for scope in scopes]
     await asyncio.sleep(0)
     calls[1].cancel()
     await asyncio.gather(*calls, return_exceptions=True)
@@ -150,26 +165,27 @@ async def test_a_store_that_refuses_fails_every_waiting_call_and_recovers(
     scopes = [SCOPE._replace(idempotency_key=f"key-number-{n:08}") for n in range(3)]
     with control.connect() as connection:
         connection.execute(text("PRAGMA query_only=ON"))
-    kept = await asyncio.gather(*(records.keep(scope, *RECORD) for scope in scopes), return_exceptions=True)
+    kept = await asyncio.gather(*(records.save(scope, *RECORD) for scope in scopes), return_exceptions=True)
     assert [type(failure) for failure in kept] == [StoreUnavailable] * 3
     with control.connect() as connection:
         connection.execute(text("PRAGMA query_only=OFF"))
-    await records.keep(scopes[0], *RECORD)
+    await records.save(scopes[0], *RECORD)
     assert await records.find(scopes[0]) == RECORD
 
 
 async def test_a_kept_answer_survives_the_end_of_the_process(control_url: str, control: ControlStore) -> None:
     script = f"""
 import asyncio, os, signal
-from postback.idempotency import IdempotencyStore, Scope
-from postback.store.control import ControlStore
+from postback.store.idempotency import IdempotencyStore, IdempotencyScope
+from postback.store.control_store import ControlStore
+from postback.threads import ThreadPool
 
 async def main():
-    records = IdempotencyStore(ControlStore({control_url!r}))
-    await records.keep(Scope(*{tuple(SCOPE)!r}), *{tuple(RECORD)!r})
+    records = IdempotencyStore(ControlStore({control_url!r}), ThreadPool("ingestion", 2))
+    await records.save(IdempotencyScope(*{tuple(SCOPE)!r}), *{tuple(RECORD)!r})
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
 """
     assert (await anyio.run_process([sys.executable, "-c", script], check=False)).returncode == -9
-    assert await IdempotencyStore(control).find(SCOPE) == RECORD
+    assert await IdempotencyStore(control, ThreadPool("ingestion", 2)).find(SCOPE) == RECORD

@@ -11,7 +11,7 @@ from tests.acceptance.conversions import call, order
 from tests.acceptance.official import unique_key
 from tests.integration import orders
 
-from postback.tasks import SELLER_TASKS, TASKS
+from postback.tasks.registry import SELLER_TASKS, TASKS
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer

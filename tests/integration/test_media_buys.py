@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.acceptance.conversions import DOORS, Door, call
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
-from tests.integration.orders import CPA, ROAS, buy, found, goal, order, package
+from tests.integration.orders import CPA, ROAS, buy, found, found_on_all_pages, goal, order, package
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -72,7 +72,7 @@ def test_a_source_may_be_named_by_the_sellers_id_of_it(seller: Server) -> None:
 
 def test_a_repeated_order_buys_once(seller: Server) -> None:
     arguments = order(package(ROAS), idempotency_key=unique_key())
-    before = len(found(seller, pagination={"max_results": 100}))
+    before = len(found_on_all_pages(seller))
 
     first = call(seller, "rest", "create_media_buy", arguments)
     again = call(seller, "mcp", "create_media_buy", arguments)
@@ -81,7 +81,7 @@ def test_a_repeated_order_buys_once(seller: Server) -> None:
     assert again["media_buy_id"] == first["media_buy_id"]
     assert again["replayed"] is True
     assert other["adcp_error"]["code"] == "IDEMPOTENCY_CONFLICT"
-    assert len(found(seller, pagination={"max_results": 100})) == before + 1
+    assert len(found_on_all_pages(seller)) == before + 1
 
 
 def test_a_buy_of_a_sales_agent_elsewhere_keeps_its_ids_and_may_have_begun(seller: Server) -> None:

@@ -71,6 +71,40 @@ BAD_GOALS: dict[str, tuple[dict[str, Any], str]] = {
         "attribution_window.post_click",
     ),
     "another model": (goal(attribution_window={"post_click": days(7), "model": "linear"}), "attribution_window.model"),
+    "window in an older spelling": (
+        goal(attribution_window={"click_through": "7d"}),
+        "attribution_window.click_through",
+    ),
+    "window in an older spelling beside a valid one": (
+        goal(attribution_window={"post_click": days(7), "view_through": "1d"}),
+        "attribution_window.view_through",
+    ),
+    "window that says nothing": (goal(attribution_window={}), "attribution_window"),
+    "window beside its field": (goal(click_window=days(7)), "click_window"),
+    "value by a path": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "custom_data.value"}),
+        f"{SOURCE}.value_field",
+    ),
+    "value by a JSON path": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "$value"}),
+        f"{SOURCE}.value_field",
+    ),
+    "value in an item": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "contents[0]"}),
+        f"{SOURCE}.value_field",
+    ),
+    "value in a pointer": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "/value"}),
+        f"{SOURCE}.value_field",
+    ),
+    "value in a text": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "currency"}),
+        f"{SOURCE}.value_field",
+    ),
+    "value in a list": (
+        goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "contents"}),
+        f"{SOURCE}.value_field",
+    ),
     "goal of another kind": ({"kind": "vendor_metric"}, "kind"),
     "metric of no product": ({"kind": "metric", "metric": "clicks"}, "metric"),
 }
@@ -81,6 +115,60 @@ def test_a_goal_that_cannot_be_counted_is_refused(seller: Server, what: str) -> 
     bad, field = BAD_GOALS[what]
 
     assert refusal(seller, package(bad)) == [("INVALID_REQUEST", f"packages[0].optimization_goals[0].{field}")]
+
+
+@pytest.mark.parametrize("value_field", ["order_total", "value", "profit_margin", "num_items", "Umsatz netto", "x$y"])
+def test_a_value_may_be_in_any_field_of_the_buyers_own(seller: Server, value_field: str) -> None:
+    source = {"event_source_id": "shop", "event_type": "purchase", "value_field": value_field}
+
+    assert call(seller, "rest", "create_media_buy", order(package(goal(source))))["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", ["optimization_goal", "optimizationGoals", "goals", "conversion_events"])
+def test_a_goal_in_another_place_or_spelling_is_refused_wherever_it_stands(seller: Server, name: str) -> None:
+    misplaced = {name: [goal()]}
+
+    assert refusal(seller, package(**misplaced)) == [("INVALID_REQUEST", f"packages[0].{name}")]
+    assert refusal(seller, package(), **misplaced) == [("INVALID_REQUEST", name)]
+    bought = call(seller, "rest", "create_media_buy", order(package()))
+    package_id = bought["packages"][0]["package_id"]
+    for field, change in (
+        (f"packages[0].{name}", {"packages": [{"package_id": package_id, "budget": 6000, **misplaced}]}),
+        (f"new_packages[0].{name}", {"new_packages": [package(**misplaced)]}),
+        (name, {"name": "n", **misplaced}),
+    ):
+        update = {"media_buy_id": bought["media_buy_id"], "idempotency_key": unique_key(), **change}
+        answer = call(seller, "rest", "update_media_buy", update)
+        assert (answer["adcp_error"]["code"], answer["adcp_error"]["field"]) == ("INVALID_REQUEST", field)
+
+
+def test_an_update_refuses_the_goals_that_an_order_refuses(seller: Server) -> None:
+    bought = call(seller, "rest", "create_media_buy", order(package(goal())))
+    package_id = bought["packages"][0]["package_id"]
+    for what, (bad, field) in BAD_GOALS.items():
+        change = {"packages": [{"package_id": package_id, "optimization_goals": [bad]}]}
+        update = {"media_buy_id": bought["media_buy_id"], "idempotency_key": unique_key(), **change}
+        answer = call(seller, "rest", "update_media_buy", update)
+        assert answer["adcp_error"]["field"] == f"packages[0].optimization_goals[0].{field}", what
+
+
+@pytest.mark.parametrize(("release", "accepted"), [("3.0", False), ("3.1", True), ("3.2", True), (None, True)])
+def test_a_window_of_a_model_alone_is_one_from_3_1_on(seller: Server, release: str | None, accepted: bool) -> None:
+    arguments = pinned(release) | order(package(goal(attribution_window={"model": "last_touch"})))
+
+    answer = call(seller, "rest", "create_media_buy", arguments)
+
+    assert answer["status"] == ("failed" if not accepted else "active" if release == "3.0" else "completed")
+    if accepted:
+        window = answer["packages"][0]["optimization_goals"][0]["attribution_window"]
+        assert (window["post_click"], window["post_view"]) == (days(30), days(1))
+
+
+def test_the_kind_that_a_window_leaves_out_has_the_default(seller: Server) -> None:
+    answer = call(seller, "rest", "create_media_buy", order(package(goal(attribution_window={"post_view": days(7)}))))
+
+    window = answer["packages"][0]["optimization_goals"][0]["attribution_window"]
+    assert (window["post_click"], window["post_view"]) == (days(30), days(7))
 
 
 FIXED = {"product_id": "sandbox_video_fixed", "pricing_option_id": "fixed_cpm_usd"}

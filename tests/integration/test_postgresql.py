@@ -14,7 +14,7 @@ from tests.acceptance.official import unique_key
 from tests.integration.orders import CPA, SOURCES, buy, package
 
 from postback.errors import StartupError
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 from postback.store.tables import METADATA
 
 if TYPE_CHECKING:

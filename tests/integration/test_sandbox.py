@@ -345,3 +345,100 @@ def test_a_scenario_that_cannot_be_played_says_why(
 
     assert (answer["success"], answer["error"]) == (False, error)
     assert answer["error_detail"]
+
+
+SEEDED: dict[str, Any] = {
+    "reporting_capabilities": {
+        "available_reporting_frequencies": ["hourly", "daily"],
+        "expected_delay_minutes": 60,
+        "timezone": "UTC",
+        "supports_webhooks": False,
+        "available_metrics": ["impressions", "clicks", "spend", "completed_views", "downloads"],
+        "vendor_metrics": [{"vendor": {"domain": "prism.example"}, "metric_id": "attention"}],
+        "date_range_support": "date_range",
+    },
+    "creative_policy": {
+        "co_branding": "optional",
+        "landing_page": "any",
+        "templates_available": False,
+        "provenance_required": True,
+        "accepted_verifiers": [{"agent_url": "https://verifier.example", "feature_id": "ai_generated"}],
+    },
+    "publisher_properties": [{"publisher_domain": "outdoor.example", "selection_type": "all"}],
+}
+
+
+def test_a_seeded_product_is_kept_whole(kit: Server) -> None:
+    seed(kit, "whole", **SEEDED, metric_optimization={"supported_metrics": ["clicks"], "max_goals": 2})
+
+    answer = demo(kit, "get_products", adcp_version="3.2", buying_mode="wholesale", pagination={"max_results": 100})
+
+    refuse_unless_valid("get_products", answer, "3.2")
+    product = next(product for product in answer["products"] if product["product_id"] == "whole")
+    assert product.items() >= SEEDED.items()
+    assert product["metric_optimization"] == {"supported_metrics": ["clicks"], "max_goals": 2}
+    assert product["pricing_options"], "what is missing is filled in"
+
+
+@pytest.mark.parametrize("pin", [{"adcp_version": "3.0"}, {"adcp_major_version": 3}])
+def test_an_older_client_gets_of_it_what_its_release_has(kit: Server, pin: dict[str, Any]) -> None:
+    seed(kit, "whole", **SEEDED)
+
+    whole = offered(kit, **pin)["whole"]
+
+    assert whole["reporting_capabilities"]["available_metrics"] == ["impressions", "clicks", "spend", "completed_views"]
+
+
+@pytest.mark.parametrize("fixture", [{"available_metrics": ["clicks"]}, {"vendor_metrics": []}, {}])
+def test_a_partial_seed_is_filled_in_until_it_is_valid(kit: Server, fixture: dict[str, Any]) -> None:
+    properties = [{"publisher_domain": "a.example"}, {"publisher_domain": "b.example", "property_ids": ["home"]}, {}]
+    partial = {"reporting_capabilities": fixture, "publisher_properties": properties}
+    seed(kit, "partial", **partial, creative_policy={"provenance_required": True})
+
+    for release in ("3.0", "3.1", "3.2"):
+        refuse_unless_valid("get_products", demo(kit, "get_products", adcp_version=release), release)
+    assert offered(kit)["partial"]["creative_policy"]["provenance_required"] is True
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"required_metrics": ["completed_views"]}, True),
+        ({"required_metrics": ["conversions"]}, False),
+        ({"required_vendor_metrics": [{"vendor": {"domain": "prism.example"}}]}, True),
+        ({"required_vendor_metrics": [{"metric_id": "attention"}]}, True),
+        ({"required_vendor_metrics": [{"vendor": {"domain": "prism.example"}, "metric_id": "lift"}]}, False),
+        ({"required_vendor_metrics": [{"metric_id": "attention"}, {"vendor": {"domain": "other.example"}}]}, False),
+    ],
+)
+def test_a_seeded_product_is_found_by_what_it_declares(kit: Server, wanted: dict[str, Any], found: bool) -> None:
+    seed(kit, "whole", **SEEDED)
+
+    assert ("whole" in offered(kit, filters=wanted)) is found
+
+
+def test_fields_narrow_a_seeded_product_too(kit: Server) -> None:
+    seed(kit, "whole", **SEEDED)
+
+    narrow = offered(kit, fields=["product_id", "creative_policy"])["whole"]
+
+    assert "creative_policy" in narrow
+    assert not {"channels", "brief_relevance"} & narrow.keys()
+
+
+@pytest.mark.parametrize("model", ["cpa", "cpv", "cpp", "time", "revenue_share", "flat_rate"])
+def test_a_price_of_any_model_can_be_seeded_and_bought(kit: Server, model: str) -> None:
+    seed(kit, f"by_{model}")
+    price(kit, f"by_{model}", "p", pricing_model=model)
+    package = {"product_id": f"by_{model}", "pricing_option_id": "p", "budget": 5000, "bid_price": 3}
+    order = {"start_time": "asap", "end_time": "2099-01-01T00:00:00Z", "packages": [package], "adcp_version": "3.2"}
+
+    bought = demo(kit, "create_media_buy", **order)
+
+    assert offered(kit)[f"by_{model}"]["pricing_options"][0]["pricing_model"] == model
+    assert ("bid_price" in bought["packages"][0]) is (model not in ("cpa", "revenue_share"))
+    for release in ("3.0", "3.1", "3.2"):
+        answer = demo(kit, "get_media_buy_delivery", media_buy_ids=[bought["media_buy_id"]], adcp_version=release)
+        refuse_unless_valid("get_media_buy_delivery", answer, release)
+        products = demo(kit, "get_products", adcp_version=release, pagination={"max_results": 100})
+        refuse_unless_valid("get_products", products, release)

@@ -14,10 +14,17 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from postback.cli import client, main
+from postback.cli import main
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 KEY = "pb_a_key_that_nobody_else_has"
 EVENTS = [{"event_id": f"order_{n}", "event_type": "purchase", "custom_data": {"value": n}} for n in range(25)]
@@ -53,7 +60,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
 
 
 @pytest.fixture
@@ -258,7 +265,7 @@ def test_a_server_of_something_else_is_not_believed(server: Server, file: Path) 
     result = send(server, file)
 
     assert result.exit_code == 2
-    assert "not one to log_event" in result.stderr
+    assert "did not return a log_event response" in result.stderr
     assert "0 accepted" in result.stdout
 
 
@@ -274,7 +281,7 @@ def test_a_wrong_url_is_said_to_be(file: Path, url: str) -> None:
     result = send(Server(url=url), file)
 
     assert result.exit_code == 2
-    assert "is not a server's URL" in result.stderr
+    assert "is not a valid URL" in result.stderr
 
 
 def test_a_cut_archive_is_logged_up_to_the_cut(server: Server, tmp_path: Path) -> None:
@@ -287,5 +294,133 @@ def test_a_cut_archive_is_logged_up_to_the_cut(server: Server, tmp_path: Path) -
     result = send(server, file, "--batch", "100")
 
     assert result.exit_code == 2
-    assert "can't be read beyond line" in result.stderr
+    assert "can't be read after line" in result.stderr
     assert len(server.received) > 1
+
+
+ORDERS = (
+    "Bestellung;Datum;Summe;E-Mail;Status\r\n"
+    "1001;25.11.2026 10:00;1.234,56;Ada@Buyer.example ;paid\r\n"
+    "1002;25.11.2026 11:30;12,50;;paid\r\n"
+    "1003;25.11.2026 11:30;zw\u00f6lf;;paid\r\n"
+    "1004;25.11.2026\r\n"
+    "1005;25.11.2026 11:30;7,00;;voided\r\n"
+)
+MAPPED = (
+    *("--map", "event_id=Bestellung", "--map", "event_time=Datum", "--map", "custom_data.value=Summe"),
+    *("--set", "event_type=purchase", "--set", "custom_data.currency=EUR", "--hash", "email"),
+    *("--timezone", "Europe/Berlin", "--time-format", "%d.%m.%Y %H:%M", "--decimal", ",", "--where", "Status=paid"),
+)
+ADA = "5f393c37853104f6ddf83684b191ca0cdb7c2f173391ad8ec04e7cedfd41f1f7"
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    path = tmp_path / "orders.csv"
+    path.write_bytes(ORDERS.encode("windows-1252"))
+    return path
+
+
+def test_the_rows_of_an_export_are_logged_as_events(server: Server, orders: Path) -> None:
+    result = send(server, orders, *MAPPED)
+
+    assert result.exit_code == 1, result.output
+    (request,) = server.received
+    assert request.body["events"] == [
+        {
+            "event_id": "1001",
+            "event_type": "purchase",
+            "event_time": "2026-11-25T10:00:00+01:00",
+            "custom_data": {"currency": "EUR", "value": 1234.56},
+            "user_match": {"hashed_email": ADA},
+        },
+        {
+            "event_id": "1002",
+            "event_type": "purchase",
+            "event_time": "2026-11-25T11:30:00+01:00",
+            "custom_data": {"currency": "EUR", "value": 12.5},
+        },
+    ]
+    assert b"Ada" not in request.raw
+    assert request.body["ext"] == {"postback": {"count_duplicates": "exact"}}
+    assert "Read as CSV in Windows-1252, separated by semicolons." in result.output
+    assert "4 events: 2 accepted, 2 failed." in result.output
+    assert "E-mail addresses: 1 hashed, 1 row without one." in result.output
+    assert "1 row was skipped. Only these are events: Status (paid)." in result.output
+    rejected = orders.with_name("orders.csv.rejected.ndjson")
+    noted = [json.loads(line) for line in rejected.read_text().splitlines()]
+    assert [(line["row"], line["line"], line["field"]) for line in noted] == [(3, 4, "custom_data.value"), (4, 5, "")]
+    assert "zw" not in rejected.read_text() + result.output
+
+
+def test_a_table_without_a_mapping_is_told_what_to_say(server: Server, orders: Path) -> None:
+    result = send(server, orders)
+
+    assert (result.exit_code, server.received) == (2, [])
+    assert "Say which column is event_id, event_type and event_time" in result.output
+    assert "Its columns are 'Bestellung', 'Datum', 'Summe', 'E-Mail', 'Status'" in result.output
+
+
+def test_a_dry_run_shows_the_first_events_and_sends_nothing(server: Server, orders: Path, tmp_path: Path) -> None:
+    options = [*MAPPED, "--map", "user_match.click_id=Status", "--save-mapping", str(tmp_path / "shop.toml")]
+    result = CliRunner().invoke(main, ["send", str(orders), "--dry-run", *options])
+    again = CliRunner().invoke(main, ["send", str(orders), "--dry-run", "--mapping", str(tmp_path / "shop.toml")])
+
+    assert (result.exit_code, server.received) == (1, [])
+    assert '"event_id": "1001"' in result.output
+    assert ADA in result.output
+    assert '"click_id": "(SHA-256 ' in result.output
+    assert "Ada" not in result.output
+    assert "4 events: 2 would be accepted, 2 would fail." in result.output
+    assert "Nothing was sent." in result.output
+    assert again.stdout == result.stdout
+
+
+@pytest.mark.parametrize("name", ["events.json", "events.parquet", "events.ndjson.zst"])
+def test_events_are_read_from_files_of_other_kinds(server: Server, tmp_path: Path, name: str) -> None:
+    content = {
+        "events.json": json.dumps(EVENTS, indent=1).encode(),
+        "events.ndjson.zst": zstd.compress(ndjson()),
+    }
+    (tmp_path / name).write_bytes(content.get(name, b""))
+    if name == "events.parquet":
+        pq.write_table(pa.Table.from_pylist(EVENTS), tmp_path / name)
+
+    result = send(server, tmp_path / name)
+
+    assert result.exit_code == 0, result.output
+    assert server.received[0].body["events"] == EVENTS
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PK\x03\x04" + bytes(500), "Excel workbook"),
+        (bytes(range(256)) * 40, "is not text"),
+        (b"\x1f\x8b\x08\x00 not gzip at all" * 10, "compressed data is damaged"),
+    ],
+    ids=["workbook", "bytes", "damaged"],
+)
+def test_what_holds_no_events_is_told_in_a_sentence(server: Server, tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "orders.csv").write_bytes(content)
+
+    result = send(server, tmp_path / "orders.csv")
+
+    assert (result.exit_code, server.received) == (2, [])
+    assert told in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_a_folder_and_a_missing_file_are_told_in_a_sentence(server: Server, tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nothing.csv"):
+        result = send(server, path)
+        assert result.exit_code == 2
+        assert isinstance(result.exception, SystemExit)
+
+
+def test_the_file_itself_is_never_overwritten(server: Server, file: Path) -> None:
+    result = send(server, file, "--rejects", str(file))
+
+    assert result.exit_code == 2
+    assert "would be overwritten" in result.output
+    assert file.read_bytes() == ndjson()

@@ -10,11 +10,11 @@ from decimal import Decimal
 import pytest
 
 from postback.accounts.store import AccountStore
+from postback.auth.principal import Account
 from postback.errors import InvalidRequest
-from postback.media_buys.buys import MediaBuy, Package
-from postback.principal import Account
+from postback.media_buys.media_buy import MediaBuy, Package
 from postback.sandbox.simulations import SimulatedDay, Simulations
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 
 NOW = datetime.now(UTC)
 DAY = date(2026, 1, 2)
@@ -59,8 +59,8 @@ def test_a_refused_status_leaves_the_account_as_it_is(control: ControlStore) -> 
         raise InvalidRequest(f"It is {before.status}.")
 
     with pytest.raises(InvalidRequest, match="active"):
-        accounts.move("acme", "closed", refuse)
-    before = accounts.move("acme", "suspended", lambda _: None)
+        accounts.set_status("acme", "closed", refuse)
+    before = accounts.set_status("acme", "suspended", lambda _: None)
 
     assert before.status == "active"
     assert [account.status for account in accounts.list()] == ["suspended"]

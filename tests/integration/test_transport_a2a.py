@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+from a2a.compat.v0_3.conversions import to_compat_task
+from a2a.types import a2a_pb2
+from google.protobuf.json_format import MessageToDict, ParseDict
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from tests.conftest import Server, StartServer
 
 
 def send(server: Server, part: Any, method: str = "message/send", key: str | None = None, **members: Any) -> Any:
@@ -167,3 +171,107 @@ def test_a_context_comes_back_whatever_it_looks_like(server: Server) -> None:
     answer = send(server, data(skill="get_adcp_capabilities", input={"context": {"$answer": "0" * 32}})).json()
 
     assert answer["result"]["artifacts"][0]["parts"][0]["data"]["context"] == {"$answer": "0" * 32}
+
+
+def test_tasks_are_what_the_official_sdk_writes(server: Server) -> None:
+    called = data(skill="get_adcp_capabilities", input={"context": {"n": 1}})
+    task = send(server, {"data": called["data"]}, "SendMessage").json()["result"]["task"]
+    older = send(server, called).json()["result"]
+
+    parsed = ParseDict(task, a2a_pb2.Task())
+
+    assert MessageToDict(parsed) == task
+    theirs = to_compat_task(parsed).model_dump(mode="json", by_alias=True, exclude_none=True)
+    theirs["status"].pop("timestamp")
+    theirs["artifacts"][0]["parts"][0]["data"] = older["artifacts"][0]["parts"][0]["data"]
+    assert datetime.fromisoformat(older["status"].pop("timestamp"))
+    assert older == theirs | {"id": older["id"], "contextId": older["contextId"]}
+
+
+def rpc(server: Server, method: str, params: dict[str, Any], key: str | None = None) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {key or server.key}"}
+    answer: dict[str, Any] = httpx2.post(f"{server.url}/a2a", content=request(method, params), headers=headers).json()
+    return answer
+
+
+@pytest.mark.parametrize(("sending", "getting"), [("message/send", "tasks/get"), ("SendMessage", "GetTask")])
+@pytest.mark.parametrize("skill", ["list_accounts", "make_coffee"])
+def test_a_task_that_was_returned_can_be_read_again(server: Server, sending: str, getting: str, skill: str) -> None:
+    said = {"data": {"skill": skill, "input": {"context": {"n": 1.5}}}}
+    result = send(server, said, sending, contextId="talk").json()["result"]
+    task = result.get("task", result)
+
+    again = rpc(server, getting, {"id": task["id"], "historyLength": 5})
+
+    assert again["result"] == task
+    assert again["result"]["contextId"] == "talk"
+
+
+def test_a_task_can_be_read_in_the_other_version(server: Server) -> None:
+    task = send(server, data(skill="list_accounts")).json()["result"]
+
+    newer = rpc(server, "GetTask", {"id": task["id"]})["result"]
+
+    assert newer["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert newer["artifacts"][0]["parts"][0]["data"] == task["artifacts"][0]["parts"][0]["data"]
+
+
+@pytest.mark.parametrize(("getting", "canceling"), [("tasks/get", "tasks/cancel"), ("GetTask", "CancelTask")])
+def test_a_finished_task_cannot_be_canceled_and_an_unknown_one_is_not_found(
+    server: Server, getting: str, canceling: str
+) -> None:
+    task = send(server, data(skill="list_accounts")).json()["result"]
+
+    assert rpc(server, canceling, {"id": task["id"]})["error"] == {"code": -32002, "message": "Task cannot be canceled"}
+    assert rpc(server, getting, {"id": task["id"]})["result"]["id"] == task["id"], "and stays"
+    for unknown in ("x", "", task["id"].upper(), task["id"][:-1], "\x00"):
+        assert rpc(server, canceling, {"id": unknown})["error"]["code"] == -32001
+        assert rpc(server, getting, {"id": unknown})["error"]["code"] == -32001
+    for malformed in ({"id": 7}, {"name": "x"}, {"id": "x" * 257}):
+        assert rpc(server, getting, malformed)["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("method", ["tasks/get", "tasks/cancel", "GetTask", "CancelTask"])
+def test_a_task_of_another_key_is_answered_as_one_that_does_not_exist(server: Server, method: str) -> None:
+    task = send(server, data(skill="list_accounts")).json()["result"]
+    other = server.command("keys", "create", "--account", "default", "--scope", "both").split()[-1]
+
+    theirs = rpc(server, method, {"id": task["id"]}, other)
+
+    assert theirs == rpc(server, method, {"id": "x"}, other)
+    assert theirs["error"]["code"] == -32001
+
+
+def test_a_task_outlives_the_server_and_its_context_is_stored_encrypted(start_own_server: StartServer) -> None:
+    first = start_own_server()
+    said = data(skill="list_accounts", input={"context": {"of": "ada.lovelace@buyer.example"}})
+    task = send(first, said).json()["result"]
+    first.stop()
+
+    second = start_own_server(data=first.data)
+
+    assert rpc(second, "tasks/get", {"id": task["id"]})["result"] == task
+    stored = b"".join(path.read_bytes() for path in first.data.glob("control.db*"))
+    assert stored
+    assert b"ada.lovelace" not in stored
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("message/send", "pushNotificationConfig"), ("SendMessage", "taskPushNotificationConfig")]
+)
+def test_a_webhook_of_the_protocol_is_accepted_and_said_not_to_be_served(
+    server: Server, method: str, name: str
+) -> None:
+    message = {"role": "user", "messageId": "1", "parts": [{"data": {"skill": "list_accounts"}}]}
+    for configuration, told in (
+        ({name: {"url": "https://hooks.example/4711", "token": "t-4711"}}, 1),
+        ({}, 0),
+        (None, 0),
+    ):
+        result = rpc(server, method, {"message": message, "configuration": configuration})["result"]
+
+        answer = result.get("task", result)["artifacts"][0]["parts"][0]["data"]
+        warnings = answer["ext"]["postback"].get("warnings", [])
+        assert answer["status"] == "completed"
+        assert len(warnings) == told
+        assert "4711" not in json.dumps(answer)

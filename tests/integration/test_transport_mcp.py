@@ -16,10 +16,10 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
 
-from postback.tasks import offered
+from postback.tasks.registry import offered
 
 if TYPE_CHECKING:
-    from tests.conftest import Server
+    from tests.conftest import Server, StartServer
 
 _EVENT = {
     "event_id": "mcp-1",
@@ -192,3 +192,34 @@ def test_an_unknown_tool_is_answered_with_those_that_exist(server: Server) -> No
     result = response.json()["result"]
     assert result["isError"] is True
     assert "log_event" in result["structuredContent"]["adcp_error"]["details"]["supported_tasks"]
+
+
+@pytest.mark.parametrize("method", ["initialize", "ping", "tools/list", "tools/call"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://evil.example:8787"])
+def test_a_script_of_another_web_page_is_refused_whatever_it_calls(server: Server, method: str, origin: str) -> None:
+    body = _message(method, name="get_adcp_capabilities", arguments={})
+
+    for key in (None, server.key, "pb_unknown"):
+        response = _post(server, body, key=key, Origin=origin, Host=origin.removeprefix("http://"))
+
+        assert response.status_code == 403
+        assert response.json()["adcp_error"]["code"] == "ORIGIN_NOT_ALLOWED"
+        assert "evil" not in response.text
+
+
+def test_a_script_of_the_servers_own_page_may_call(server: Server) -> None:
+    body = _message("tools/call", name="get_adcp_capabilities", arguments={})
+
+    for origin in (server.url, server.url.replace("127.0.0.1", "localhost")):
+        assert _post(server, body, key=server.key, Origin=origin).json()["result"]["isError"] is False
+
+
+def test_a_page_that_the_operator_lists_may_call(start_own_server: StartServer) -> None:
+    listing = start_own_server(public_url="https://ads.seller.example", allowed_origins="https://tools.example")
+
+    answers = {
+        origin: _post(listing, _message("ping"), key=None, Origin=origin).status_code
+        for origin in ("https://tools.example", "https://ads.seller.example", "https://other.example")
+    }
+
+    assert list(answers.values()) == [200, 200, 403]

@@ -19,6 +19,8 @@ def test_nothing_set_gives_a_local_server() -> None:
     assert (settings.rate_limit, settings.rate_limit_events) == (6000, 3_000_000)
     assert (settings.max_event_age_days, settings.max_body_bytes, settings.queue_events) == (90, 64_000_000, 200_000)
     assert (settings.bootstrap_key, settings.seller_config, settings.log_level) == (None, None, "info")
+    assert settings.log_format == "text"
+    assert (settings.allowed_origins, settings.prereleases) == ((), ())
 
 
 def test_every_setting_has_its_variable() -> None:
@@ -29,7 +31,9 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_SANDBOX": "Yes",
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
-        "POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more",
+        "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
+        "POSTBACK_PRERELEASES": "3.2-beta.5,3.3-rc.1",
+        "POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
         "POSTBACK_SIGNING_KEYS": "/etc/signing-keys.json",
         "POSTBACK_PRODUCTS": "/etc/products.toml",
@@ -39,8 +43,9 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_REQUIRE_USER_MATCH": "on",
         "POSTBACK_MAX_BODY_BYTES": "1000000",
         "POSTBACK_QUEUE_EVENTS": "50000",
-        "POSTBACK_JUDGES": "3",
+        "POSTBACK_VALIDATION_WORKERS": "3",
         "POSTBACK_LOG_LEVEL": "WARNING",
+        "POSTBACK_LOG_FORMAT": "JSON",
     }
     assert given.keys() == {setting.variable for setting in SETTINGS}
 
@@ -49,10 +54,13 @@ def test_every_setting_has_its_variable() -> None:
     assert settings.data == Path("/srv/postback")
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
     assert settings.public_url == "https://events.seller.example"
-    assert settings.bootstrap_key == "a-key-of-16-or-more"
+    assert settings.allowed_origins == ("https://tools.example", "http://localhost:6274")
+    assert settings.prereleases == ("3.2-beta.5", "3.3-rc.1")
+    assert settings.bootstrap_key == "a-key-of-32-characters-or-even-more"
     assert settings.seller_config == Path("/etc/postback.toml")
     assert settings.products == Path("/etc/products.toml")
     assert (settings.sandbox, settings.require_user_match, settings.log_level) == (True, True, "warning")
+    assert settings.log_format == "json"
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
 
@@ -78,6 +86,12 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("POSTBACK_PUBLIC_URL", "https://[broken", "starts with http://"),
         ("POSTBACK_HOST", "http://127.0.0.1", "a host name or an IP address"),
         ("POSTBACK_LOG_LEVEL", "loud", "one of debug, info, warning, error"),
+        ("POSTBACK_ALLOWED_ORIGINS", "tools.example", "origins, separated by commas"),
+        ("POSTBACK_ALLOWED_ORIGINS", "https://tools.example/page", "origins, separated by commas"),
+        ("POSTBACK_ALLOWED_ORIGINS", "*", "origins, separated by commas"),
+        ("POSTBACK_PRERELEASES", "3.2", "pre-releases of AdCP"),
+        ("POSTBACK_PRERELEASES", "3.2.0-beta.5", "pre-releases of AdCP"),
+        ("POSTBACK_PRERELEASES", "4.0-beta.1", "pre-releases of AdCP"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_it_must_be(variable: str, value: str, expected: str) -> None:
@@ -101,9 +115,9 @@ def test_a_refused_key_is_not_shown() -> None:
     with pytest.raises(StartupError) as error:
         load_settings({"POSTBACK_BOOTSTRAP_KEY": "hunter2"})
 
-    assert "POSTBACK_BOOTSTRAP_KEY must be at least 16" in str(error.value)
+    assert "POSTBACK_BOOTSTRAP_KEY must be at least 32" in str(error.value)
     assert "hunter2" not in str(error.value)
 
 
 def test_an_accepted_key_does_not_show_in_the_settings_text() -> None:
-    assert "a-key-of-16" not in repr(load_settings({"POSTBACK_BOOTSTRAP_KEY": "a-key-of-16-or-more"}))
+    assert "a-key-of-32" not in repr(load_settings({"POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more"}))

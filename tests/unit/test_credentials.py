@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from postback.arguments import Arguments
-from postback.credentials import refuse_credentials
 from postback.errors import CredentialInArguments
+from postback.tasks.arguments import Arguments
+from postback.tasks.credentials import refuse_credentials
 
 
 def refuse(arguments: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from postback.delivery.figures import Figures, shown_number, total
 
@@ -30,16 +31,16 @@ def test_types_sources_and_days_each_add_up_to_the_total(
         figures = Figures()
         for event_type, action_source, conversions, value, day in achieved:
             for part in (figures, figures.by_day[date(2026, 1, day)]):
-                part.achieve(event_type, action_source, conversions, value)
+                part.attribute(event_type, action_source, conversions, value)
         parts.append(figures)
 
     whole = total(parts)
 
     for tallies in (whole.by_event_type.values(), whole.by_action_source.values()):
-        assert sum(tally.conversions for tally in tallies) == whole.achieved.conversions
-        assert sum((tally.value for tally in tallies), Decimal()) == whole.achieved.value
-    assert sum(day.achieved.conversions for day in whole.by_day.values()) == whole.achieved.conversions
-    assert sum(part.achieved.value for part in parts) == whole.achieved.value
+        assert sum(tally.conversions for tally in tallies) == whole.attributed.conversions
+        assert sum((tally.value for tally in tallies), Decimal()) == whole.attributed.value
+    assert sum(day.attributed.conversions for day in whole.by_day.values()) == whole.attributed.conversions
+    assert sum(part.attributed.value for part in parts) == whole.attributed.value
 
 
 @pytest.mark.parametrize(
@@ -59,5 +60,5 @@ def test_an_amount_is_shown_to_six_decimals(amount: str, shown: float) -> None:
 
 
 def test_nothing_is_divided_by_nothing() -> None:
-    shown = Figures().shown()
-    assert not {"roas", "cost_per_acquisition", "ctr"} & shown.keys()
+    shown = Figures().metrics()
+    assert {shown[name] for name in ("roas", "cost_per_acquisition", "ctr")} == {UNSET}

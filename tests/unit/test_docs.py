@@ -16,22 +16,24 @@ from prometheus_client.parser import text_string_to_metric_families
 from postback.cli import main
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
 from postback.errors import PostbackError
-from postback.idempotency import KEPT_SECONDS
-from postback.ingest.decode import MAX_DEPTH
-from postback.ingest.quality import PRIORS, QUALITY_VERSION
-from postback.ingest.rejection import REASONS
-from postback.ingest.warnings import EXPOSURE_WARNINGS, WARNINGS
-from postback.items import MAX_ITEMS
+from postback.event_sources.entries import MAX_ENTRIES
+from postback.events.match_quality import PRIORS, QUALITY_VERSION
+from postback.events.rejection import REASONS
+from postback.events.steps import STEPS
+from postback.events.warnings import EXPOSURE_WARNINGS, WARNINGS
+from postback.logs import RequestContext
 from postback.metrics import Backlog, Metrics
+from postback.protocol.error_codes import code_for
 from postback.protocol.releases import RELEASES
-from postback.protocol.vocabulary import code_for
-from postback.sources.entries import MAX_ENTRIES
-from postback.tasks import TASKS
-from postback.transports.openapi import openapi_json
+from postback.protocol.strict_json import MAX_DEPTH, MAX_ITEMS
+from postback.store.idempotency import REPLAY_TTL_SECONDS
+from postback.tasks.registry import TASKS
+from postback.transports.middleware import AccessLine
+from postback.transports.schemas.openapi import openapi_json
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -146,12 +148,17 @@ def test_every_warning_about_exposures_has_its_fix(code: str) -> None:
 def test_every_metric_has_its_labels() -> None:
     metrics = Metrics()
     metrics.request("log_event", "rest", "ok", 0.1)
-    metrics.body("rest", 1)
-    metrics.events(1, {"INVALID_REQUEST": 1})
+    metrics.request_size("rest", 1)
+    metrics.request_stages.observe("read", 0.1)
+    metrics.events(1, {("INVALID_REQUEST", "decode"): 1})
     metrics.warnings({"MISSING_VALUE": 1})
     metrics.exposures({"click": 1}, {"INVALID_REQUEST": 1})
     metrics.click("recorded")
+    metrics.quarantined("event", 1)
+    metrics.background_failure("purge")
     metrics.forwarded("crm", "delivered", 1)
+    metrics.background_loop("purge")
+    metrics.broken_merge("restored")
     metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 
@@ -160,6 +167,19 @@ def test_every_metric_has_its_labels() -> None:
             name = f"{family.name}_total" if family.type == "counter" else family.name
             labels = {label for sample in family.samples for label in sample.labels} - {"le"}
             assert set(re.findall(r"\w+", documented[name][0][1])) - {"none"} == labels, name
+
+
+def test_every_step_of_validation_is_told() -> None:
+    stages = [line.split("`")[3] for line in reference("metrics").splitlines() if line.startswith("| `events` |")]
+
+    assert stages == [name for name, _ in STEPS]
+
+
+def test_every_field_of_the_access_log_is_named() -> None:
+    documented = rows(reference("logs"))
+
+    assert set(AccessLine.__struct_fields__) | {"time", "level", "logger", "exception"} <= documented.keys()
+    assert set(RequestContext.__struct_fields__) <= documented.keys()
 
 
 def test_the_priors_of_match_quality_are_told() -> None:
@@ -176,7 +196,7 @@ def test_the_limits_are_told() -> None:
     for bound in (f"{MAX_ITEMS:,}", f"{MAX_DEPTH} levels", *settings):
         assert bound in limits
     assert f"1 to {MAX_ENTRIES:,} sources" in reference("tasks")
-    assert f"{KEPT_SECONDS // 3600} hours" in reference("tasks")
+    assert f"{REPLAY_TTL_SECONDS // 3600} hours" in reference("tasks")
 
 
 def test_every_dependency_has_its_purpose() -> None:

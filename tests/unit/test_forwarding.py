@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +18,17 @@ from hypothesis import strategies as st
 
 from postback.errors import Overloaded, StartupError
 from postback.forwarding.destination import read_destinations
+from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.forwarding.forwarding import Forwarding
-from postback.forwarding.guard import is_public
-from postback.forwarding.outbox import Outbox, Parcel
-from postback.forwarding.packing import pack_events
-from postback.forwarding.sealing import Seal, Unsealable
+from postback.forwarding.outbox import Delivery, Outbox
+from postback.forwarding.private_networks import GuardedTransport, is_public
+from postback.forwarding.requests import pack_events
 from postback.forwarding.sender import Sender, backoff
-from postback.forwarding.sent import SentCall, SentCalls
+from postback.forwarding.sent_requests import SentCall, SentCalls
 from postback.forwarding.template import EventTemplate, Unrenderable
 from postback.metrics import Metrics
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
+from postback.threads import ThreadPool, Threads
 
 ENTRY = {"name": "crm", "event_source_id": "website", "url": "https://crm.example/take"}
 
@@ -56,10 +59,29 @@ ENTRY = {"name": "crm", "event_source_id": "website", "url": "https://crm.exampl
         ("::ffff:0:127.0.0.1", False),
         ("fec0::1", False),
         ("192.88.99.1", False),
+        ("3fff::1", False),
     ],
 )
 def test_only_addresses_of_the_public_internet_are_connected_to(address: str, public: bool) -> None:
     assert is_public(address) is public
+
+
+def test_the_host_that_is_looked_up_is_the_one_that_the_url_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> None:
+        looked_up.append(host)
+        raise socket.gaierror
+
+    async def send() -> None:
+        transport = GuardedTransport(allow_private=False)
+        with pytest.raises(httpx2.ConnectError):
+            await transport.handle_async_request(httpx2.Request("POST", "https://straße.example/take"))
+        await transport.aclose()
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    asyncio.run(send())
+    assert looked_up == ["xn--strae-oqa.example"], "Python's own IDNA would ask for strasse.example, another host"
 
 
 @pytest.mark.parametrize(
@@ -72,17 +94,17 @@ def test_only_addresses_of_the_public_internet_are_connected_to(address: str, pu
         ({"url": "https://crm example/x"}, "url must be a URL"),
         ({"url": "https://crm.example:99999/"}, "url must be a URL"),
         ({"url": "https://[::1"}, "url must be a URL"),
-        ({"url": "env:CRM_URL"}, "url takes its value from the variable CRM_URL"),
-        ({"name": "my crm"}, "name is wrong"),
-        ({"shape": "xml"}, "shape is not known here"),
-        ({"headers": {"Authorization": "env:NOT_SET"}}, "the variable NOT_SET, which is not set"),
+        ({"url": "env:CRM_URL"}, "url refers to the environment variable CRM_URL"),
+        ({"name": "my crm"}, "name must match the pattern"),
+        ({"shape": "xml"}, "shape is not a known field"),
+        ({"headers": {"Authorization": "env:NOT_SET"}}, "the environment variable NOT_SET, which is not set"),
         ({"headers": {"Authorization": "env:ENDS"}}, "headers.Authorization must be printable ASCII"),
         ({"headers": {"Authorization": "Bearer secr\xe9t"}}, "headers.Authorization must be printable ASCII"),
-        ({"headers": {"X Key": "a"}}, "headers holds a name"),
-        ({"headers": {"Content-type": "text/plain"}}, "headers.Content-type can't be set"),
-        ({"template": "{% if %}"}, "template is not a template"),
-        ({"template": "{{ event.event_id }}"}, "template makes no JSON"),
-        ({"template": '{"order": "{{ event.event_id }}"}'}, "a text with quotation marks was written without tojson"),
+        ({"headers": {"X Key": "a"}}, "headers contains an invalid HTTP header name"),
+        ({"headers": {"Content-type": "text/plain"}}, "headers.Content-type is set by Postback itself"),
+        ({"template": "{% if %}"}, "template is not a valid template"),
+        ({"template": "{{ event.event_id }}"}, "template does not render valid JSON"),
+        ({"template": '{"order": "{{ event.event_id }}"}'}, "needs the filter tojson"),
         ({"template": "{{ event.custom_data.value / 0 }}"}, "ZeroDivisionError"),
         ({"template": "{{ ''.__class__.__mro__ }}"}, "template"),
     ],
@@ -149,12 +171,12 @@ def test_an_event_of_which_a_template_makes_no_json_is_told(n: str) -> None:
 
 @given(st.binary(max_size=500), st.text(max_size=50))
 def test_what_is_sealed_is_opened_with_the_same_secret_and_name_only(plain: bytes, name: str) -> None:
-    sealed = Seal(b"s" * 32).close(plain, name)
+    encrypted = Encryptor(b"s" * 32).encrypt(plain, name)
 
-    assert Seal(b"s" * 32).open(sealed, name) == plain
-    for other, called in ((Seal(b"t" * 32), name), (Seal(b"s" * 32), f"{name}2")):
-        with pytest.raises(Unsealable):
-            other.open(sealed, called)
+    assert Encryptor(b"s" * 32).decrypt(encrypted, name) == plain
+    for other, called in ((Encryptor(b"t" * 32), name), (Encryptor(b"s" * 32), f"{name}2")):
+        with pytest.raises(Undecryptable):
+            other.decrypt(encrypted, called)
 
 
 @given(st.integers(0, 1000))
@@ -181,28 +203,28 @@ def control(tmp_path: Path) -> Iterator[ControlStore]:
     store.close()
 
 
-def parcels(count: int, template: str | None = None) -> list[Parcel]:
+def deliveries(count: int, template: str | None = None) -> list[Delivery]:
     (destination,) = read_destinations([ENTRY | {"template": template}], "seller.toml", {}).all()
     events = [msgspec.Raw(f'{{"event_id": "{number}"}}'.encode()) for number in range(count)]
-    return pack_events(SEAL, destination, "key", events)
+    return pack_events(ENCRYPTOR, destination, "key", events)
 
 
 async def delivered(outbox: Outbox, metrics: Metrics, answer: Callable[[httpx2.Request], httpx2.Response]) -> None:
     (destination,) = read_destinations([ENTRY], "seller.toml", {}).all()
-    sender = Sender(destination, outbox, SEAL, metrics, SentCalls(0))
+    sender = Sender(destination, outbox, ENCRYPTOR, metrics, SentCalls(0), ThreadPool("background", 2))
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as client:
         await sender.deliver(client)
 
 
-SEAL = Seal(b"s" * 32)
+ENCRYPTOR = Encryptor(b"s" * 32)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("retry_after", ["", "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"])
-async def test_after_twelve_attempts_a_parcel_is_given_up(control: ControlStore, retry_after: str) -> None:
+async def test_after_twelve_attempts_a_delivery_is_dead_lettered(control: ControlStore, retry_after: str) -> None:
     clock, metrics = Clock(), Metrics()
     outbox = Outbox(control, clock)
-    outbox.put(parcels(3))
+    outbox.put(deliveries(3))
 
     for attempt in range(1, 13):
         (waiting,) = outbox.listed(dead=False)
@@ -211,14 +233,14 @@ async def test_after_twelve_attempts_a_parcel_is_given_up(control: ControlStore,
         clock.time += 3602
 
     (dead,) = outbox.listed(dead=True)
-    assert (dead.attempts, dead.error, dead.events) == (12, "it answered 503", 3)
+    assert (dead.attempts, dead.error, dead.events) == (12, "HTTP 503", 3)
     assert outbox.next_attempt("crm") is None
 
 
 @pytest.mark.anyio
 async def test_a_defect_is_a_failed_attempt_too(control: ControlStore) -> None:
     outbox = Outbox(control, Clock())
-    outbox.put(parcels(1))
+    outbox.put(deliveries(1))
 
     def answer(_: httpx2.Request) -> httpx2.Response:
         raise ZeroDivisionError
@@ -226,29 +248,29 @@ async def test_a_defect_is_a_failed_attempt_too(control: ControlStore) -> None:
     await delivered(outbox, Metrics(), answer)
 
     (waiting,) = outbox.listed()
-    assert (waiting.attempts, waiting.error, waiting.dead) == (1, "it failed here (ZeroDivisionError)", False)
+    assert (waiting.attempts, waiting.error, waiting.dead) == (1, "internal error (ZeroDivisionError)", False)
 
 
 @pytest.mark.anyio
 async def test_an_operator_sees_what_waits_and_what_was_given_up(control: ControlStore) -> None:
     metrics, outbox = Metrics(), Outbox(control, Clock())
     metrics.backlog(outbox.backlog)
-    outbox.put(parcels(2))
+    outbox.put(deliveries(2))
     await delivered(outbox, metrics, lambda _: httpx2.Response(400))
-    outbox.put(parcels(3, "{{ event | tojson }}"))
+    outbox.put(deliveries(3, "{{ event | tojson }}"))
 
     told = metrics.render().decode()
 
-    assert 'postback_forwards_dead_events{destination="crm"} 2.0' in told
-    assert 'postback_forwards_waiting_events{destination="crm"} 3.0' in told
-    assert 'postback_forwards_oldest_seconds{destination="crm"} 1e+06' in told
-    assert 'postback_forwarded_events_total{destination="crm",outcome="dead"} 2.0' in told
+    assert 'postback_forwarding_dead_lettered_events{destination="crm"} 2.0' in told
+    assert 'postback_forwarding_queued_events{destination="crm"} 3.0' in told
+    assert 'postback_forwarding_oldest_event_timestamp_seconds{destination="crm"} 1e+06' in told
+    assert 'postback_forwarding_events_total{destination="crm",outcome="dead_lettered"} 2.0' in told
 
 
 def test_what_is_not_tried_is_kept_for_thirty_days(control: ControlStore) -> None:
     clock = Clock()
     outbox = Outbox(control, clock)
-    dead, gone, waiting = parcels(1), parcels(2), parcels(3)
+    dead, gone, waiting = deliveries(1), deliveries(2), deliveries(3)
     outbox.put([*dead, gone[0]._replace(destination="renamed"), *waiting])
     outbox.failed(dead[0], "it answered 400", None)
 
@@ -257,7 +279,7 @@ def test_what_is_not_tried_is_kept_for_thirty_days(control: ControlStore) -> Non
     clock.time += 1
     assert outbox.purge(["crm"]) == 2
 
-    assert [parcel.events for parcel in outbox.listed()] == [3]
+    assert [delivery.events for delivery in outbox.listed()] == [3]
 
 
 @pytest.mark.anyio
@@ -265,9 +287,9 @@ async def test_a_source_whose_destination_has_too_much_waiting_takes_no_more(
     control: ControlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     destinations = read_destinations([ENTRY], "seller.toml", {})
-    forwarding = Forwarding(destinations, control, b"s" * 32, Metrics(), record=False)
-    Outbox(control).put(parcels(1))
-    monkeypatch.setattr("postback.forwarding.forwarding.MOST_BYTES", 100)
+    forwarding = Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), record=False)
+    Outbox(control).put(deliveries(1))
+    monkeypatch.setattr("postback.forwarding.forwarding.MAX_OUTBOX_BYTES", 100)
 
     await forwarding.require_room("default", "another")
     with pytest.raises(Overloaded):
@@ -280,16 +302,16 @@ def test_only_a_destination_without_a_template_takes_declarations(
 ) -> None:
     destinations = read_destinations([ENTRY | {"template": template}], "seller.toml", {})
 
-    assert Forwarding(destinations, control, b"s" * 32, Metrics(), record=True).declares is declares
+    assert Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), record=True).declares is declares
 
 
 def test_a_call_that_is_repeated_adds_nothing_to_what_waits(control: ControlStore) -> None:
     outbox = Outbox(control)
-    outbox.put(parcels(3))
-    outbox.put(parcels(3))
-    outbox.put(parcels(2))
+    outbox.put(deliveries(3))
+    outbox.put(deliveries(3))
+    outbox.put(deliveries(2))
 
-    assert [parcel.events for parcel in outbox.listed()] == [3, 2]
+    assert [delivery.events for delivery in outbox.listed()] == [3, 2]
 
 
 def test_a_sandbox_remembers_so_many_bytes() -> None:

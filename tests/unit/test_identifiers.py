@@ -9,11 +9,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
-from postback.ingest.event import Uid, UserMatch
-from postback.ingest.identifiers import KEY_BYTES, KINDS, IdentifierHasher, Matchable
-from postback.ingest.quality import PRIORS
-from postback.ingest.rejection import Rejection
+from postback.events.event import Uid, UserMatch
+from postback.events.identifiers import KEY_BYTES, KINDS, IdentifierHasher, Matchable
+from postback.events.match_quality import PRIORS
+from postback.events.rejection import Rejection
+from postback.events.warnings import warning_codes
 
 HASHER = IdentifierHasher(b"s" * 32)
 EMAIL = sha256(b"jane@shop.example").hexdigest()
@@ -32,7 +34,7 @@ def kinds_of(keys: bytes) -> list[str]:
 
 def match(**user_match: Any) -> tuple[Matchable, list[str]]:
     notes: list[str] = []
-    return HASHER.match(msgspec.convert(user_match, UserMatch), notes), notes
+    return HASHER.match(msgspec.convert(user_match, UserMatch), notes), warning_codes(notes)
 
 
 def refused(**user_match: Any) -> Rejection:
@@ -117,6 +119,127 @@ def test_what_identifies_nobody_is_dropped_with_a_warning(user_match: dict[str, 
     assert notes == [code]
     assert len(matchable.keys) == KEY_BYTES
     assert refused(**user_match).reason == "MISSING_USER_MATCH"
+
+
+JUNK_TEXTS = [
+    *("", " ", "\n", "\r\n", "\\N", "#N/A", "[]", "Array", "[object Object]", "null", "undefined", "None", "NaN", "0"),
+    *("null\n", "test@test.com", "{{email}}", "${email}", "%%EMAIL%%", "000000", "+00000000000", "0" * 15),
+    *("+1", "+49", "49", "0049", "+44", "+971", "+380", "+86", "+1000000000", "+49undefined"),
+    *("\r", "---", '"null"', "nullnull", "TEST@TEST.COM", "{{ customer.email }}", "+undefined", "+49 ", "+49NaN"),
+    *("49null", "(+49)", "+4900000000", sha256(b"+49").hexdigest(), sha256(b"Array").hexdigest()),
+]
+
+
+@pytest.mark.parametrize("text", JUNK_TEXTS)
+@pytest.mark.parametrize("field", ["hashed_email", "hashed_phone"])
+def test_the_digest_of_nothing_is_dropped(text: str, field: str) -> None:
+    good = {"click_id": "CjwKCAjw"}
+    assert match(**good, **{field: sha256(text.encode()).hexdigest()})[1] == ["JUNK_IDENTIFIER"]
+
+
+@pytest.mark.parametrize("code", sorted(COUNTRY_CODE_TO_REGION_CODE))
+def test_the_digest_of_any_country_code_alone_is_dropped(code: int) -> None:
+    for text in (f"+{code}", f"{code}", f"00{code}"):
+        assert match(click_id="CjwKCAjw", hashed_phone=sha256(text.encode()).hexdigest())[1] == ["JUNK_IDENTIFIER"]
+
+
+@pytest.mark.parametrize("text", ["", "null", "undefined", " ", "None", "test@test.com"])
+@pytest.mark.parametrize("first", [sha256, md5])
+def test_the_digest_of_a_digest_of_nothing_is_dropped(text: str, first: Any) -> None:
+    once = first(text.encode()).hexdigest()
+    twice = sha256(once.encode()).hexdigest()
+    for digest in (twice, sha256(once.upper().encode()).hexdigest(), sha256(twice.encode()).hexdigest()):
+        assert match(click_id="CjwKCAjw", hashed_email=digest)[1] == ["JUNK_IDENTIFIER"]
+
+
+@pytest.mark.parametrize(
+    "text", ["jane@shop.example", "+12065551234", "+4930901000123", "john.null@shop.example", "1001"]
+)
+def test_the_digest_of_an_address_or_a_number_is_used(text: str) -> None:
+    assert match(hashed_email=sha256(text.encode()).hexdigest())[1] == []
+
+
+@pytest.mark.parametrize("value", ["{{hashed_email}}", "${EMAIL_SHA256}", "%%EMAIL%%", "<hashed_email>", "$EMAIL"])
+def test_a_macro_in_place_of_a_digest_is_dropped(value: str) -> None:
+    assert match(click_id="CjwKCAjw", hashed_email=value)[1] == ["UNEXPANDED_MACRO"]
+
+
+@pytest.mark.parametrize("digit", "01f7")
+def test_an_advertising_id_of_one_repeated_digit_is_dropped(digit: str) -> None:
+    uid = "-".join(digit * length for length in (8, 4, 4, 4, 12))
+    for value in (uid, uid.upper(), uid.replace("-", "")):
+        assert match(click_id="CjwKCAjw", uids=[{"type": "maid", "value": value}])[1] == ["JUNK_IDENTIFIER"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("203.0.113.9, 10.0.0.1", "203.0.113.9"),
+        ("10.0.0.1, 203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9,198.51.100.7", "203.0.113.9"),
+        ("unknown, 203.0.113.9", "203.0.113.9"),
+        ("203.0.113.9:443", "203.0.113.9"),
+        ("[2001:db8::1]", "2001:db8::1"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("2001:DB8::1, 10.0.0.1", "2001:db8::1"),
+        ("for=203.0.113.9;proto=https", "203.0.113.9"),
+        (", ".join(["10.0.0.1"] * 20 + ["203.0.113.9:80"]), "203.0.113.9"),
+    ],
+)
+def test_the_first_public_address_of_a_list_is_read(sent: str, read: str) -> None:
+    assert match(client_ip=sent, client_user_agent=BROWSER)[0] == match(client_ip=read, client_user_agent=BROWSER)[0]
+    assert match(client_ip=sent, client_user_agent=BROWSER)[1] == ["REPAIRED_IDENTIFIER"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("10.0.0.1, 192.168.1.1", "PRIVATE_IP"),
+        ("10.0.0.1:8080", "PRIVATE_IP"),
+        ("[::1]:443", "PRIVATE_IP"),
+        ("999.1.1.1, x", "INVALID_CLIENT_IP"),
+        ("203.0.113.9:443:7", "INVALID_CLIENT_IP"),
+        ("203.0.113.9/24", "INVALID_CLIENT_IP"),
+        ("{{ip}}", "UNEXPANDED_MACRO"),
+        ("undefined", "JUNK_IDENTIFIER"),
+    ],
+)
+def test_a_list_without_a_public_address_is_dropped(sent: str, code: str) -> None:
+    assert match(click_id="CjwKCAjw", client_ip=sent, client_user_agent=BROWSER)[1] == [code]
+
+
+@pytest.mark.parametrize(
+    ("user_match", "told"),
+    [
+        (
+            {"client_ip": "10.0.0.1", "client_user_agent": BROWSER},
+            "client_ip is from a private or reserved network (PRIVATE_IP)",
+        ),
+        ({"hashed_email": "null"}, "hashed_email is empty, a placeholder, or the digest of one (JUNK_IDENTIFIER)"),
+        (
+            {"hashed_email": "a" * 32, "click_id": "{{gclid}}"},
+            "hashed_email is a digest other than SHA-256 (UNSUPPORTED_HASH); click_id is an unexpanded macro "
+            "(UNEXPANDED_MACRO)",
+        ),
+        (
+            {"client_ip": "nowhere", "client_user_agent": "undefined"},
+            "client_ip is not an IP address (INVALID_CLIENT_IP); client_user_agent is empty, a placeholder, or the "
+            "digest of one (JUNK_IDENTIFIER)",
+        ),
+        ({"client_ip": "203.0.113.7"}, "client_ip identifies nobody alone (INCOMPLETE_IP_MATCH)"),
+        (
+            {"uids": [{"type": "maid", "value": "0" * 32}, {"type": "id5", "value": "null"}]},
+            "uids is empty, a placeholder, or the digest of one (JUNK_IDENTIFIER)",
+        ),
+    ],
+)
+def test_each_dropped_identifier_is_named_with_its_reason_when_none_is_left(
+    user_match: dict[str, Any], told: str
+) -> None:
+    rejection = refused(**user_match)
+
+    assert (rejection.reason, rejection.field) == ("MISSING_USER_MATCH", "user_match")
+    assert rejection.message.startswith(f"user_match has no usable identifier: {told}. Send at least one of uids, ")
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,17 @@ import msgspec
 import pytest
 
 from postback.accounts.store import AccountStore
-from postback.media_buys.buys import MediaBuy, MediaBuyStore, Package
-from postback.media_buys.goals import EventGoal, GoalSource, Target
-from postback.media_buys.windows import Duration, Window
-from postback.store.control import ControlStore
+from postback.media_buys.attribution_windows import Duration, Window
+from postback.media_buys.goals import EventGoal, GoalSource, GoalTarget
+from postback.media_buys.media_buy import MediaBuy, Package
+from postback.media_buys.store import MediaBuyStore
+from postback.store.control_store import ControlStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 GOAL = EventGoal(
     kind="event",
     event_sources=(GoalSource(event_source_id="shop", event_type="refund", value_field="total", value_factor=-1.0),),
-    target=Target("per_ad_spend", 4.0),
+    target=GoalTarget("per_ad_spend", 4.0),
     attribution_window=Window(Duration(12, "hours"), Duration(1, "days")),
 )
 
@@ -72,11 +73,11 @@ def test_what_happens_along_with_a_change_happens_or_fails_with_it(store: MediaB
         raise RuntimeError("the disk is full")
 
     with pytest.raises(RuntimeError):
-        store.create(media_buy(), also=fail)
+        store.create(media_buy(), in_transaction=fail)
     unmade = store.get("acme", "mb_1")
     store.create(media_buy())
     with pytest.raises(RuntimeError):
-        store.change("acme", "mb_1", lambda buy: msgspec.structs.replace(buy, paused=True), also=fail)
+        store.update("acme", "mb_1", lambda buy: msgspec.structs.replace(buy, paused=True), in_transaction=fail)
 
     assert unmade is None
     assert store.get("acme", "mb_1") == media_buy()

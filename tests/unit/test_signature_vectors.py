@@ -17,13 +17,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from postback.auth.principal import Principal
+from postback.auth.signatures.keys import SigningKeys, read_signing_keys
+from postback.auth.signatures.nonces import MAX_NONCES
+from postback.auth.signatures.target import canonical_target
+from postback.auth.signatures.verifier import Operation, Signatures
 from postback.errors import SignatureRefused, StartupError
-from postback.principal import Principal
-from postback.signatures import nonces
-from postback.signatures.keys import SigningKeys, read_signing_keys
-from postback.signatures.target import canonical_target
-from postback.signatures.verifier import Operation, Signatures
-from postback.tasks import offered
+from postback.tasks.registry import offered
+from postback.threads import ThreadPool
 from postback.transports import a2a
 
 FOLDER = Path(str(resources.files("adcp") / "_compliance" / "3.2.4" / "test-vectors" / "request-signing"))
@@ -126,13 +127,16 @@ def wanted(vector: dict[str, Any]) -> str:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("vector", "name"), vectors())
 async def test_a_request_has_the_outcome_that_its_vector_says(
-    vector: dict[str, Any], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vector: dict[str, Any], name: str, tmp_path: Path
 ) -> None:
     state = vector.get("test_harness_state", {})
-    if "replay_cache_per_keyid_cap_hit" in state:
-        monkeypatch.setattr(nonces, "_MOST", 0)
     signatures = Signatures(
-        keys_of(vector, tmp_path), public_url_of(vector), offered(sandbox=False), clock=lambda: vector["reference_now"]
+        keys_of(vector, tmp_path),
+        public_url_of(vector),
+        offered(sandbox=False),
+        ThreadPool("compute", 1),
+        clock=lambda: vector["reference_now"],
+        nonces_per_key=0 if "replay_cache_per_keyid_cap_hit" in state else MAX_NONCES,
     )
     operation = operation_of(vector, name)
     if "replay_cache_entries" in state:

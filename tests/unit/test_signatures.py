@@ -13,11 +13,11 @@ from adcp.signing import sign_request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from postback.auth.principal import Principal
+from postback.auth.signatures.keys import read_signing_keys
+from postback.auth.signatures.verifier import Signatures
 from postback.errors import SignatureRefused, StartupError
-from postback.principal import Principal
-from postback.signatures import nonces
-from postback.signatures.keys import read_signing_keys
-from postback.signatures.verifier import Signatures
+from postback.threads import ThreadPool
 
 PRIVATE = Ed25519PrivateKey.generate()
 BUYER = Principal("key_1", ())
@@ -80,9 +80,9 @@ async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change
 def start(tmp_path: Path, clock: Clock) -> Any:
     """Start a server, so to say."""
 
-    def start(public_url: str = URL, *entries: dict[str, str]) -> Signatures:
+    def start(public_url: str = URL, *entries: dict[str, str], **options: int) -> Signatures:
         keys = read_signing_keys(keys_file(tmp_path, *(entries or (jwk(),))), {"key_1"})
-        return Signatures(keys, public_url, ["list_accounts"], clock)
+        return Signatures(keys, public_url, ["list_accounts"], ThreadPool("compute", 1), clock, **options)
 
     return start
 
@@ -125,9 +125,8 @@ async def test_a_nonce_is_remembered_while_its_signature_is_valid(start: Any, cl
 
 
 @pytest.mark.anyio
-async def test_a_key_that_signs_too_often_leaves_the_others_alone(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nonces, "_MOST", 2)
-    signatures = start(URL, jwk(), jwk(kid="next"))
+async def test_a_key_that_signs_too_often_leaves_the_others_alone(start: Any) -> None:
+    signatures = start(URL, jwk(), jwk(kid="next"), nonces_per_key=2)
 
     often = [await send(signatures) for _ in range(3)]
 
@@ -175,8 +174,8 @@ def test_keys_that_cannot_be_used_are_told_at_start(document: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("entries", "told"),
     [
-        ([jwk("key_of_nobody")], r"keys\[0\]\.postback_key_id is no API key"),
-        ([jwk(), jwk(private=Ed25519PrivateKey.generate())], r"keys\[1\] has the kid of another"),
+        ([jwk("key_of_nobody")], r"keys\[0\]\.postback_key_id does not name an API key"),
+        ([jwk(), jwk(private=Ed25519PrivateKey.generate())], r"keys\[1\] has the same kid as another"),
         ([jwk() | {"postback_adcp_version": "2.0"}], r"keys\[0\] must be"),
     ],
     ids=["unknown", "twice", "release"],

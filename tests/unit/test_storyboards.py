@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance.__main__ import main
-from conformance.runner import Result
-from conformance.storyboards import CLAIMED, MissingStoryboard, chosen
-from conformance.table import failures
+from official_runner.__main__ import main
+from official_runner.runner import Result
+from official_runner.storyboards import CLAIMED, MissingStoryboard, chosen
+from official_runner.table import failures
 
 
 def folder_of(path: Path, release: str, names: tuple[str, ...] = CLAIMED) -> Path:
@@ -60,7 +60,7 @@ def test_what_an_older_release_leaves_out_is_said(tmp_path: Path, monkeypatch: p
 def test_a_folder_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADCP_STORYBOARDS", "/nonexistent")
 
-    with pytest.raises(MissingStoryboard, match="/nonexistent is no folder"):
+    with pytest.raises(MissingStoryboard, match="/nonexistent is not a folder"):
         chosen()
 
 
@@ -77,7 +77,7 @@ def test_nothing_is_run_when_a_storyboard_is_missing(
     monkeypatch.setenv("ADCP_STORYBOARDS", str(tmp_path))
 
     assert main(["--write"]) == 2
-    assert "There is no" in capsys.readouterr().err
+    assert "does not contain" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from postback.tasks import TASKS
-from postback.transports.schemas import EVENT_VERDICT, FAILURE, TASK_SCHEMAS
+from postback.tasks.registry import SELLER_TASKS, TASKS
+from postback.tasks.task import Task
 
 _OFFICIAL = {
     "get_adcp_capabilities": "protocol/get-adcp-capabilities-request.json",
@@ -35,26 +36,44 @@ def _official(task: str) -> dict[str, Any]:
     return schema
 
 
-def test_every_task_is_described() -> None:
-    assert TASK_SCHEMAS.keys() == TASKS.keys()
+_EVERY_TASK = pytest.mark.parametrize("task", [*TASKS.values(), *SELLER_TASKS.values()], ids=lambda task: task.name)
 
 
-@pytest.mark.parametrize("schema", [EVENT_VERDICT, FAILURE, *(t.input for t in TASK_SCHEMAS.values())])
-def test_a_schema_is_a_schema(schema: dict[str, Any]) -> None:
-    Draft202012Validator.check_schema(schema)
+@_EVERY_TASK
+def test_a_schema_is_a_schema_without_references(task: Task) -> None:
+    for schema in (task.input_schema, task.output_schema):
+        Draft202012Validator.check_schema(schema)
+        assert "$ref" not in json.dumps(schema)
+        assert schema["type"] == "object"
 
 
-@pytest.mark.parametrize("task", TASK_SCHEMAS)
-def test_the_example_is_what_the_schema_asks_for(task: str) -> None:
-    Draft202012Validator(TASK_SCHEMAS[task].input).validate(TASK_SCHEMAS[task].example)
+@_EVERY_TASK
+def test_every_field_is_described(task: Task) -> None:
+    for schema in (task.input_schema, task.output_schema):
+        assert list(_undescribed(schema)) == []
+
+
+def _undescribed(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        if "description" not in field:
+            yield f"{path}.{name}"
+        yield from _undescribed(field, f"{path}.{name}")
+    items = [schema["items"]] if "items" in schema else []
+    for inner in (*items, *schema.get("anyOf", ())):
+        yield from _undescribed(inner, path)
+
+
+@_EVERY_TASK
+def test_the_example_is_what_the_schema_asks_for(task: Task) -> None:
+    Draft202012Validator(task.input_schema).validate(task.example)
 
 
 def test_the_example_of_log_event_is_valid_for_the_official_schema() -> None:
-    Draft7Validator(_official("log_event")).validate(TASK_SCHEMAS["log_event"].example)
+    Draft7Validator(_official("log_event")).validate(TASKS["log_event"].example)
 
 
-@pytest.mark.parametrize("task", TASK_SCHEMAS)
+@pytest.mark.parametrize("task", TASKS)
 def test_every_member_but_the_account_is_one_that_the_official_schema_has(task: str) -> None:
     envelope = {"adcp_version", "context", "ext", "account"}
 
-    assert TASK_SCHEMAS[task].input["properties"].keys() - envelope <= _official(task)["properties"].keys()
+    assert TASKS[task].input_schema["properties"].keys() - envelope <= _official(task)["properties"].keys()

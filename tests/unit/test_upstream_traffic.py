@@ -12,7 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postback.forwarding.sent import SentCall
+from postback.forwarding.sent_requests import SentCall
 from postback.sandbox.traffic import canonical, fits, recorded_call
 
 _numbers = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53) + 1, 2**53 - 1)

@@ -1,1 +1,1 @@
-"""Accounts of advertisers: kept, named by references, set up by buyers, and gated by their status."""
+"""Advertiser accounts: storage, references to them, provisioning by buyers, and what each status permits."""

@@ -1,4 +1,4 @@
-"""Accounts of advertisers, as they are kept."""
+"""Advertiser accounts in the control store."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
+from postback.auth.principal import Account, account_from
 from postback.errors import InvalidRequest, StartupError
-from postback.principal import Account
 from postback.protocol.domains import is_domain
 from postback.protocol.enums import AccountStatus
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 from postback.store.tables import account, api_key, api_key_account
 
-__all__ = ["AccountStore", "KeyAccounts", "account_from"]
+__all__ = ["AccountStore", "KeyAccounts"]
 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-_MOST_PROVISIONED = 1000
-"""A key's accounts are read with every call of it, the closed ones too."""
+_MAX_ACCOUNTS_PER_KEY = 1000
+"""A limit, because each call reads all accounts of its key, closed ones included."""
 
 
 class KeyAccounts:
-    """One API key's accounts while they are being changed; what is changed here is committed together.
+    """One API key's accounts during an edit; all changes commit together.
 
     Attributes:
-        connection: The transaction that it happens in.
+        connection: The transaction.
         by_id: The accounts that the key acts for, by account_id.
-        own: The ids of those that were made for the key's own calls.
+        provisioned: The ids of those that calls with this key have set up.
     """
 
     def __init__(self, connection: Connection, key_id: str) -> None:
@@ -43,12 +43,12 @@ class KeyAccounts:
             .join(api_key_account, api_key_account.c.account_id == account.c.account_id)
             .where(api_key_account.c.key_id == key_id)
             .order_by(account.c.account_id)
-            # Held, so that what the seller decides meanwhile isn't overwritten; what is logged goes on.
+            # Locked, so that a decision of the seller's isn't overwritten; log_event isn't blocked.
             .with_for_update(of=account, key_share=True)
         )
         rows = connection.execute(granted).all()
         self.by_id = {row.account_id: account_from(row) for row in rows}
-        self.own = {row.account_id for row in rows if row.provisioned_by == key_id}
+        self.provisioned = {row.account_id for row in rows if row.provisioned_by == key_id}
         self._ids = {known.natural_key: id_ for id_, known in self.by_id.items() if known.brand_domain}
 
     def find(self, brand_domain: str | None, operator: str | None, sandbox: bool) -> Account | None:
@@ -56,38 +56,38 @@ class KeyAccounts:
         account_id = self._ids.get((brand_domain, operator, sandbox))
         return self.by_id[account_id] if account_id else None
 
-    def add(self, wanted: Account) -> Account:
-        """Make an account for the key; an empty account_id stands for a new one.
+    def add(self, new: Account) -> Account:
+        """Create an account for the key. An empty account_id is replaced by a generated one.
 
         Raises:
-            InvalidRequest: The key has as many accounts as it may, or the account_id is taken.
+            InvalidRequest: The key has reached its limit of accounts, or the account_id is in use.
         """
-        if len(self.by_id) >= _MOST_PROVISIONED:
+        if len(self.by_id) >= _MAX_ACCOUNTS_PER_KEY:
             raise InvalidRequest(
-                f"Your API key acts for {_MOST_PROVISIONED:,} accounts, as many as it can.",
+                f"Your API key has reached the limit of {_MAX_ACCOUNTS_PER_KEY:,} accounts.",
                 suggestion="Use another API key for further accounts.",
             )
-        taken = select(account.c.account_id).where(account.c.account_id == wanted.account_id)
-        if wanted.account_id and self.connection.execute(taken).first():
-            raise InvalidRequest("This account_id is taken.", field="account_id")
-        made = replace(wanted, account_id=wanted.account_id or f"acc_{secrets.token_hex(8)}")
-        _insert(self.connection, made, provisioned_by=self._key_id)
-        link = {"key_id": self._key_id, "account_id": made.account_id}
+        same_id = select(account.c.account_id).where(account.c.account_id == new.account_id)
+        if new.account_id and self.connection.execute(same_id).first():
+            raise InvalidRequest("This account_id is already in use.", field="account_id")
+        created = replace(new, account_id=new.account_id or f"acc_{secrets.token_hex(8)}")
+        _insert(self.connection, created, provisioned_by=self._key_id)
+        link = {"key_id": self._key_id, "account_id": created.account_id}
         self.connection.execute(api_key_account.insert().values(link))
-        self.by_id[made.account_id] = made
-        self.own.add(made.account_id)
-        self._ids[made.natural_key] = made.account_id
-        return made
+        self.by_id[created.account_id] = created
+        self.provisioned.add(created.account_id)
+        self._ids[created.natural_key] = created.account_id
+        return created
 
-    def change(self, account_id: str, **values: Any) -> Account:
-        """Set columns of an account, as ``payment_terms="net_30"``; returns it as it is now."""
+    def update(self, account_id: str, **values: Any) -> Account:
+        """Set columns of an account, for example ``payment_terms="net_30"``; returns the updated account."""
         _update(self.connection, account_id, values)
-        self.by_id[account_id] = changed = replace(self.by_id[account_id], **_complete(values))
-        return changed
+        self.by_id[account_id] = updated = replace(self.by_id[account_id], **_with_closed_from(values))
+        return updated
 
 
 class AccountStore:
-    """The accounts that this server keeps conversions for. Synchronous and thread-safe."""
+    """All accounts of this server. Synchronous and thread-safe."""
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
@@ -100,10 +100,10 @@ class AccountStore:
         operator: str | None = None,
         sandbox: bool = False,
     ) -> Account:
-        """Add an account. A brand without ``operator`` operates itself.
+        """Create an account. A brand without ``operator`` is its own operator.
 
         Raises:
-            StartupError: A malformed or taken account_id, or a malformed or taken brand and operator.
+            StartupError: The account_id, or the brand and operator, are malformed or in use.
         """
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise StartupError(
@@ -111,16 +111,16 @@ class AccountStore:
                 "beginning with a letter or digit."
             )
         if operator and not brand_domain:
-            raise StartupError("An operator acts for a brand: give the brand's domain too.")
+            raise StartupError("An operator acts for a brand. Give the brand's domain too.")
         operator = operator or brand_domain
         for role, domain in (("brand's domain", brand_domain), ("operator", operator)):
             if domain is not None and not is_domain(domain):
                 raise StartupError(
-                    f"{domain!r} is not a domain for the {role}: write it in lower case, as shop.example."
+                    f"{domain!r} is not a valid domain for the {role}. Use lower case, for example shop.example."
                 )
         created = Account(account_id, name or account_id, brand_domain, operator, sandbox)
         with self._control.begin() as connection:
-            self._refuse_taken(connection, created)
+            self._refuse_duplicate(connection, created)
             _insert(connection, created)
         return created
 
@@ -135,33 +135,33 @@ class AccountStore:
             row = connection.execute(select(account).where(account.c.account_id == account_id)).one_or_none()
         return account_from(row) if row else None
 
-    def provision(self, key_id: str, wanted: Account) -> Account:
-        """The account of ``wanted``'s brand, operator and sandbox that a key acts for; made for it if there is none.
+    def provision(self, key_id: str, new: Account) -> Account:
+        """The key's account with ``new``'s brand, operator and sandbox; created if there is none.
 
-        Two keys never share an account in this way: what one agent reports is not shown to another that claims to act
-        for the same brand.
+        Two keys never come to share an account this way: another agent that claims to act for the same brand sees
+        nothing of what the first one reports.
 
         Args:
             key_id: The key.
-            wanted: The account; an empty account_id stands for a new one.
+            new: The account. An empty account_id is replaced by a generated one.
 
         Raises:
-            InvalidRequest: The key has as many accounts as it may, or the account_id is taken.
-            StoreUnavailable: The control store doesn't take it.
+            InvalidRequest: The key has reached its limit of accounts, or the account_id is in use.
+            StoreUnavailable: The control store rejects the write.
         """
-        with self.edit(key_id) as held:
-            return held.find(*wanted.natural_key) or held.add(wanted)
+        with self.edit(key_id) as key_accounts:
+            return key_accounts.find(*new.natural_key) or key_accounts.add(new)
 
     @contextmanager
     def edit(self, key_id: str, *, dry: bool = False) -> Iterator[KeyAccounts]:
-        """Change a key's accounts; concurrent edits of one key's follow each other.
+        """Change a key's accounts in one transaction; concurrent edits of one key's accounts are serialized.
 
         Args:
             key_id: The key.
-            dry: Whether to keep nothing of it.
+            dry: Whether to roll back at the end.
 
         Raises:
-            StoreUnavailable: The control store doesn't take the change; nothing of it is kept.
+            StoreUnavailable: The control store rejects the write; nothing is stored.
         """
         with self._control.begin() as connection:
             connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
@@ -169,29 +169,29 @@ class AccountStore:
             if dry:
                 connection.rollback()
 
-    def change(self, account_id: str, **values: object) -> None:
-        """Set columns of an account, as ``status="suspended"``, for the seller.
+    def update(self, account_id: str, **values: object) -> None:
+        """Set columns of an account on the seller's behalf, for example ``status="suspended"``.
 
         Raises:
             StartupError: There is no such account.
         """
         with self._control.begin() as connection:
-            changed = _update(connection, account_id, values)
-        if not changed:
+            updated = _update(connection, account_id, values)
+        if not updated:
             raise _no_account(account_id)
 
-    def move(self, account_id: str, status: AccountStatus, check: Callable[[Account], None]) -> Account:
-        """Give an account a status, unless ``check`` raises for what it is; nobody else changes it meanwhile.
+    def set_status(self, account_id: str, status: AccountStatus, check: Callable[[Account], None]) -> Account:
+        """Set an account's status, unless ``check`` raises for the account as it is. The row is locked meanwhile.
 
         Returns:
-            The account as it was.
+            The account before the change.
 
         Raises:
-            StartupError: There is no such account. What ``check`` raises is passed on; nothing changes.
+            StartupError: There is no such account. Exceptions of ``check`` propagate, and nothing changes.
         """
         with self._control.begin() as connection:
-            held = select(account).where(account.c.account_id == account_id).with_for_update()
-            row = connection.execute(held).one_or_none()
+            locked = select(account).where(account.c.account_id == account_id).with_for_update()
+            row = connection.execute(locked).one_or_none()
             if row is None:
                 raise _no_account(account_id)
             before = account_from(row)
@@ -199,25 +199,20 @@ class AccountStore:
             _update(connection, account_id, {"status": status})
         return before
 
-    def _refuse_taken(self, connection: Connection, wanted: Account) -> None:
-        if connection.execute(select(account).where(account.c.account_id == wanted.account_id)).first():
-            raise StartupError(f"The account {wanted.account_id!r} exists already.")
-        alike = (
-            account.c.brand_domain == wanted.brand_domain,
-            account.c.operator == wanted.operator,
-            account.c.sandbox == wanted.sandbox,
+    def _refuse_duplicate(self, connection: Connection, new: Account) -> None:
+        if connection.execute(select(account).where(account.c.account_id == new.account_id)).first():
+            raise StartupError(f"The account {new.account_id!r} already exists.")
+        same_natural_key = (
+            account.c.brand_domain == new.brand_domain,
+            account.c.operator == new.operator,
+            account.c.sandbox == new.sandbox,
         )
-        if wanted.brand_domain and connection.execute(select(account).where(*alike)).first():
-            raise StartupError("Another account has this brand and operator already.")
-
-
-def account_from(row: Row[Any]) -> Account:
-    """The account in a row of the table ``account``, or of a join with it."""
-    return Account(**{field: getattr(row, field) for field in Account.__slots__})
+        if new.brand_domain and connection.execute(select(account).where(*same_natural_key)).first():
+            raise StartupError("Another account already has this brand and operator.")
 
 
 def _no_account(account_id: str) -> StartupError:
-    return StartupError(f"There is no account {account_id!r}. 'postback accounts list' shows them.")
+    return StartupError(f"There is no account {account_id!r}. 'postback accounts list' lists the accounts.")
 
 
 def _insert(connection: Connection, created: Account, **more: object) -> None:
@@ -226,10 +221,10 @@ def _insert(connection: Connection, created: Account, **more: object) -> None:
 
 
 def _update(connection: Connection, account_id: str, values: Mapping[str, object]) -> int:
-    changed = account.update().where(account.c.account_id == account_id).values(**_complete(values))
-    return connection.execute(changed).rowcount
+    statement = account.update().where(account.c.account_id == account_id).values(**_with_closed_from(values))
+    return connection.execute(statement).rowcount
 
 
-def _complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A status that anybody decides ends what a buyer's closing remembered, but for that closing itself."""
+def _with_closed_from(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A new status resets ``closed_from``, unless the change sets it."""
     return {"closed_from": None, **values} if "status" in values else dict(values)

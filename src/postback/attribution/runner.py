@@ -1,31 +1,39 @@
 """The runs that derive attribution from what is stored: a little at a time while a server runs, or everything anew.
 
-A run counts a span of new exposures, or attributes a span of events. It first makes everything ready beside the
-results, then adds its sums in one insert that carries its number, then keeps its outcomes and notes how far it came.
-Killed at any moment, it is done again or completed, never done twice.
+A run counts a span of new exposures, or attributes a span of events. It makes everything ready in memory and notes that
+it begins to write. Exposures are added to the sums in one insert that carries the run's number. Outcomes are written,
+then what they change is added to the sums. Last it notes how far it came. Killed at any moment, it is completed or done
+again: sums of conversions are then reconciled with the outcomes first.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from msgspec.structs import replace
 
-from postback.attribution.rules import EventKind, Rules
-from postback.attribution.staging import SCRATCH_TABLES, stage_rules
+from postback.attribution.event_run import attribute_staged
+from postback.attribution.explain import Candidate
+from postback.attribution.exposure_spans import ExposureSpans
+from postback.attribution.matching import nearest
+from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind
+from postback.attribution.staging import RUN_TABLES, replace_scratch, stage_rules
 from postback.attribution.state import AccountState, Backfill, StateStore
-from postback.media_buys.buys import MediaBuyStore
-from postback.store.control import ControlStore
-from postback.store.events import EventStore
+from postback.attribution.statements import DerivedStore
+from postback.media_buys.store import MediaBuyStore
+from postback.metrics import Metrics
+from postback.store.control_store import ControlStore
+from postback.store.event_store import EventStore
 
 __all__ = ["Attribution", "Limits"]
 
 _EXPOSURES, _CONVERSIONS = "exposures", "conversions"
-
-_log = logging.getLogger(__name__)
+_SHOWN = 100
+"""Most exposures that are returned for one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +44,11 @@ class Limits:
         exposures: Most new exposures.
         events: Most new events, and most older ones at a time.
         restated: Most events that late exposures restate one by one; beyond that every event is gone through in order.
-        shared: Most events with the same match key that are compared with each of its exposures.
     """
 
     exposures: int = 1_000_000
     events: int = 500_000
     restated: int = 250_000
-    shared: int = 100
 
 
 class Attribution:
@@ -52,21 +58,34 @@ class Attribution:
         events: Where events and exposures are, and what is derived from them goes.
         control: Where it is noted how far attribution has come.
         media_buys: Whose goals count.
+        folder: Where the indexes of exposures are; derived anew where they are missing.
         limits: What one run takes on.
+        metrics: Where its statements are timed and what it finds is counted; None where they are not read.
     """
 
     def __init__(
-        self, events: EventStore, control: ControlStore, media_buys: MediaBuyStore, limits: Limits | None = None
+        self,
+        events: EventStore,
+        control: ControlStore,
+        media_buys: MediaBuyStore,
+        folder: Path,
+        limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        self._derived = events.derived
+        metrics = metrics or Metrics()
+        self._derived = DerivedStore(events.deriver, metrics.attribution_stages)
+        self._stored_through = events.stored_through
         self._media_buys = media_buys
         self._states = StateStore(control)
         self._limits = limits or Limits()
+        self._exposures = ExposureSpans(self._derived, folder, self._limits.exposures, metrics)
         self._work = threading.RLock()
         self._accounts: dict[str, AccountState] = {}
+        self._prepared = False
+        self._staged: AccountRules | None = None
         self._recovered = False
         self._newest: dict[str, tuple[int, int]] = {}
-        self._rules: dict[str, tuple[int, Rules]] = {}
+        self._rules: dict[str, tuple[int, AccountRules]] = {}
         self._complete: datetime | None = None
         self._stopping = False
 
@@ -77,7 +96,7 @@ class Attribution:
             StoreUnavailable: A store doesn't answer; the next call goes on from there.
         """
         with self._work:
-            begun = datetime.now(UTC)
+            stored_through = self._stored_through()
             self._recover()
             # Whatever breaks off a run, the next call looks first whether its sums were added.
             self._recovered = False
@@ -87,7 +106,7 @@ class Attribution:
                 self._catch_up_account(account_id, changes.get(account_id, 0))
             self._recovered = True
             if not self._stopping:
-                self._complete = begun
+                self._complete = stored_through
 
     def rebuild(self) -> None:
         """Derive everything anew, except the outcomes of packages whose numbers are final.
@@ -117,6 +136,17 @@ class Attribution:
         """The time through which whatever was received is in the results; None while the first pass is at work."""
         return self._complete
 
+    def nearest_exposures(self, account_id: str, match_keys: Iterable[bytes], moment: datetime) -> list[Candidate]:
+        """The exposures that share an identifier with an event; none before the first pass knows the account.
+
+        Args:
+            account_id: The account.
+            match_keys: The event's.
+            moment: When it happened.
+        """
+        index = self._exposures.indexes.get(account_id)
+        return nearest(index.view, match_keys, moment, _SHOWN) if index else []
+
     def stop(self) -> None:
         """Let a run that is at work be the last of its call."""
         self._stopping = True
@@ -125,15 +155,24 @@ class Attribution:
         """Load the states; a run that was cut short is completed if its sums were added, and forgotten if not."""
         if self._recovered:
             return
+        if not self._prepared:
+            replace_scratch(self._derived)
+            self._prepared = True
         if self._states.rebuilding():
             self._drop()
         for account_id, (state, pending, sums) in self._states.load().items():
-            if pending and self._derived.value(f"summed_{sums}", account_id=account_id, run_id=pending.run_id):
-                self._derived.run("keep", account_id=account_id, run_id=pending.run_id)
-                state = pending
-            self._keep(account_id, state)
-        self._derived.empty(*SCRATCH_TABLES)
+            self._keep(account_id, self._recovered_state(account_id, state, pending, sums) if pending else state)
+        self._derived.empty(*RUN_TABLES)
+        self._staged = None
         self._recovered = True
+
+    def _recovered_state(self, account_id: str, state: AccountState, pending: AccountState, sums: str) -> AccountState:
+        """Where to go on after a run that was cut short: exposures were added or not; outcomes are attributed again."""
+        if sums == _EXPOSURES:
+            added = self._derived.value("summed_exposures", account_id=account_id, run_id=pending.run_id)
+            return pending if added else state
+        self._derived.run("reconcile_conversions", account_id=account_id)
+        return replace(state, run_id=pending.run_id)
 
     def _drop(self) -> None:
         """Drop what is derived. Cut short, it is done again from the beginning."""
@@ -142,7 +181,7 @@ class Attribution:
             for account_id, change in self._media_buys.changes().items()
             for key in self._goals(account_id, change).frozen
         ]
-        self._derived.empty("exposure_by_key", "event_by_key", "exposure_hour", "conversion_hour")
+        self._derived.empty("event_hash_by_key", "event_by_link", "exposure_hour", "conversion_hour")
         if frozen:
             account_ids, media_buy_ids, package_ids = map(list, zip(*frozen, strict=True))
             self._derived.run("collapse_outcomes")
@@ -166,8 +205,13 @@ class Attribution:
         newest_event, newest_exposure = self._newest.get(account_id, (0, 0))
         state = self._accounts.get(account_id) or AccountState()
         if state.run_id == 0 and self._goals(account_id, change).frozen:
-            state = self._sum_frozen(account_id, replace(state, change=change))
-        if state.change != change:
+            # A rebuild begins with the outcomes that it kept.
+            self._derived.run("reconcile_conversions", account_id=account_id)
+            state = self._keep(account_id, AccountState(run_id=1))
+        if self._exposures.opened(account_id).through != state.exposures_through:
+            self._stage_rules(self._goals(account_id, change))
+            self._exposures.catch_up(account_id, state.exposures_through)
+        if (state.change, state.rules_version) != (change, RULES_VERSION):
             state = self._apply_goals(account_id, state, change, newest_event)
         while state.exposures_through < newest_exposure and not self._stopping:
             state = self._count_exposures(account_id, state, newest_exposure)
@@ -181,50 +225,56 @@ class Attribution:
         self._accounts[account_id] = state
         return state
 
-    def _goals(self, account_id: str, change: int) -> Rules:
+    def _goals(self, account_id: str, change: int) -> AccountRules:
         if account_id not in self._rules or self._rules[account_id][0] != change:
-            self._rules[account_id] = change, Rules.of(self._media_buys.goals(account_id))
+            self._rules[account_id] = change, AccountRules.of(self._media_buys.goals(account_id))
         return self._rules[account_id][1]
 
     def _apply_goals(self, account_id: str, state: AccountState, change: int, newest_event: int) -> AccountState:
         rules = self._goals(account_id, change)
-        signatures = rules.signatures()
-        added = [kind for kind in rules.kinds if kind.name not in state.kinds]
+        signatures, kinds = rules.signatures(), rules.kind_signatures()
+        known = set(state.kinds) if state.rules_version == RULES_VERSION else set()
+        added = [kind for signature, kind in kinds.items() if signature not in known]
         changed = {key for key in rules.packages if signatures["\n".join(key)] != state.signatures.get("\n".join(key))}
         waiting = {(older.event_source_id, older.event_type): older for older in state.backfill}
         waiting.update(_backfill(added))
+        # Until a goal names something, arriving events are passed over.
+        through = state.events_through if state.kinds else newest_event
         return self._keep(
             account_id,
             replace(
                 state,
                 change=change,
-                kinds=tuple(kind.name for kind in rules.kinds),
+                rules_version=RULES_VERSION,
+                kinds=tuple(kinds),
                 signatures=signatures,
                 changed=tuple(sorted(changed | set(state.changed))),
-                # Until a goal names something, arriving events are passed over.
-                events_through=state.events_through if state.kinds else newest_event,
+                events_through=through,
+                linked=self._link(account_id, rules, state.linked, through),
                 backfill=tuple(waiting.values()),
             ),
         )
 
-    def _sum_frozen(self, account_id: str, state: AccountState) -> AccountState:
-        """Begin the sums of a rebuild with the outcomes that it kept."""
-        run = self._begin(account_id, state)
-        self._states.save(account_id, AccountState(), AccountState(run_id=run), _CONVERSIONS)
-        self._derived.run("sum_frozen", account_id=account_id, run_id=run)
-        return self._keep(account_id, AccountState(run_id=run))
+    def _link(self, account_id: str, rules: AccountRules, linked: tuple[str, ...], through: int) -> tuple[str, ...]:
+        """Make the stored events of sources findable in which refunds come to look for their purchases."""
+        if not rules.refund_types:
+            return ()
+        added = sorted(rules.near.keys() - set(linked))
+        if added:
+            self._stage_rules(rules)
+            span = {"after": 0, "through": through}
+            self._derived.run("index_events_by_link", account_id=account_id, event_source_ids=added, **span)
+        return tuple(sorted({*linked, *added}))
 
     def _count_exposures(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Count the next span of exposures and make them findable."""
         run = self._begin(account_id, state)
-        span = {"account_id": account_id, "after": state.exposures_through}
-        # The newest of all may have been a copy, which a merge has dropped.
-        through = self._derived.value("exposures_through", **span, most=self._limits.exposures) or newest
-        self._derived.run("new_exposures", **span, through=through)
-        self._derived.run("known_exposures", **span)
-        self._derived.run("key_exposures", account_id=account_id)
+        through = self._exposures.stage(account_id, state.exposures_through, newest)
         following = replace(state, run_id=run, exposures_through=through)
-        return self._finish(account_id, state, following, _EXPOSURES)
+        self._states.save(account_id, state, following, _EXPOSURES)
+        self._derived.run("sum_exposures", account_id=account_id, run_id=run)
+        self._exposures.index(account_id, through)
+        return self._finish(account_id, following)
 
     def _attribute(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Attribute the next span of events: older ones that goals have come to name, or those that are new."""
@@ -236,17 +286,16 @@ class Attribution:
             self._stage_older(account_id, state) if state.backfill else self._stage_new(account_id, state, newest)
         )
         if following is None:
+            self._derived.empty(*RUN_TABLES)
             return self._keep(account_id, self._all_again(account_id, state))
-        self._derived.run("prior", account_id=account_id)
-        self._derived.run("stage_new")
-        self._derived.run("stage_siblings")
-        if self._derived.value("count_targets"):
-            self._derived.run("stage_targets", account_id=account_id)
-        self._derived.run("key_events", account_id=account_id)
-        self._derived.run("spread_keys", most=self._limits.shared)
-        self._derived.run("match", account_id=account_id)
-        self._derived.run("decide", account_id=account_id, run_id=run)
-        return self._finish(account_id, state, replace(following, run_id=run), _CONVERSIONS)
+        rules = self._goals(account_id, state.change)
+        exposures = self._exposures.opened(account_id).view
+        attribute_staged(self._derived, account_id, rules, exposures, run)
+        following = replace(following, run_id=run)
+        self._states.save(account_id, state, following, _CONVERSIONS)
+        self._derived.run("commit_outcomes")
+        self._derived.run("sum_conversions", account_id=account_id)
+        return self._finish(account_id, following)
 
     def _stage_older(self, account_id: str, state: AccountState) -> AccountState:
         older, *rest = state.backfill
@@ -274,6 +323,7 @@ class Attribution:
             self._derived.run(
                 "changed_packages",
                 account_id=account_id,
+                through=state.exposures_through,
                 media_buy_ids=[media_buy_id for media_buy_id, _ in state.changed],
                 package_ids=[package_id for _, package_id in state.changed],
                 most=self._limits.restated + 1,
@@ -282,6 +332,11 @@ class Attribution:
             return None
         if through:
             self._derived.run("new_events", **span, through=through)
+            rules = self._goals(account_id, state.change)
+            if rules.refund_types:
+                arrived = {**span, "through": through, "event_source_ids": list(state.linked)}
+                self._derived.run("index_events_by_link", **arrived)
+                self._derived.run("stage_refunds", **arrived, refund_types=list(rules.refund_types))
         return replace(following, events_through=through or max(newest, state.events_through))
 
     def _all_again(self, account_id: str, state: AccountState) -> AccountState:
@@ -292,18 +347,20 @@ class Attribution:
         )
 
     def _begin(self, account_id: str, state: AccountState) -> int:
-        self._derived.empty(*SCRATCH_TABLES)
-        stage_rules(self._derived, self._goals(account_id, state.change))
+        """The number of the next run, whose tables are empty, with the account's rules beside them."""
+        self._stage_rules(self._goals(account_id, state.change))
         return state.run_id + 1
 
-    def _finish(self, account_id: str, state: AccountState, following: AccountState, sums: str) -> AccountState:
-        """Add the sums of a run that is ready, and keep its outcomes."""
-        run = {"account_id": account_id, "run_id": following.run_id}
-        self._states.save(account_id, state, following, sums)
-        self._derived.run(f"sum_{sums}", **run)
-        self._derived.run("keep", **run)
+    def _stage_rules(self, rules: AccountRules) -> None:
+        if self._staged is not rules:
+            self._staged = None
+            stage_rules(self._derived, rules)
+            self._staged = rules
+
+    def _finish(self, account_id: str, following: AccountState) -> AccountState:
+        """Note that a run is complete, and empty its tables, which are in memory."""
         kept = self._keep(account_id, following)
-        self._derived.empty(*SCRATCH_TABLES)  # they are in memory
+        self._derived.empty(*RUN_TABLES)
         return kept
 
 

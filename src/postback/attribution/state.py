@@ -1,18 +1,18 @@
-"""How far attribution has come, account by account."""
+"""The progress of attribution, by account."""
 
 from __future__ import annotations
 
 import msgspec
 from sqlalchemy import select
 
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 from postback.store.tables import attribution_state
 
 __all__ = ["AccountState", "Backfill", "StateStore"]
 
 
 _REBUILD = ""
-"""Stands in an account's place for the note of a rebuild."""
+"""Takes the place of an account_id to record that a rebuild is under way."""
 
 
 class Backfill(msgspec.Struct, frozen=True):
@@ -24,33 +24,37 @@ class Backfill(msgspec.Struct, frozen=True):
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the attribution of one account has come. Times are received_at, in µs since the epoch.
+    """The progress of one account's attribution. Times are received_at, in µs since the epoch.
 
     Attributes:
-        run_id: The last run that was completed.
-        change: The change of the account's media buys whose goals are applied.
-        kinds: The kinds of event that those goals name, by their names.
-        signatures: Package → what its goals say.
-        changed: Packages of which it has yet to be seen which events they change.
-        exposures_through: Exposures are counted and findable up to here.
-        restated_through: Events are attributed with all exposures up to here.
-        events_through: Events are attributed up to here, those in ``backfill`` excepted.
-        backfill: What is left of older events.
+        run_id: The last completed run.
+        change: The change number of the media buys whose goals are applied.
+        rules_version: The version of the rules that are applied (``rules.RULES_VERSION``).
+        kinds: The signatures of the event kinds in those goals.
+        signatures: Package → the signature of its rule set.
+        changed: Packages whose effect on events has yet to be determined.
+        exposures_through: Exposures are counted and indexed up to this time.
+        restated_through: Events are attributed with all exposures up to this time.
+        events_through: Events are attributed up to this time, except those in ``backfill``.
+        linked: The sources whose events refunds find by their event_id and order_id.
+        backfill: The older events that are still to be attributed.
     """
 
     run_id: int = 0
     change: int = 0
+    rules_version: int = 0
     kinds: tuple[str, ...] = ()
     signatures: dict[str, str] = {}
     changed: tuple[tuple[str, str], ...] = ()
     exposures_through: int = 0
     restated_through: int = 0
     events_through: int = 0
+    linked: tuple[str, ...] = ()
     backfill: tuple[Backfill, ...] = ()
 
     @property
     def caught_up(self) -> bool:
-        """Whether nothing is left of what was known to this state."""
+        """Whether nothing is left to do for this state."""
         return not self.backfill and not self.changed and self.restated_through == self.exposures_through
 
 
@@ -63,24 +67,24 @@ class _Document(msgspec.Struct):
 class StateStore:
     """The states of every account, in the control store. Synchronous.
 
-    A run whose sums are being added is noted first as pending, with the table of those sums.
+    Before a run's sums are added, the run is recorded as pending, with the table of its sums.
     """
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
 
     def load(self) -> dict[str, tuple[AccountState, AccountState | None, str]]:
-        """By account: its state, the state after a run that was cut short, and the table of that run's sums."""
+        """By account: its state, the state after an interrupted run, and the table of that run's sums."""
         with self._control.connect() as connection:
             rows = connection.execute(select(attribution_state)).all()
         documents = {row.account_id: msgspec.convert(row.document, _Document) for row in rows if row.account_id}
         return {account_id: (d.state, d.pending, d.sums) for account_id, d in documents.items()}
 
     def save(self, account_id: str, state: AccountState, pending: AccountState | None = None, sums: str = "") -> None:
-        """Keep an account's state, durably.
+        """Store an account's state durably.
 
         Raises:
-            StoreUnavailable: The control store doesn't take it.
+            StoreUnavailable: The control store rejects the write.
         """
         document = msgspec.to_builtins(_Document(state, pending, sums))
         with self._control.begin() as connection:
@@ -88,16 +92,16 @@ class StateStore:
             connection.execute(attribution_state.insert().values(account_id=account_id, document=document))
 
     def note_rebuild(self) -> None:
-        """Note, durably, that everything that is derived has to be dropped."""
+        """Record durably that all derived data has to be dropped."""
         self.save(_REBUILD, AccountState())
 
     def rebuilding(self) -> bool:
-        """Whether that was noted, and not undone by ``clear``."""
+        """Whether ``note_rebuild`` was called and ``clear`` was not called since."""
         noted = select(attribution_state).where(attribution_state.c.account_id == _REBUILD)
         with self._control.connect() as connection:
             return connection.execute(noted).first() is not None
 
     def clear(self) -> None:
-        """Forget every state, and the note of a rebuild."""
+        """Delete every state, and the record of a rebuild."""
         with self._control.begin() as connection:
             connection.execute(attribution_state.delete())

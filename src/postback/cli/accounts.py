@@ -1,4 +1,4 @@
-"""postback accounts: the advertisers that the server keeps conversions for."""
+"""postback accounts: the advertisers' accounts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["accounts"]
 
 @click.group()
 def accounts() -> None:
-    """The advertisers' accounts."""
+    """Manage the advertisers' accounts."""
 
 
 @accounts.command()
 @click.argument("account_id")
-@click.option("--name", help="For people.")
-@click.option("--brand", metavar="DOMAIN", help="The brand's domain, by which calls may name the account.")
-@click.option("--operator", metavar="DOMAIN", help="Who acts for the brand; the brand itself when not given.")
+@click.option("--name", help="Display name.")
+@click.option("--brand", metavar="DOMAIN", help="The brand's domain; calls may name the account by it.")
+@click.option("--operator", metavar="DOMAIN", help="The domain of whoever acts for the brand. Default: the brand.")
 @click.option("--sandbox", is_flag=True, help="Everything logged to the account is simulated.")
 @data_option
 def create(
@@ -54,7 +54,7 @@ def list_accounts(data: str | None) -> None:
 @click.argument("status", type=click.Choice(get_args(AccountStatus)))
 @data_option
 def status(account_id: str, status: str, data: str | None) -> None:
-    """Set the status of ACCOUNT_ID, as to approve one that a buyer asked for; a running server follows in a second."""
+    """Set the status of ACCOUNT_ID, for example to approve a new one. A running server follows within a second."""
     with open_control(data) as control:
-        AccountStore(control).change(account_id, status=status)
+        AccountStore(control).update(account_id, status=status)
     click.echo(f"Account {account_id} is {status}.")

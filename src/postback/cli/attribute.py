@@ -1,47 +1,73 @@
-"""postback attribute: bring attribution up to date, or derive it anew, while the server is stopped."""
+"""postback attribute: bring attribution up to date, or rebuild it, while the server is stopped."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 
 import click
 
+from postback.attribution import comparison
+from postback.attribution.comparison import PackageChange
 from postback.attribution.runner import Attribution
 from postback.cli.control import data_option
 from postback.config import load_settings
-from postback.media_buys.buys import MediaBuyStore
-from postback.store.control import ControlStore
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
+from postback.delivery.figures import shown_number
+from postback.media_buys.store import MediaBuyStore
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
+from postback.store.flusher import drain
 
 __all__ = ["attribute"]
 
 
 @click.command()
-@click.option("--rebuild", is_flag=True, help="Drop what was derived, and derive it from the stored events anew.")
+@click.option("--rebuild", is_flag=True, help="Delete all attributions, and derive them again from the stored events.")
+@click.option("--compare", is_flag=True, help="Change nothing; print what the rules of this version would change.")
 @data_option
-def attribute(rebuild: bool, data: str | None) -> None:
-    """Attribute what is stored, while the server is stopped. A running server does so by itself."""
+def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
+    """Attribute the stored events while the server is stopped. A running server does so by itself."""
+    if rebuild and compare:
+        raise click.UsageError("--compare changes nothing, and --rebuild derives everything anew. Choose one.")
     settings = load_settings(os.environ, data=data)
-    folder = DataDir.open(settings.data)
     begun = time.monotonic()
-    try:
-        control = ControlStore(settings.control or folder.control_url)
+    with ExitStack() as stack:
+        folder = stack.enter_context(closing(DataDir.open(settings.data)))
+        control = stack.enter_context(closing(ControlStore(settings.control or folder.control_url)))
         control.migrate()
-        events = EventStore.open(folder.events_dsn, folder.scratch)
-        try:
-            attribution = Attribution(events, control, MediaBuyStore(control))
-            if rebuild:
-                attribution.rebuild()
-            else:
-                attribution.catch_up()
-            processed, attributed = events.query("attributed")[0]
-        finally:
-            events.close()
-            control.close()
-    finally:
-        folder.close()
+        events = stack.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        drain(folder, events, control)
+        media_buys = MediaBuyStore(control)
+        if compare:
+            changes = comparison.compare(events, media_buys, folder.scratch)
+            click.echo("\n".join(_lines_of(changes, media_buys)))
+            return
+        attribution = Attribution(events, control, media_buys, folder.derived)
+        if rebuild:
+            attribution.rebuild()
+        else:
+            attribution.catch_up()
+        processed, attributed = events.query("attributed")[0]
     click.echo(
-        f"{attributed:,} of the {processed:,} events that goals name are attributed ({time.monotonic() - begun:.1f} s)."
+        f"{attributed:,} of the {processed:,} events covered by goals are attributed "
+        f"({time.monotonic() - begun:.1f} s)."
+    )
+
+
+def _lines_of(changes: Sequence[PackageChange], media_buys: MediaBuyStore) -> Iterator[str]:
+    """The lines of a comparison."""
+    changed = [change for change in changes if change.changes]
+    for change in changed:
+        buy = media_buys.get(change.account_id, change.media_buy_id)
+        conversions = f"conversions {change.conversions:,} -> {change.new_conversions:,}"
+        value = f"value {shown_number(change.value):,} -> {shown_number(change.new_value):,}"
+        currency = f" {buy.currency}" if buy else ""
+        yield f"{change.account_id} {change.media_buy_id} {change.package_id}: {conversions}, {value}{currency}"
+    yield (
+        f"{len(changed):,} of {len(changes):,} packages with conversions would change. Events that are stored and not "
+        "attributed yet are included. Nothing was changed: postback attribute or the next start of the server applies "
+        "the rules."
     )

@@ -1,4 +1,4 @@
-"""Calls to a Postback server over HTTP, repeated while that may help."""
+"""Calls to a Postback server over HTTP, with retries."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import msgspec
 
 from postback.errors import StartupError
 
-__all__ = ["Client", "Reply"]
+__all__ = ["Reply", "ServerClient"]
 
 _ATTEMPTS = 8
 _FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 30.0
+_MAX_PAUSE_S = 30.0
 _TIMEOUT_S = 60.0
-_WORTH_REPEATING = frozenset({429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({429, 500, 502, 503, 504})
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What the server answered.
+    """The server's response.
 
     Attributes:
         status: The HTTP status.
-        body: The JSON object; empty when the answer was something else.
-        retry_after: Seconds that the server asks to wait; 0 when it doesn't.
+        body: The JSON object; empty if the body is something else.
+        retry_after: Seconds that the server asks to wait; 0 if it doesn't.
     """
 
     status: int
@@ -42,25 +42,25 @@ class Reply(msgspec.Struct, frozen=True):
             return dict(self.body["adcp_error"])
         if self.status == 200 and self.body:
             return None
-        return {"message": f"HTTP {self.status} without a reason: is the URL that of a Postback server?"}
+        return {"message": f"HTTP {self.status} without an AdCP error. Check that the URL is a Postback server's."}
 
 
 class _Unreachable(StartupError):
-    """The server doesn't answer; it may a moment later."""
+    """The server doesn't respond; it may a moment later."""
 
 
-class Client:
+class ServerClient:
     """A caller with a key.
 
     Args:
-        url: The server's, as ``http://127.0.0.1:8787``.
+        url: The server's URL, for example ``http://127.0.0.1:8787``.
         key: The API key.
-        waiting: Told why, each time before a call is repeated.
+        waiting: Called with the reason before each retry.
     """
 
     def __init__(self, url: str, key: str, waiting: Callable[[str], None]) -> None:
         if not (key.isascii() and key.isprintable()):
-            raise StartupError("The key holds characters that no API key has. Copy it again.")
+            raise StartupError("The key contains characters that an API key can't have. Copy it again.")
         self._url = url.rstrip("/")
         self._waiting = waiting
         self._http = httpx2.Client(
@@ -76,24 +76,24 @@ class Client:
         self._http.close()
 
     def call(self, task: str, request: bytes) -> Reply:
-        """Call a task, and again after ever longer pauses while the server can't be reached or asks to wait.
+        """Call a task, and retry with longer and longer pauses while the server is unreachable or asks to wait.
 
-        The request holds its idempotency key, so it takes effect once however often it is sent.
+        The request contains its idempotency key, so it takes effect once however often it is sent.
 
         Raises:
-            StartupError: The server was out of reach every time, or the URL isn't one.
+            StartupError: Every attempt failed to reach the server, or the URL is malformed.
         """
         for attempt in range(_ATTEMPTS - 1):
             try:
                 reply = self._post(task, request)
-                if reply.status not in _WORTH_REPEATING:
+                if reply.status not in _RETRYABLE:
                     return reply
-                asked, why = reply.retry_after, f"The server answers HTTP {reply.status}."
+                retry_after, reason = reply.retry_after, f"The server returned HTTP {reply.status}."
             except _Unreachable as error:
-                asked, why = 0, str(error)
-            # A random share of a doubling bound spreads the callers that were refused together.
-            pause = asked + random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt))  # noqa: S311
-            self._waiting(f"{why} Trying again in {pause:.1f} s.")
+                retry_after, reason = 0, str(error)
+            # A random share of a doubling bound spreads callers that were refused at the same time.
+            pause = retry_after + random.uniform(0, min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2**attempt))  # noqa: S311
+            self._waiting(f"{reason} Retrying in {pause:.1f} s.")
             time.sleep(pause)
         return self._post(task, request)
 
@@ -101,7 +101,9 @@ class Client:
         try:
             response = self._http.post(f"{self._url}/v1/{task}", content=request)
         except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise StartupError(f"{self._url!r} is not a server's URL; an example is http://127.0.0.1:8787.") from error
+            raise StartupError(
+                f"{self._url!r} is not a valid URL. Give the server's, for example http://127.0.0.1:8787."
+            ) from error
         except httpx2.TransportError as error:
             raise _Unreachable(f"{self._url} can't be reached ({str(error) or type(error).__name__}).") from error
         asked = response.headers.get("Retry-After", "")

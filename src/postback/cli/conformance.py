@@ -1,4 +1,4 @@
-"""postback conformance: hold any AdCP server to what conversion tracking demands."""
+"""postback conformance: check any AdCP server against what conversion tracking requires."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import click
 import msgspec
 
-from postback.suite.check import CHECKS
-from postback.suite.run import Outcome, prepare, run
-from postback.suite.seller import Seller
-from postback.suite.transports import TransportName, open_transport
+from postback.conformance.check import CHECKS
+from postback.conformance.run import CheckOutcome, prepare, run
+from postback.conformance.seller import Seller
+from postback.conformance.transports import TransportName, open_transport
 
 __all__ = ["conformance"]
 
@@ -21,10 +21,10 @@ _SIGNS = {"passed": "ok", "failed": "FAILED", "skipped": "skipped"}
 @click.command()
 @click.argument("url", required=False)
 @click.option("--key", envvar="POSTBACK_KEY", show_envvar=True, help="The API key.")
-@click.option("--transport", type=click.Choice(["mcp", "a2a", "rest"]), help="Default: as the URL ends, else rest.")
-@click.option("--account", metavar="ID", help="The account_id, when the server wants one.")
-@click.option("--brand", metavar="DOMAIN", help="The account by its brand and operator instead.")
-@click.option("--operator", metavar="DOMAIN", help="Who buys for the brand.")
+@click.option("--transport", type=click.Choice(["mcp", "a2a", "rest"]), help="Default: the URL's ending, else rest.")
+@click.option("--account", metavar="ID", help="The account_id, if the server requires one.")
+@click.option("--brand", metavar="DOMAIN", help="Name the account by its brand and operator instead.")
+@click.option("--operator", metavar="DOMAIN", help="The domain of whoever buys for the brand.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--list", "only_list", is_flag=True, help="List the checks and run none.")
 def conformance(
@@ -37,17 +37,17 @@ def conformance(
     as_json: bool,
     only_list: bool,
 ) -> None:
-    """Check the AdCP server at URL, anybody's: its MCP or A2A endpoint, or the base of a REST surface as Postback's.
+    """Check the AdCP server at URL: an MCP or A2A endpoint, or the base URL of a REST API like Postback's.
 
-    It sets up an event source of its own and logs events to it: use a sandbox account. The exit status is 1 when a
-    required check failed.
+    It works with any seller's server. It sets up its own event source and logs events to it, so use a sandbox account.
+    The exit status is 1 if a required check fails.
     """
     if only_list:
         for check in CHECKS:
-            click.echo(f"{check.check_id:34}{check.level:13}{check.demand}")
+            click.echo(f"{check.check_id:34}{check.level:13}{check.requirement}")
         return
     if not url or not key:
-        raise click.UsageError("Give the URL of the server, and a key by --key or POSTBACK_KEY.")
+        raise click.UsageError("Give the URL of the server, and an API key with --key or POSTBACK_KEY.")
     ref = _account_ref(account, brand, operator)
     outcomes = []
     with Seller(open_transport(url, transport), key, ref) as seller:
@@ -55,7 +55,7 @@ def conformance(
         for outcome in run(seller):
             outcomes.append(outcome)
             if not as_json:
-                _tell(outcome)
+                _print_outcome(outcome)
     failed = [outcome for outcome in outcomes if outcome.result == "failed"]
     required = [outcome for outcome in failed if outcome.check.level == "required"]
     if as_json:
@@ -74,15 +74,15 @@ def _account_ref(account: str | None, brand: str | None, operator: str | None) -
     return {"account_id": account} if account else None
 
 
-def _tell(outcome: Outcome) -> None:
+def _print_outcome(outcome: CheckOutcome) -> None:
     click.echo(f"{_SIGNS[outcome.result]:8}{outcome.check.check_id}")
     if outcome.result == "failed":
-        click.echo(f"        {outcome.check.level}: {outcome.check.demand}")
+        click.echo(f"        {outcome.check.level}: {outcome.check.requirement}")
         click.echo(f"        expected {outcome.expected}; got {outcome.got}")
     elif outcome.result == "skipped":
         click.echo(f"        {outcome.expected}")
 
 
-def _row(outcome: Outcome) -> dict[str, str]:
-    told = {"check": outcome.check.check_id, "level": outcome.check.level, "result": outcome.result}
-    return told | ({"expected": outcome.expected, "got": outcome.got} if outcome.expected else {})
+def _row(outcome: CheckOutcome) -> dict[str, str]:
+    row = {"check": outcome.check.check_id, "level": outcome.check.level, "result": outcome.result}
+    return row | ({"expected": outcome.expected, "got": outcome.got} if outcome.expected else {})

@@ -1,4 +1,4 @@
-"""The control store of a data folder, opened beside a server that may be running."""
+"""The control store of a data folder, which a running server may have open too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from postback.config import load_settings
 from postback.errors import StartupError
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
 
 __all__ = ["data_option", "open_control", "print_table"]
 
@@ -27,7 +27,8 @@ def open_control(data: str | None) -> Iterator[ControlStore]:
     path = settings.data / "control.db"
     if not settings.control and not path.exists():
         raise StartupError(
-            f"{settings.data} holds no data of a server: run 'postback serve' once, or name the folder by --data."
+            f"{settings.data} is not a data folder. Run 'postback serve' once to create it, or name another one with "
+            "--data."
         )
     control = ControlStore(settings.control or f"sqlite:///{path}")
     control.migrate()
@@ -38,7 +39,7 @@ def open_control(data: str | None) -> Iterator[ControlStore]:
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns under their titles."""
+    """Print rows as aligned columns with titles."""
     lines = [titles, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:

@@ -1,4 +1,4 @@
-"""postback forwards: the events that wait to be forwarded, and those that were given up."""
+"""postback forwards: the events that are waiting to be forwarded, and the dead-lettered ones."""
 
 from __future__ import annotations
 
@@ -6,68 +6,70 @@ import click
 
 from postback.cli.control import data_option, open_control, print_table
 from postback.errors import StartupError
-from postback.forwarding.outbox import Outbox, Parcel
+from postback.forwarding.outbox import Delivery, Outbox
 
 __all__ = ["forwards"]
 
 
 @click.group()
 def forwards() -> None:
-    """The events that wait to be forwarded."""
+    """Events that are waiting to be forwarded."""
 
 
 @forwards.command("list")
-@click.option("--dead", is_flag=True, default=None, help="Only those that nothing is tried for any more.")
+@click.option("--dead", is_flag=True, default=None, help="Only dead-lettered ones: no further attempts are made.")
 @data_option
 def list_forwards(dead: bool | None, data: str | None) -> None:
-    """List the parcels of events that wait."""
+    """List the deliveries in the outbox."""
     with open_control(data) as control:
-        parcels = Outbox(control).listed(dead)
+        deliveries = Outbox(control).listed(dead)
     print_table(
-        ("PARCEL", "DESTINATION", "ACCOUNT", "EVENT SOURCE", "EVENTS", "ATTEMPTS", "STATE", "LAST ERROR"),
-        [_row(parcel) for parcel in parcels],
+        ("DELIVERY", "DESTINATION", "ACCOUNT", "EVENT SOURCE", "EVENTS", "ATTEMPTS", "STATE", "LAST ERROR"),
+        [_row(delivery) for delivery in deliveries],
     )
 
 
 @forwards.command()
-@click.argument("parcel_id", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every dead parcel.")
+@click.argument("delivery_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every dead delivery.")
 @data_option
-def replay(parcel_id: str | None, everything: bool, data: str | None) -> None:
-    """Try the dead parcel PARCEL_ID again; a running server does within seconds."""
-    if (parcel_id is None) == (not everything):
-        raise StartupError("Name one parcel, or say --all.")
+def replay(delivery_id: str | None, everything: bool, data: str | None) -> None:
+    """Send the dead delivery DELIVERY_ID again; a running server does so within seconds."""
+    if (delivery_id is None) == (not everything):
+        raise StartupError("Name one delivery, or use --all.")
     with open_control(data) as control:
-        count = Outbox(control).replay(parcel_id)
-    if parcel_id and not count:
-        raise StartupError(f"No dead parcel has the id {parcel_id!r}. 'postback forwards list --dead' shows them.")
-    click.echo(f"{count:,} parcels will be tried again.")
+        count = Outbox(control).replay(delivery_id)
+    if delivery_id and not count:
+        raise StartupError(
+            f"No dead delivery has the id {delivery_id!r}. 'postback forwards list --dead' lists the dead deliveries."
+        )
+    click.echo(f"Deliveries that will be sent again: {count:,}.")
 
 
 @forwards.command()
-@click.argument("parcel_id", required=False)
-@click.option("--all", "everything", is_flag=True, help="Every dead parcel.")
-@click.option("--destination", metavar="NAME", help="Every parcel for this destination, dead or waiting.")
+@click.argument("delivery_id", required=False)
+@click.option("--all", "everything", is_flag=True, help="Every dead delivery.")
+@click.option("--destination", metavar="NAME", help="Every delivery for this destination, dead or waiting.")
 @data_option
-def drop(parcel_id: str | None, everything: bool, destination: str | None, data: str | None) -> None:
-    """Forget the parcel PARCEL_ID and the events in it."""
-    if [parcel_id is None, not everything, destination is None].count(False) != 1:
-        raise StartupError("Name one parcel, or say --all or --destination.")
+def drop(delivery_id: str | None, everything: bool, destination: str | None, data: str | None) -> None:
+    """Delete the delivery DELIVERY_ID and the events in it."""
+    if [delivery_id is None, not everything, destination is None].count(False) != 1:
+        raise StartupError("Name one delivery, or use --all or --destination.")
     with open_control(data) as control:
-        count = Outbox(control).drop(parcel_id, destination)
-    if parcel_id and not count:
-        raise StartupError(f"No parcel has the id {parcel_id!r}. 'postback forwards list' shows them.")
-    click.echo(f"{count:,} parcels were dropped.")
+        count = Outbox(control).drop(delivery_id, destination)
+    if delivery_id and not count:
+        raise StartupError(f"No delivery has the id {delivery_id!r}. 'postback forwards list' lists the deliveries.")
+    click.echo(f"Deliveries dropped: {count:,}.")
 
 
-def _row(parcel: Parcel) -> tuple[str, ...]:
+def _row(delivery: Delivery) -> tuple[str, ...]:
     return (
-        parcel.parcel_id,
-        parcel.destination,
-        parcel.account_id,
-        parcel.event_source_id,
-        f"{parcel.events:,}",
-        str(parcel.attempts),
-        "dead" if parcel.dead else "waiting",
-        parcel.error or "",
+        delivery.delivery_id,
+        delivery.destination,
+        delivery.account_id,
+        delivery.event_source_id,
+        f"{delivery.events:,}",
+        str(delivery.attempts),
+        "dead" if delivery.dead else "waiting",
+        delivery.error or "",
     )

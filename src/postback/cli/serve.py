@@ -1,11 +1,13 @@
-"""postback serve: the server, until it is told to stop."""
+"""postback serve: the server, until a signal stops it."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,20 +16,32 @@ import uvicorn
 import uvloop
 
 from postback import logs
-from postback.cli.http import BoundedHeadProtocol
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
+from postback.transports.connections import bounded_protocol, close_overdue
 
-__all__ = ["serve"]
+__all__ = ["IDLE_SECONDS", "serve"]
+
+_log = logging.getLogger(__name__)
 
 _STOP_SECONDS = 5
-"""How long a stop waits for callers that are not answered yet: less than the ten seconds of container runtimes."""
+"""How long a stop waits for open requests: less than the ten seconds that container runtimes allow."""
+
+
+_LONGEST_STOP_SECONDS = 9
+"""After that the process ends, whatever hangs: what was acknowledged is on disk, and the next start goes on with it."""
+
+_TICKS_A_SECOND = 10
+
+IDLE_SECONDS = 120
+"""How long an idle connection stays open. Agents think for a minute between two calls; a connection that closes just as
+the next call is sent fails it. Clients and proxies close idle ones after 60 to 90 seconds themselves."""
 
 
 @click.command()
 @click.option("--host", help="Address to listen on (POSTBACK_HOST).")
 @click.option("--port", metavar="PORT", help="TCP port to listen on (POSTBACK_PORT).")
-@click.option("--data", metavar="DIR", help="Folder of everything that is stored (POSTBACK_DATA).")
+@click.option("--data", metavar="DIR", help="Folder in which everything is stored (POSTBACK_DATA).")
 @click.option(
     "--sandbox",
     is_flag=True,
@@ -35,46 +49,64 @@ _STOP_SECONDS = 5
     help="Simulate everything (POSTBACK_SANDBOX).",
 )
 def serve(host: str | None, port: str | None, data: str | None, sandbox: bool | None) -> None:
-    """Run the server. Its settings are POSTBACK_* variables; these options win over them.
+    """Run the server. Its settings are POSTBACK_* variables; these options override them.
 
-    The first start creates the account "default" and prints an API key for it, this once.
+    The first start creates the account "default" and prints an API key for it, which is shown only once.
     """
     settings = load_settings(os.environ, host=host, port=port, data=data, sandbox=sandbox)
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
-    with _listen(settings) as listener:  # first, so that a start that can't listen leaves no key behind unseen
-        # The engine takes a moment to load, which the other commands need not wait for.
-        from postback.app import build_app
+    asyncio.get_running_loop().set_exception_handler(logs.log_loop_exception)
+    protocol = bounded_protocol()
+    with _listen(settings) as listener:  # first, so that a start that can't listen creates no key that nobody sees
+        # The engine takes a moment to load, so other commands don't import it.
+        from postback.app import open_app
 
-        app = build_app(settings)
-        _announce(settings, app.state.new_key)
-        config = uvicorn.Config(
-            app,
-            http=BoundedHeadProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_STOP_SECONDS,
-        )
-        # The lifespan is entered here and not by uvicorn, which would log a StartupError and drop it.
-        async with app.router.lifespan_context(app):
+        async with open_app(settings) as app:
+            _announce(settings, app.state.new_key)
+            config = uvicorn.Config(
+                app,
+                http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_keep_alive=IDLE_SECONDS,
+                timeout_graceful_shutdown=_STOP_SECONDS,
+            )
             await _Server(config).serve([listener])
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on a signal without dying of it, as uvicorn would, so that the stores are closed afterwards."""
+        """Stop on a signal without exiting at once, as uvicorn would, so that the stores are closed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
+            loop.add_signal_handler(number, self._stop, number)
         yield
+
+    def _stop(self, number: int) -> None:
+        self.handle_exit(number, None)
+        last = threading.Timer(_LONGEST_STOP_SECONDS, _give_up)
+        last.daemon = True
+        last.start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Once a second, close the connections whose callers take too long."""
+        if counter % _TICKS_A_SECOND == 0:
+            close_overdue(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
+
+def _give_up() -> None:
+    _log.critical("The stop takes longer than %d s: the process ends at once.", _LONGEST_STOP_SECONDS)
+    os._exit(1)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -84,11 +116,11 @@ def _listen(settings: Settings) -> socket.socket:
     except OSError as error:
         raise StartupError(
             f"Postback can't listen on {settings.host} port {settings.port} ({error.strerror}). "
-            "Choose another port by --port, or another address by --host."
+            "Choose another port with --port, or another address with --host."
         ) from error
 
 
 def _announce(settings: Settings, new_key: str | None) -> None:
-    click.echo(f"Postback listens on {settings.public_url}, and stores in {settings.data}.")
+    click.echo(f"Postback listens on {settings.public_url} and stores its data in {settings.data}.")
     if new_key:
-        click.echo(f"The API key of the account default, shown only this once:\n\n    {new_key}\n")
+        click.echo(f"The API key of the account default, shown only once:\n\n    {new_key}\n")

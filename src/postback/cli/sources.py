@@ -1,4 +1,4 @@
-"""postback sources: what buyers and the seller configured, and the one setting that is the operator's alone."""
+"""postback sources: the event sources, and the one setting that only the operator has."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import click
 from postback.accounts.store import AccountStore
 from postback.cli.control import data_option, open_control, print_table
 from postback.errors import StartupError
-from postback.sources.model import EventSource
-from postback.sources.registry import SourceRegistry
+from postback.event_sources.event_source import EventSource
+from postback.event_sources.store import SourceRegistry
 
 __all__ = ["sources"]
 
 
 @click.group()
 def sources() -> None:
-    """The event sources."""
+    """Manage the event sources."""
 
 
 @sources.command("list")
-@click.option("--account", "account_id", metavar="ID", help="Only this account's.")
+@click.option("--account", "account_id", metavar="ID", help="Only this account's sources.")
 @data_option
 def list_sources(account_id: str | None, data: str | None) -> None:
     """List the event sources."""
     with open_control(data) as control:
         known = [account.account_id for account in AccountStore(control).list()]
         if account_id and account_id not in known:
-            raise StartupError(f"There is no account {account_id!r}. 'postback accounts list' shows them.")
+            raise StartupError(f"There is no account {account_id!r}. 'postback accounts list' lists the accounts.")
         registry = SourceRegistry(control)
         found = [source for owner in ([account_id] if account_id else known) for source in registry.list(owner)]
     print_table(
@@ -41,21 +41,21 @@ def list_sources(account_id: str | None, data: str | None) -> None:
     "--max-event-age-days",
     metavar="DAYS|default",
     required=True,
-    help="Days after which an event is too old; 'default' for the server's setting.",
+    help="Maximum age of an event; 'default' for the server's setting.",
 )
 @data_option
 def set_source(event_source_id: str, account_id: str, max_event_age_days: str, data: str | None) -> None:
-    """Change the source EVENT_SOURCE_ID; a running server follows within a second."""
+    """Change the source EVENT_SOURCE_ID. A running server follows within a second."""
     with open_control(data) as control:
         changed = SourceRegistry(control).set_max_event_age_days(account_id, event_source_id, _days(max_event_age_days))
-    click.echo(f"{changed.event_source_id} takes events up to {_age(changed)} old.")
+    click.echo(f"{changed.event_source_id} accepts events up to {_age(changed)} old.")
 
 
 def _days(text: str) -> int | None:
     if text == "default":
         return None
     if not text.isdecimal():
-        raise StartupError(f"--max-event-age-days is {text!r}, but must be a number of days or the word default.")
+        raise StartupError(f"--max-event-age-days must be a number of days or the word default. It is {text!r}.")
     return int(text)
 
 

@@ -1,1 +1,1 @@
-"""Delivery: what media buys delivered, and what it achieved."""
+"""Delivery reports: what media buys delivered, and the conversions that followed."""

@@ -1,7 +1,7 @@
-"""Figures that add up, and how an answer shows them (core/delivery-metrics.json).
+"""Figures that add up, and their fields in a report (core/delivery-metrics.json).
 
-Money is Decimal until it is shown. Schemas know no negative value: where refunds exceed purchases, an answer shows 0
-and the exact figure beside it in ``ext``.
+Money is Decimal until it is shown. AdCP's schemas allow no negative value: if refunds exceed purchases, a report shows
+0 and the exact figure in ``ext``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from postback.delivery.report import ActionSourceTotal, EventTypeTotal, ExactFigures
 
 __all__ = ["Figures", "Tally", "shown_number", "total"]
 
+_T = TypeVar("_T", EventTypeTotal, ActionSourceTotal)
+
 _SHOWN = Decimal("1e-6")
+"""Finer than any currency's smallest unit, and coarse enough for a JSON number."""
+
 _DIGITS = Context(prec=60)
 """Large sums have more digits than Python's context for decimals has by default."""
-"""Finer than any currency's smallest unit, and coarse enough that a JSON number holds it."""
 
 
 @dataclass(slots=True)
@@ -36,24 +43,24 @@ class Tally:
 
 @dataclass(slots=True)
 class Figures:
-    """What was delivered and achieved, of a package, a day, a creative or all of them.
+    """The delivery and conversions of a package, a day, a creative or a total.
 
     Attributes:
         impressions: Impressions.
         clicks: Clicks.
-        spend: What they cost, in the buy's currency.
-        achieved: Conversions and value.
+        spend: Their cost, in the buy's currency.
+        attributed: Conversions and value.
         by_event_type: The same by event_type.
-        by_action_source: The same by action_source; empty for events that named none.
+        by_action_source: The same by action_source; empty for events without one.
         by_creative: The figures of each creative that exposures name.
         by_day: The figures of each UTC day.
-        viewability: How much of it could be seen (core/delivery-metrics.json), or None when nobody measured.
+        viewability: The viewability (core/delivery-metrics.json), or None if it was not measured.
     """
 
     impressions: int = 0
     clicks: int = 0
     spend: Decimal = Decimal(0)
-    achieved: Tally = field(default_factory=Tally)
+    attributed: Tally = field(default_factory=Tally)
     by_event_type: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_action_source: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_creative: dict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
@@ -61,47 +68,47 @@ class Figures:
     viewability: dict[str, Any] | None = None
 
     def deliver(self, impressions: int, clicks: int, spend: Decimal) -> None:
-        """Add what was delivered."""
+        """Add delivery."""
         self.impressions += impressions
         self.clicks += clicks
         self.spend += spend
 
-    def achieve(self, event_type: str, action_source: str, conversions: int, value: Decimal) -> None:
-        """Add what was achieved."""
-        self.achieved.add(conversions, value)
+    def attribute(self, event_type: str, action_source: str, conversions: int, value: Decimal) -> None:
+        """Add attributed conversions."""
+        self.attributed.add(conversions, value)
         self.by_event_type[event_type].add(conversions, value)
         self.by_action_source[action_source].add(conversions, value)
 
-    def forget_achieved(self) -> None:
-        """Drop what was achieved."""
+    def clear_attributed(self) -> None:
+        """Drop the attributed conversions."""
         for part in (self, *self.by_creative.values(), *self.by_day.values()):
-            part.achieved = Tally()
+            part.attributed = Tally()
             part.by_event_type.clear()
             part.by_action_source.clear()
 
-    def shown(self) -> dict[str, Any]:
-        """The members of core/delivery-metrics.json."""
-        return self.shown_briefly() | {
-            **({"ctr": shown_number(Decimal(self.clicks) / self.impressions)} if self._has_ctr else {}),
-            **({"viewability": self.viewability} if self.viewability else {}),
-            **_shown_breakdown("by_event_type", "event_type", self.by_event_type),
-            **_shown_breakdown("by_action_source", "action_source", self.by_action_source),
+    def metrics(self) -> dict[str, Any]:
+        """The fields of a report's Metrics."""
+        return self.brief() | {
+            "ctr": shown_number(Decimal(self.clicks) / self.impressions) if self._has_ctr else UNSET,
+            "viewability": self.viewability or UNSET,
+            "by_event_type": _totals(EventTypeTotal, "event_type", self.by_event_type),
+            "by_action_source": _totals(ActionSourceTotal, "action_source", self.by_action_source),
         }
 
-    def shown_briefly(self) -> dict[str, Any]:
-        """The members that a day has, too."""
-        shown: dict[str, Any] = {
+    def brief(self) -> dict[str, Any]:
+        """The fields of a report's BriefMetrics."""
+        attributed, value = self.attributed, max(self.attributed.value, Decimal(0))
+        return {
             "impressions": self.impressions,
             "clicks": self.clicks,
             "spend": shown_number(self.spend),
-            "conversions": self.achieved.conversions,
-            **_shown_value("conversion_value", self.achieved.value),
+            "conversions": attributed.conversions,
+            **_not_negative("conversion_value", attributed.value),
+            "roas": shown_number(value / self.spend) if self.spend else UNSET,
+            "cost_per_acquisition": shown_number(self.spend / attributed.conversions)
+            if attributed.conversions
+            else UNSET,
         }
-        if self.spend:
-            shown["roas"] = shown_number(max(self.achieved.value, Decimal(0)) / self.spend)
-        if self.achieved.conversions:
-            shown["cost_per_acquisition"] = shown_number(self.spend / self.achieved.conversions)
-        return shown
 
     @property
     def _has_ctr(self) -> bool:
@@ -121,7 +128,7 @@ def total(parts: Iterable[Figures]) -> Figures:
 def _add(whole: Figures, part: Figures) -> None:
     whole.deliver(part.impressions, part.clicks, part.spend)
     whole.viewability = whole.viewability or part.viewability
-    whole.achieved.add(part.achieved.conversions, part.achieved.value)
+    whole.attributed.add(part.attributed.conversions, part.attributed.value)
     for name, tally in part.by_event_type.items():
         whole.by_event_type[name].add(tally.conversions, tally.value)
     for name, tally in part.by_action_source.items():
@@ -134,16 +141,17 @@ def shown_number(amount: Decimal) -> float | int:
     return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
 
 
-def _shown_breakdown(name: str, member: str, tallies: Mapping[str, Tally]) -> dict[str, Any]:
+def _totals(shape: type[_T], name: str, tallies: Mapping[str, Tally]) -> list[_T] | UnsetType:
     rows = [
-        {member: kind, "count": tally.conversions, **_shown_value("value", tally.value)}
+        shape(**{name: kind, "count": tally.conversions, **_not_negative("value", tally.value)})
         for kind, tally in sorted(tallies.items())
         if kind
     ]
-    return {name: rows} if rows else {}
+    return rows or UNSET
 
 
-def _shown_value(name: str, value: Decimal) -> dict[str, Any]:
+def _not_negative(name: str, value: Decimal) -> dict[str, Any]:
+    """A value by its name; if it is negative, 0 and the exact figure in ``ext``."""
     if value >= 0:
         return {name: shown_number(value)}
-    return {name: 0, "ext": {"postback": {name: shown_number(value)}}}
+    return {name: 0, "ext": ExactFigures({name: shown_number(value)})}

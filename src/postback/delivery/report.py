@@ -1,200 +1,206 @@
-"""get_media_buy_delivery: what media buys delivered and achieved, from the sums by hour.
-
-Exposures count on the day they occurred, conversions on the day of the event; days are UTC. What a seller reported as
-a total for a package and hour replaces what was counted there.
-"""
+"""The delivery report, as get_media_buy_delivery returns it (media-buy/get-media-buy-delivery-response.json)."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import UNSET, Meta, UnsetType
 
-from postback.accounts.references import matching_accounts
-from postback.delivery.figures import Figures, total
-from postback.delivery.request import DeliveryRequest, Period
-from postback.envelope import error_object
-from postback.errors import AccountNotFound, MediaBuyNotFound
-from postback.media_buys.buys import MediaBuy, Package
-from postback.media_buys.windows import Window
-from postback.sandbox.overlay import overlay_simulations
-from postback.times import rfc3339
+from postback.media_buys.attribution_windows import Window
+from postback.protocol.enums import MediaBuyStatus
+from postback.protocol.envelope import TIME, ErrorObject
+from postback.protocol.json_schema import documented
 
-if TYPE_CHECKING:
-    from postback.principal import Account
-    from postback.services import Services
-    from postback.tasks import TaskCall
+__all__ = [
+    "ActionSourceTotal",
+    "AfterFinal",
+    "AggregatedTotals",
+    "BriefMetrics",
+    "CreativeDelivery",
+    "DayDelivery",
+    "DeliveryReport",
+    "EventTypeTotal",
+    "ExactFigures",
+    "LeftOutAmount",
+    "MediaBuyDelivery",
+    "Metrics",
+    "PackageDelivery",
+    "ReportDetails",
+    "ReportExt",
+    "ReportingPeriod",
+]
 
-__all__ = ["DELIVERY_BLANK", "get_media_buy_delivery"]
-
-_NO_CURRENCY = "XXX"
-"""ISO 4217's code for none: of an answer about no media buy."""
-
-DELIVERY_BLANK = {
-    "reporting_period": {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:00Z"},
-    "currency": _NO_CURRENCY,
-    "media_buy_deliveries": [],
-}
-"""What the schema requires even of a call that failed."""
-
-PackageFigures = dict[tuple[str, str, str], Figures]
-"""(account_id, media_buy_id, package_id) → its figures."""
-
-
-async def get_media_buy_delivery(call: TaskCall) -> dict[str, Any]:
-    """Report the delivery of media buys.
-
-    Returns:
-        media-buy/get-media-buy-delivery-response.json, without the envelope. ``errors`` lists the named buys that there
-        are none of, or that are somebody else's.
-
-    Raises:
-        InvalidRequest, InvalidPeriod, UnsupportedGranularity: A malformed argument, or one that can't be met.
-        AccountNotFound: No account fits.
-        StoreUnavailable: A store doesn't answer.
-    """
-    request = call.arguments.to(DeliveryRequest)
-    period = request.period()
-    accounts = matching_accounts(call.principal, request.account)
-    if not accounts:
-        raise AccountNotFound("Your API key acts for no account that fits this reference.", field="account")
-    return await asyncio.to_thread(_report, call, request, period, accounts)
+_WINDOW = Meta(description="How long after a click or view a conversion counts.")
+_DAYS = Meta(description="Day by day, UTC.")
+_Final = Annotated[bool, Meta(description="Whether the numbers are final: nothing received later changes them.")]
+_FinalizedAt = Annotated[str, Meta(description=f"Since when they are final: {TIME}")]
 
 
-def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: tuple[Account, ...]) -> dict[str, Any]:
-    account_ids = [account.account_id for account in accounts]
-    store = call.services.media_buys
-    complete = call.services.attribution.complete_through
-    buys = store.find(account_ids, request.media_buy_ids, request.statuses())
-    figures = _figures(call.services, buys, period)
-    if call.services.settings.sandbox:
-        overlay_simulations(call.services, buys, figures, period)
-    now = datetime.now(UTC)
-    start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
-    currency = buys[0].currency if buys else _NO_CURRENCY
-    answer: dict[str, Any] = {
-        "reporting_period": {"start": rfc3339(start), "end": rfc3339(end)},
-        "currency": currency,
-        "attribution_window": msgspec.to_builtins(_common_window(buys)),
-        "aggregated_totals": _aggregated(buys, figures, currency),
-        "media_buy_deliveries": [
-            _delivery(call.services, buy, figures, days=request.include_package_daily_breakdown) for buy in buys
-        ],
-    }
-    if complete:
-        answer["ext"] = {"postback": {"complete_through": rfc3339(complete)}}
-    if missing := _missing(request, store.find(account_ids, request.media_buy_ids) if request.media_buy_ids else []):
-        answer["errors"] = [error_object(error, call.release) for error in missing]
-    if all(account.sandbox for account in accounts):
-        answer["sandbox"] = True
-    return answer
+class ExactFigures(msgspec.Struct):
+    """``ext`` beside a value that is negative, which AdCP's schema doesn't allow."""
+
+    postback: Annotated[dict[str, float], Meta(description="The exact figure, below 0, by the name of its field.")]
 
 
-def _figures(services: Services, buys: Sequence[MediaBuy], period: Period) -> PackageFigures:
-    figures: PackageFigures = defaultdict(Figures)
-    if not buys:
-        return figures
-    start, end = period.stored()
-    asked = {
-        "account_ids": [buy.account_id for buy in buys],
-        "media_buy_ids": [buy.media_buy_id for buy in buys],
-        "start": start,
-        "end": end,
-    }
-    currencies = [buy.currency for buy in buys]
-    for *key, day, creative_id, impressions, clicks, spend in services.events.query(
-        "delivery_exposures", **asked, currencies=currencies
-    ):
-        package = figures[key[0], key[1], key[2]]
-        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
-            part.deliver(impressions, clicks, spend)
-    for *key, day, event_type, action_source, creative_id, conversions, value in services.events.query(
-        "delivery_conversions", **asked
-    ):
-        package = figures[key[0], key[1], key[2]]
-        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
-            part.achieve(event_type, action_source, conversions, value)
-    return figures
+class _Total(msgspec.Struct, kw_only=True):
+    count: Annotated[int, documented("Conversions.", minimum=0)]
+    value: (
+        Annotated[float, Meta(ge=0, description="Their value, less refunds; 0 where that is negative.")] | UnsetType
+    ) = UNSET
+    ext: Annotated[ExactFigures | UnsetType, Meta(description="The value, where it is negative.")] = UNSET
 
 
-def _of_buy(buy: MediaBuy, figures: PackageFigures) -> list[Figures]:
-    """The figures of its packages, in their order."""
-    return [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
+class EventTypeTotal(_Total, kw_only=True):
+    """Conversions of one event type."""
+
+    event_type: Annotated[str, Meta(description="For example purchase.")]
 
 
-def _aggregated(buys: Sequence[MediaBuy], figures: PackageFigures, currency: str) -> dict[str, Any]:
-    """The sum over the buys in the answer's currency: amounts in others are never converted. All are counted."""
-    whole = total(part for buy in buys if buy.currency == currency for part in _of_buy(buy, figures))
-    return whole.shown_briefly() | {"media_buy_count": len(buys)}
+class ActionSourceTotal(_Total, kw_only=True):
+    """Conversions of one action source."""
+
+    action_source: Annotated[str, Meta(description="For example website.")]
 
 
-def _delivery(services: Services, buy: MediaBuy, figures: PackageFigures, *, days: bool) -> dict[str, Any]:
-    parts = _of_buy(buy, figures)
-    whole = total(parts)
-    final = [package.finalized_at for package in buy.packages if package.finalized_at]
-    return {
-        "media_buy_id": buy.media_buy_id,
-        "status": buy.status,
-        **_finality(max(final) if len(final) == len(buy.packages) else None),
-        "totals": whole.shown(),
-        "by_package": [
-            _package(services, buy, package, part, days=days) for package, part in zip(buy.packages, parts, strict=True)
-        ],
-        "daily_breakdown": _days(whole),
-    }
+class BriefMetrics(msgspec.Struct, kw_only=True):
+    """The metrics of everything that has figures, a day included; ``requested_metrics`` leaves some out."""
 
-
-def _package(services: Services, buy: MediaBuy, package: Package, figures: Figures, *, days: bool) -> dict[str, Any]:
-    shown = {
-        "package_id": package.package_id,
-        **figures.shown(),
-        **_pricing(services, package),
-        "currency": buy.currency,
-        "paused": package.paused,
-        **_finality(package.finalized_at),
-    }
-    if goals := package.event_goals:
-        shown["attribution_window"] = msgspec.to_builtins(goals[0].window)
-    if figures.by_creative:
-        shown["by_creative"] = [
-            {"creative_id": creative_id, **part.shown()} for creative_id, part in sorted(figures.by_creative.items())
+    impressions: Annotated[int, documented("Impressions.", minimum=0)]
+    clicks: Annotated[int, documented("Clicks.", minimum=0)] | UnsetType = UNSET
+    spend: Annotated[float, documented("What they cost.", minimum=0)]
+    conversions: Annotated[int, documented("Conversions attributed; refunds are none.", minimum=0)] | UnsetType = UNSET
+    conversion_value: (
+        Annotated[
+            float,
+            documented("Their value, less refunds; 0 where that is negative, and ext has the exact figure.", minimum=0),
         ]
-    if days:
-        shown["daily_breakdown"] = _days(figures)
-    return shown
+        | UnsetType
+    ) = UNSET
+    roas: Annotated[float, Meta(ge=0, description="conversion_value / spend; absent without spend.")] | UnsetType = (
+        UNSET
+    )
+    cost_per_acquisition: (
+        Annotated[float, Meta(ge=0, description="spend / conversions; absent without conversions.")] | UnsetType
+    ) = UNSET
+    ext: Annotated[ExactFigures | UnsetType, Meta(description="The conversion_value, where it is negative.")] = UNSET
 
 
-def _pricing(services: Services, package: Package) -> dict[str, Any]:
-    product = services.catalogue.get(package.product_id)
-    option = product.pricing_option(package.pricing_option_id) if product else None
-    if option is None:  # no longer on offer: what is left of its price is the bid
-        return {"pricing_model": "flat_rate", "rate": package.bid_price or 0}
-    rate = package.bid_price or option.fixed_price or option.floor_price or 0
-    return {"pricing_model": option.pricing_model, "rate": rate}
+class Metrics(BriefMetrics, kw_only=True):
+    """core/delivery-metrics.json."""
+
+    ctr: Annotated[float, Meta(ge=0, description="clicks / impressions.")] | UnsetType = UNSET
+    viewability: Annotated[dict[str, Any] | UnsetType, Meta(description="How much of it could be seen.")] = UNSET
+    by_event_type: Annotated[list[EventTypeTotal] | UnsetType, Meta(description="Adds up to conversions.")] = UNSET
+    by_action_source: Annotated[
+        list[ActionSourceTotal] | UnsetType, Meta(description="Events that name none are left out.")
+    ] = UNSET
 
 
-def _finality(finalized_at: datetime | None) -> dict[str, Any]:
-    return {"is_final": True, "finalized_at": rfc3339(finalized_at)} if finalized_at else {"is_final": False}
+class DayDelivery(BriefMetrics, kw_only=True):
+    """One UTC day."""
+
+    date: Annotated[str, documented("A UTC day, for example 2026-01-31.", pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
-def _days(figures: Figures) -> list[dict[str, Any]]:
-    return [{"date": day.isoformat(), **part.shown_briefly()} for day, part in sorted(figures.by_day.items())]
+class CreativeDelivery(Metrics, kw_only=True):
+    """One creative that exposures name."""
+
+    creative_id: Annotated[str, Meta(description="The creative.")]
 
 
-def _common_window(buys: Sequence[MediaBuy]) -> Window:
-    """The window of all goals, or the seller's where they differ: packages then say their own."""
-    windows = {goal.window for buy in buys for package in buy.packages for goal in package.event_goals}
-    return windows.pop() if len(windows) == 1 else Window()
+class PackageDelivery(Metrics, kw_only=True):
+    """One package of a media buy."""
+
+    package_id: Annotated[str, Meta(description="The package.")]
+    is_final: _Final
+    finalized_at: _FinalizedAt | UnsetType = UNSET
+    pricing_model: Annotated[str, Meta(description="For example cpm.")]
+    rate: Annotated[float, Meta(ge=0, description="Price of a unit.")]
+    currency: Annotated[str, Meta(description="ISO 4217 code.")]
+    paused: Annotated[bool, Meta(description="Whether it is paused.")]
+    attribution_window: Annotated[Window | UnsetType, _WINDOW] = UNSET
+    by_creative: Annotated[list[CreativeDelivery] | UnsetType, Meta(description="What exposures name.")] = UNSET
+    daily_breakdown: Annotated[list[DayDelivery] | UnsetType, _DAYS] = UNSET
 
 
-def _missing(request: DeliveryRequest, known: Sequence[MediaBuy]) -> list[MediaBuyNotFound]:
-    ids = {buy.media_buy_id for buy in known}
-    return [
-        MediaBuyNotFound(f"media_buy_ids[{index}] names no media buy of yours.", field=f"media_buy_ids[{index}]")
-        for index, media_buy_id in enumerate(request.media_buy_ids or ())
-        if media_buy_id not in ids
-    ]
+class MediaBuyDelivery(msgspec.Struct, kw_only=True):
+    """One media buy."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    status: Annotated[MediaBuyStatus, Meta(description="How it stands.")]
+    is_final: _Final
+    finalized_at: _FinalizedAt | UnsetType = UNSET
+    totals: Annotated[Metrics, Meta(description="The sum of its packages.")]
+    by_package: Annotated[list[PackageDelivery], Meta(description="Every package.")]
+    daily_breakdown: Annotated[list[DayDelivery], _DAYS]
+
+
+class ReportingPeriod(msgspec.Struct):
+    """The period of a report: from ``start`` (inclusive) to ``end`` (exclusive)."""
+
+    start: Annotated[str, Meta(description=TIME)]
+    end: Annotated[str, Meta(description=TIME)]
+
+
+class AggregatedTotals(BriefMetrics, kw_only=True):
+    """The sum over the media buys in the report's currency."""
+
+    media_buy_count: Annotated[int, documented("Media buys in the response.", minimum=0)]
+
+
+class LeftOutAmount(msgspec.Struct, kw_only=True):
+    """What one figure of a package leaves out, for one reason and in one currency."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    package_id: Annotated[str, Meta(description="The package.")]
+    figure: Annotated[str, Meta(description="The figure that would have it: conversion_value or spend.")]
+    reason: Annotated[str, Meta(description="For programs: why it is left out, a value_reason.")]
+    currency: Annotated[str | UnsetType, Meta(description="ISO 4217 code of the amount; absent if it has none.")] = (
+        UNSET
+    )
+    count: Annotated[int, Meta(description="Events, or exposures and hourly totals.")]
+    value: Annotated[float, Meta(description="The amount; negative for refunds, 0 where it is not a number.")]
+
+
+class AfterFinal(msgspec.Struct, kw_only=True):
+    """Refunds that came after the numbers of their purchase's package became final, in one currency."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    package_id: Annotated[str, Meta(description="The package.")]
+    currency: Annotated[str | UnsetType, Meta(description="ISO 4217 code; absent if they state no amount.")] = UNSET
+    count: Annotated[int, Meta(description="How many they are.")]
+    value: Annotated[float, Meta(description="Their value, negative.")]
+
+
+class ReportDetails(msgspec.Struct):
+    """How far the numbers go, and what they leave out."""
+
+    complete_through: Annotated[
+        str | UnsetType, Meta(description=f"Everything received by this time is in the numbers: {TIME}")
+    ] = UNSET
+    left_out: Annotated[
+        list[LeftOutAmount] | UnsetType, Meta(description="Amounts that the numbers leave out, and why.")
+    ] = UNSET
+    after_final: Annotated[
+        list[AfterFinal] | UnsetType, Meta(description="Refunds that came after their package's numbers became final.")
+    ] = UNSET
+
+
+class ReportExt(msgspec.Struct):
+    """``ext`` of the report."""
+
+    postback: Annotated[ReportDetails, Meta(description="What Postback adds to AdCP's fields.")]
+
+
+class DeliveryReport(msgspec.Struct, kw_only=True):
+    """The report, without the envelope."""
+
+    reporting_period: Annotated[ReportingPeriod, Meta(description="What it covers.")]
+    currency: Annotated[str, Meta(description="ISO 4217 code; XXX when there is nothing to report.")]
+    attribution_window: Annotated[Window, _WINDOW]
+    aggregated_totals: Annotated[AggregatedTotals, Meta(description="The sum over media buys in this currency.")]
+    media_buy_deliveries: Annotated[list[MediaBuyDelivery], Meta(description="Newest media buy first.")]
+    errors: Annotated[list[ErrorObject] | UnsetType, Meta(description="The media_buy_ids that are not yours.")] = UNSET
+    sandbox: Annotated[bool | UnsetType, Meta(description="True: the accounts are sandboxes.")] = UNSET
+    ext: Annotated[ReportExt | UnsetType, Meta(description="Extensions.")] = UNSET

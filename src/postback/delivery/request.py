@@ -1,21 +1,23 @@
-"""The arguments of get_media_buy_delivery (media-buy/get-media-buy-delivery-request.json)."""
+"""The request of get_media_buy_delivery (media-buy/get-media-buy-delivery-request.json)."""
 
 from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from postback.accounts.references import AccountArgument
 from postback.errors import InvalidPeriod, InvalidRequest, UnsupportedGranularity
 from postback.protocol.enums import MediaBuyStatus
+from postback.protocol.json_schema import documented
 
 __all__ = ["DeliveryRequest", "Period"]
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2106, 1, 1)
-"""What the stores can hold."""
+"""The range of the stores."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _ONE_DAY = timedelta(days=1)
@@ -28,14 +30,14 @@ class Period(msgspec.Struct, frozen=True):
     end: date = date.max
 
     def stored(self) -> tuple[datetime, datetime]:
-        """What of it there can be something of."""
+        """The part of it that the stores can have data for."""
         start, end = (_midnight(max(_FIRST_DAY, min(day, _LAST_DAY))) for day in (self.start, self.end))
         return start, end
 
     def bounds(self, begun: datetime, now: datetime) -> tuple[datetime, datetime]:
-        """What is reported, as times: without dates, since something has ``begun`` and until ``now``.
+        """The reported period as times; without dates, from ``begun`` to ``now``.
 
-        Where one date lies beyond that, a day beside it.
+        If the one date that is given lies outside of that, the period is one day long.
         """
         if self.start == date.min and self.end == date.max:
             return min(begun, now), now
@@ -46,26 +48,29 @@ class Period(msgspec.Struct, frozen=True):
         return start, max(now, start + _ONE_DAY) if self.end == date.max else _midnight(self.end)
 
 
+_Day = Annotated[str, documented("A UTC day, for example 2026-01-31.", pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
 class DeliveryRequest(msgspec.Struct, frozen=True):
-    """The task's own arguments.
+    """The task's own arguments."""
 
-    Attributes:
-        account: core/account-ref.json; None means all accounts of the key.
-        media_buy_ids: Only these; None means all.
-        status_filter: A status or a list of them; None means any.
-        start_date: First day, UTC; None means from the beginning.
-        end_date: The day before which the report ends, UTC; None means now.
-        include_package_daily_breakdown: Whether packages show each day.
-        time_granularity: Not offered; asked for, it is refused, as the specification demands.
-    """
-
-    account: Any = None
-    media_buy_ids: Annotated[list[str], Meta(min_length=1, max_length=1000)] | None = None
-    status_filter: MediaBuyStatus | Annotated[list[MediaBuyStatus], Meta(min_length=1)] | None = None
-    start_date: str | None = None
-    end_date: str | None = None
-    include_package_daily_breakdown: bool = False
-    time_granularity: str | None = None
+    account: AccountArgument = None
+    media_buy_ids: Annotated[list[str], Meta(min_length=1, max_length=1000, description="Only these.")] | None = None
+    status_filter: Annotated[
+        MediaBuyStatus | Annotated[list[MediaBuyStatus], Meta(min_length=1)] | None,
+        Meta(description="A status or several; the default is any."),
+    ] = None
+    start_date: _Day | None = None
+    end_date: Annotated[_Day, Meta(description="The UTC day before which the report ends.")] | None = None
+    include_package_daily_breakdown: Annotated[bool, Meta(description="Show each day of each package, too.")] = False
+    requested_metrics: (
+        Annotated[
+            list[str],
+            Meta(min_length=1, description="Report only these, beside impressions and spend; all when absent."),
+        ]
+        | None
+    ) = None
+    time_granularity: Annotated[str, Meta(description="Not supported. daily_breakdown has the days.")] | None = None
 
     def statuses(self) -> list[MediaBuyStatus] | None:
         """The statuses to report, None for any."""
@@ -77,19 +82,17 @@ class DeliveryRequest(msgspec.Struct, frozen=True):
         """The days to report.
 
         Raises:
-            InvalidRequest: A date that is none.
-            InvalidPeriod: An end that is not after the start.
-            UnsupportedGranularity: Slices by time were asked for.
+            InvalidRequest: A date is malformed.
+            InvalidPeriod: The end is not after the start.
+            UnsupportedGranularity: time_granularity is set.
         """
         if self.time_granularity is not None:
             raise UnsupportedGranularity(
-                "time_granularity is not offered; daily_breakdown gives the days.", field="time_granularity"
+                "time_granularity is not supported. daily_breakdown has the days.", field="time_granularity"
             )
         start, end = _day("start_date", self.start_date, date.min), _day("end_date", self.end_date, date.max)
         if start >= end:
-            raise InvalidPeriod(
-                "end_date must be after start_date; the day that it names is not included.", field="end_date"
-            )
+            raise InvalidPeriod("end_date must be after start_date. The report ends before end_date.", field="end_date")
         return Period(start, end)
 
 
@@ -101,7 +104,7 @@ def _day(field: str, text: str | None, default: date) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise InvalidRequest(f"{field} must be a day, as 2026-01-31.", field=field)
+    raise InvalidRequest(f"{field} must be a day, for example 2026-01-31.", field=field)
 
 
 def _midnight(day: date) -> datetime:

@@ -1,7 +1,7 @@
-"""Importing a file of exposures into the data folder of a server that is stopped.
+"""Importing a file of exposures into the data folder of a stopped server.
 
-Blocks are judged and stored in turn, one being stored while the next is judged. After each the progress is noted
-durably: an import that is killed goes on from there, and what it stored twice collapses.
+One block is read while the one before is validated and the one before that is stored. The progress is saved durably
+after each block: an interrupted import resumes there, and exposures that were stored twice collapse.
 """
 
 from __future__ import annotations
@@ -9,38 +9,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 import msgspec
-import pyarrow as pa
 
-from postback.exposures.blocks import JudgedBlock, judge_block
-from postback.exposures.files import ExposureFile
-from postback.ingest.identifiers import IdentifierHasher
-from postback.principal import Account
-from postback.store.datadir import DataDir, write_durably
-from postback.store.events import EventStore
-from postback.store.stamps import Stamps
+from postback.auth.principal import Account
+from postback.errors import StartupError
+from postback.events.identifiers import IdentifierHasher
+from postback.events.rejection import Rejection
+from postback.exposures.file_reader import ExposureFile
+from postback.exposures.line_columns import LineColumns
+from postback.exposures.registered import PackageCurrencies, counted_warnings
+from postback.exposures.validate_columns import ValidatedBlock, validate_block, validate_lines
+from postback.record_files.block import Block
+from postback.store.data_folder import DataDir, write_durably
+from postback.store.event_store import EventStore
 
 __all__ = ["ExposureImport", "ImportProgress"]
-
-_SAMPLE_BYTES = 2**20
 
 
 @dataclass(slots=True)
 class ImportProgress:
-    """How far an import has come.
+    """The progress of an import.
 
     Attributes:
-        rows: Rows of the file that are dealt with.
-        accepted: Those of them that were stored.
-        rejected: The others, by reason.
-        warnings: Code → accepted rows that it is about.
-        done: Whether that was all.
+        rows: Rows processed so far.
+        accepted: Rows that were stored.
+        rejected: The other rows, by reason.
+        warnings: Code → accepted rows with this warning.
+        done: Whether the import is complete.
     """
 
     rows: int = 0
@@ -51,104 +53,144 @@ class ImportProgress:
 
 
 class ExposureImport:
-    """One import. ``progress`` tells what an earlier start of the same import did.
+    """One import. ``progress`` is that of earlier starts of the same import.
 
     Args:
-        folder: The data folder, held by this process.
+        folder: The data folder, locked by this process.
         events: Its event store.
-        account: Whose exposures they are.
-        file: What is imported.
-        rejects: Where rejected rows are noted, by number and reason.
+        account: The account of the exposures.
+        file: The file to import.
+        content: The digest of the file's content.
+        rejects: The file that rejected rows are written to, by number and reason.
+        registered: The packages of the account's media buys, for the warnings that need them; None: no such warnings.
     """
 
     def __init__(
-        self, folder: DataDir, events: EventStore, account: Account, file: ExposureFile, rejects: Path
+        self,
+        folder: DataDir,
+        events: EventStore,
+        account: Account,
+        file: ExposureFile,
+        content: str,
+        rejects: Path,
+        registered: PackageCurrencies | None = None,
     ) -> None:
         self._events = events
         self._account = account
         self._file = file
+        self._line_columns = LineColumns(file.columns, file.constants)
         self._rejects = rejects
+        self._registered = registered
         self._identifiers = IdentifierHasher(folder.secret)
-        self._stamps = Stamps(events.last_stamp())
-        self._note = folder.path / "imports" / f"{_identity(account, file)}.json"
-        self.progress = self._noted()
+        self._progress_file = folder.path / "imports" / f"{_identity(account, file, content)}.json"
+        self.progress = self._load()
 
     def restart(self) -> None:
-        """Begin again from the first row."""
+        """Start again at the first row."""
         self.progress = ImportProgress()
 
     def run(self) -> Iterator[ImportProgress]:
-        """Import what is left; yields after each block that is stored durably.
+        """Import the remaining rows; yields after each block that is stored durably.
 
         Raises:
             StartupError: The file can't be read.
-            StoreUnavailable: The store refused; the same import goes on from here.
+            StoreUnavailable: The store rejects the write; the same import can resume here.
         """
-        self._note.parent.mkdir(mode=0o700, exist_ok=True)
-        with ThreadPoolExecutor(1) as storing, self._rejects.open("a" if self.progress.rows else "w") as rejects:
-            waiting: tuple[Future[None], JudgedBlock, int] | None = None
-            for block in self._left():
-                judged = judge_block(
-                    block,
-                    self._account.account_id,
-                    self._identifiers,
-                    datetime.now(UTC),
-                    self._stamps.take(len(block)),
-                    sandbox=self._account.sandbox,
-                )
+        self._progress_file.parent.mkdir(mode=0o700, exist_ok=True)
+        with ThreadPoolExecutor(1) as storing, self._open_rejects() as rejects:
+            waiting: tuple[Future[None], ValidatedBlock, Block] | None = None
+            try:
+                for block in self._left():
+                    validated = self._validated(block)
+                    if waiting:
+                        earlier, waiting = waiting, None
+                        yield self._settle(*earlier, rejects)
+                    waiting = storing.submit(self._events.insert, validated.rows), validated, block
+            finally:  # what was read before the file could not be read any further is imported, too
                 if waiting:
-                    yield self._settle(*waiting, rejects.write)
-                waiting = storing.submit(self._events.insert, judged.rows), judged, len(block)
-            if waiting:
-                yield self._settle(*waiting, rejects.write)
+                    self._settle(*waiting, rejects)
         self.progress.done = True
-        self._keep()
+        self._save()
+        yield self.progress
 
-    def _left(self) -> Iterator[pa.Table]:
-        skipped = 0
-        for block in self._file.blocks():
-            known = min(len(block), self.progress.rows - skipped) if skipped < self.progress.rows else 0
-            skipped += known
+    def _open_rejects(self) -> IO[str]:
+        try:
+            return self._rejects.open("a" if self.progress.rows else "w", encoding="utf-8")
+        except OSError as error:
+            raise StartupError(
+                f"{self._rejects} can't be written: {error.strerror}. Name another file with --rejects."
+            ) from error
+
+    def _validated(self, block: Block) -> ValidatedBlock:
+        account_id, sandbox = self._account.account_id, self._account.sandbox
+        how = account_id, self._identifiers, datetime.now(UTC)
+        if isinstance(block.records, list):
+            validated = validate_lines(block.records, self._line_columns, *how, sandbox=sandbox)
+        else:
+            validated = validate_block(block.records, *how, sandbox=sandbox)
+        if self._registered is not None:
+            validated.warnings.update(counted_warnings(validated.rows, self._registered))
+        return validated
+
+    def _left(self) -> Iterator[Block]:
+        to_skip = self.progress.rows
+        for block in _ahead(self._file.blocks()):
+            known = min(len(block), to_skip)
+            to_skip -= known
             if known < len(block):
-                # What this import has yet to do counts as skipped for the blocks behind it.
-                skipped += len(block) - known
-                yield block.slice(known)
+                yield block.after(known)
 
     def _settle(
-        self, stored: Future[None], judged: JudgedBlock, rows: int, note: Callable[[str], object]
+        self, stored: Future[None], validated: ValidatedBlock, block: Block, rejects: IO[str]
     ) -> ImportProgress:
         stored.result()
         progress = self.progress
-        for place, rejection in judged.rejected:
+        rejected = _rejected(block, validated)
+        for place, rejection in rejected:
             line = {
                 "row": progress.rows + place + 1,
+                "line": block.lines[place],
                 "field": rejection.field,
                 "reason": rejection.reason,
                 "message": rejection.message,
             }
-            note(json.dumps(line) + "\n")
-        progress.rows += rows
-        progress.accepted += judged.accepted
-        progress.rejected = dict(Counter(progress.rejected) + Counter(r.reason for _, r in judged.rejected))
-        progress.warnings = dict(Counter(progress.warnings) + Counter(judged.warnings))
-        self._keep()
+            rejects.write(json.dumps(line) + "\n")
+        rejects.flush()
+        progress.rows += len(block)
+        progress.accepted += validated.accepted
+        progress.rejected = dict(Counter(progress.rejected) + Counter(r.reason for _, r in rejected))
+        progress.warnings = dict(Counter(progress.warnings) + Counter(validated.warnings))
+        self._save()
         return progress
 
-    def _keep(self) -> None:
-        write_durably(self._note, msgspec.json.encode(self.progress).decode())
+    def _save(self) -> None:
+        write_durably(self._progress_file, msgspec.json.encode(self.progress).decode())
 
-    def _noted(self) -> ImportProgress:
-        if not self._note.exists():
+    def _load(self) -> ImportProgress:
+        if not self._progress_file.exists():
             return ImportProgress()
-        return msgspec.json.decode(self._note.read_bytes(), type=ImportProgress)
+        return msgspec.json.decode(self._progress_file.read_bytes(), type=ImportProgress)
 
 
-def _identity(account: Account, file: ExposureFile) -> str:
-    """What makes two imports the same: the file's size and its ends, what its columns are, and the account."""
-    size = file.path.stat().st_size
-    with file.path.open("rb") as stream:
-        ends = stream.read(_SAMPLE_BYTES)
-        stream.seek(max(0, size - _SAMPLE_BYTES))
-        ends += stream.read(_SAMPLE_BYTES)
-    said = json.dumps([account.account_id, size, file.format, dict(file.columns), dict(file.constants)])
-    return hashlib.sha256(said.encode() + ends).hexdigest()[:32]
+def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The same blocks, each read while the one before is worked on."""
+    with ThreadPoolExecutor(1) as reading:
+        coming = reading.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reading.submit(next, blocks, None)
+            yield block
+
+
+def _rejected(block: Block, validated: ValidatedBlock) -> list[tuple[int, Rejection]]:
+    """Place in the block and reason of each row that is not stored, in order."""
+    places = block.places()
+    rejected = [(places[place], rejection) for place, rejection in validated.rejected]
+    rejected += [(place, Rejection("INVALID_REQUEST", why)) for place, why in block.faults.items()]
+    return sorted(rejected, key=lambda item: item[0])
+
+
+def _identity(account: Account, file: ExposureFile, content: str) -> str:
+    """Two imports are the same if the file's content, the options and the account are."""
+    options = [sorted(file.columns.items()), sorted(file.constants.items()), file.format, file.encoding, file.separator]
+    identity = json.dumps([account.account_id, content, *options, file.decimal])
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Where accepted events go on to, as the seller's TOML file says at start.
+"""The destinations that accepted events are forwarded to, from the seller's TOML file.
 
 ```toml
 [[forwards]]
@@ -23,8 +23,8 @@ import msgspec
 from msgspec import Meta
 
 from postback.errors import StartupError
+from postback.event_sources.validation import structure_error
 from postback.forwarding.template import EventTemplate
-from postback.sources.declared import structure_problem
 
 __all__ = ["Destination", "Destinations", "read_destinations"]
 
@@ -32,7 +32,7 @@ _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 _FROM_ENVIRONMENT = "env:"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
-_OURS = frozenset(("content-length", "content-type", "host", "idempotency-key", "transfer-encoding"))
+_RESERVED_HEADERS = frozenset(("content-length", "content-type", "host", "idempotency-key", "transfer-encoding"))
 
 
 class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,16 +47,16 @@ class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A system of the seller that takes the events of one source.
+    """A system of the seller's that receives the events of one source.
 
     Attributes:
-        name: Unique; names it in metrics and on the command line.
+        name: Unique name, used in metrics and on the command line.
         account_id: The account of the source.
         event_source_id: The source; it need not exist yet.
-        url: Where events are posted to.
-        headers: Sent with each request.
-        template: Makes the body of a request, one an event; None posts batches in AdCP's shape.
-        allow_private: Whether the address may be private or this machine's own.
+        url: The URL that events are posted to.
+        headers: Headers of each request.
+        template: Renders the body of a request, one per event; None posts batches in the form of log_event.
+        allow_private: Whether the address may be private or the machine's own.
     """
 
     name: str
@@ -79,33 +79,33 @@ class Destinations:
             self._by_source.setdefault(key, []).append(destination)
 
     def of(self, account_id: str, event_source_id: str) -> list[Destination]:
-        """Those that take the events of a source."""
+        """The destinations for the events of a source."""
         return self._by_source.get((account_id, event_source_id), [])
 
     def all(self) -> list[Destination]:
-        """All of them."""
+        """All destinations."""
         return list(self._by_name.values())
 
 
 def read_destinations(
     entries: list[dict[str, Any]], place: str, environ: Mapping[str, str] = os.environ
 ) -> Destinations:
-    """The destinations that a file lists.
+    """The destinations in a file.
 
     Args:
         entries: Its tables ``[[forwards]]``.
-        place: What it is called, for errors.
-        environ: Where URLs and headers find what the file names as ``env:NAME``.
+        place: Its name, for errors.
+        environ: The variables that URLs and headers refer to as ``env:NAME``.
 
     Raises:
-        StartupError: One can't be used; the sentence names the place.
+        StartupError: A destination is invalid; the message names the place.
     """
     found: list[Destination] = []
     for index, entry in enumerate(entries):
         at = f"{place}: forwards[{index}]"
         destination = _read(entry, at, environ)
         if any(destination.name == other.name for other in found):
-            raise StartupError(f"{at}.name is that of an earlier one. Choose another.")
+            raise StartupError(f"{at}.name is already the name of an earlier destination. Choose another.")
         found.append(destination)
     return Destinations(found)
 
@@ -114,7 +114,7 @@ def _read(entry: dict[str, Any], at: str, environ: Mapping[str, str]) -> Destina
     try:
         declared = msgspec.convert(entry, _Declared)
     except msgspec.ValidationError as error:
-        raise StartupError(f"{at}: {structure_problem(error).message}") from error
+        raise StartupError(f"{at}: {structure_error(error).message}") from error
     return Destination(
         declared.name,
         declared.account_id,
@@ -128,29 +128,31 @@ def _read(entry: dict[str, Any], at: str, environ: Mapping[str, str]) -> Destina
 
 def _url(declared: _Declared, at: str, environ: Mapping[str, str]) -> str:
     text = _value(declared.url, at, environ)
-    problem = StartupError(f"{at} must be a URL as https://host/path, without a user or a fragment.")
+    invalid = StartupError(f"{at} must be a URL, for example https://host/path, without a user or a fragment.")
     try:
         url = httpx2.URL(text)
     except httpx2.InvalidURL:
-        raise problem from None
+        raise invalid from None
     if url.scheme not in {"http", "https"} or not url.host or "%" in url.host or url.userinfo or url.fragment:
-        raise problem
+        raise invalid
     if url.port is not None and not 0 < url.port < 65_536:
-        raise problem
+        raise invalid
     if url.scheme == "http" and not declared.allow_private:
-        raise StartupError(f"{at} must begin with https:// unless allow_private says that the way is safe.")
+        raise StartupError(f"{at} must begin with https://. With allow_private = true it may begin with http://.")
     return text
 
 
 def _header(name: str, value: str, at: str, environ: Mapping[str, str]) -> str:
     if not _HEADER_NAME.fullmatch(name):
-        raise StartupError(f"{at} holds a name that no HTTP header can have. Use letters, digits and hyphens.")
-    if name.lower() in _OURS:
-        raise StartupError(f"{at}.{name} can't be set: Postback says itself what it sends. Remove it.")
-    found = _value(value, f"{at}.{name}", environ)
-    if not _HEADER_VALUE.fullmatch(found):
-        raise StartupError(f"{at}.{name} must be printable ASCII without spaces or line ends around it, and not empty.")
-    return found
+        raise StartupError(f"{at} contains an invalid HTTP header name. Use letters, digits and hyphens.")
+    if name.lower() in _RESERVED_HEADERS:
+        raise StartupError(f"{at}.{name} is set by Postback itself. Remove it.")
+    resolved = _value(value, f"{at}.{name}", environ)
+    if not _HEADER_VALUE.fullmatch(resolved):
+        raise StartupError(
+            f"{at}.{name} must be printable ASCII. It must not be empty, or begin or end with a space or line break."
+        )
+    return resolved
 
 
 def _value(text: str, at: str, environ: Mapping[str, str]) -> str:
@@ -158,5 +160,5 @@ def _value(text: str, at: str, environ: Mapping[str, str]) -> str:
         return text
     name = text.removeprefix(_FROM_ENVIRONMENT)
     if name not in environ:
-        raise StartupError(f"{at} takes its value from the variable {name}, which is not set.")
+        raise StartupError(f"{at} refers to the environment variable {name}, which is not set. Set it.")
     return environ[name]

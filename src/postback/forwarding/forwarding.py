@@ -1,32 +1,33 @@
-"""The way of accepted events from a call into the outbox, and the senders that empty it."""
+"""Forwarding: puts accepted events into the outbox, and runs the senders that deliver them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, NoReturn
 
 import msgspec
 
 from postback.errors import Overloaded
-from postback.forwarding.destination import Destinations
-from postback.forwarding.outbox import KEPT_SECONDS, Outbox, Parcel
-from postback.forwarding.packing import pack_declaration, pack_events
-from postback.forwarding.sealing import Seal
+from postback.forwarding.destination import Destination, Destinations
+from postback.forwarding.encryption import Encryptor
+from postback.forwarding.outbox import RETENTION_SECONDS, Delivery, Outbox
+from postback.forwarding.requests import pack_declaration, pack_events
 from postback.forwarding.sender import Sender
-from postback.forwarding.sent import SentCall, SentCalls
-from postback.groups import Groups
+from postback.forwarding.sent_requests import SentCall, SentCalls
 from postback.metrics import Metrics
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
+from postback.threads import Threads
 
-__all__ = ["MOST_BYTES", "Forwarding"]
+__all__ = ["MAX_OUTBOX_BYTES", "Forwarding"]
 
-MOST_BYTES = 2_000_000_000
-"""How much may lie in the outbox for one destination, waiting or given up: disks are finite."""
+MAX_OUTBOX_BYTES = 2_000_000_000
+"""Bytes in the outbox per destination, waiting or dead-lettered, so that the disk doesn't fill up."""
 
-_REMEMBERED_BYTES = 32_000_000
+_RECORDED_BYTES = 32_000_000
 _SETTLED_SECONDS = 5.0
 _MEASURE_SECONDS = 30.0
 
@@ -34,123 +35,132 @@ _log = logging.getLogger(__name__)
 
 
 class Forwarding:
-    """Forwards the events of a server, and the declarations of their sources.
+    """Forwards a server's events and the declarations of their sources.
 
     Args:
         destinations: Where to.
         control: Where the outbox is kept.
         secret: The install's.
         metrics: Counts.
+        threads: Where it reads, writes and encrypts.
         record: Whether to remember the requests that were answered, as a sandbox does.
     """
 
     def __init__(
-        self, destinations: Destinations, control: ControlStore, secret: bytes, metrics: Metrics, *, record: bool
+        self,
+        destinations: Destinations,
+        control: ControlStore,
+        secret: bytes,
+        metrics: Metrics,
+        threads: Threads,
+        *,
+        record: bool,
     ) -> None:
+        self._threads = threads
         self._destinations = destinations
         self._outbox = Outbox(control)
-        self._seal = Seal(secret)
-        self._sent = SentCalls(_REMEMBERED_BYTES if record else 0)
-        self._senders = {
-            destination.name: Sender(destination, self._outbox, self._seal, metrics, self._sent)
-            for destination in destinations.all()
-        }
+        self._encryptor = Encryptor(secret)
+        self._sent = SentCalls(_RECORDED_BYTES if record else 0)
+        shared = self._outbox, self._encryptor, metrics, self._sent, threads.background
+        self._senders = {destination.name: Sender(destination, *shared) for destination in destinations.all()}
         self._sizes: dict[str, int] = {}
         self._measure_at = 0.0
-        self._puts = Groups(self._put_all)
-        self._running: list[asyncio.Task[None]] = []
         metrics.backlog(self._outbox.backlog)
 
     @property
     def declares(self) -> bool:
-        """Whether there is a destination that takes AdCP's shape, and with it the declarations of sources."""
+        """Whether a destination has no template, and so receives the declarations of sources."""
         return any(destination.template is None for destination in self._destinations.all())
 
     async def require_room(self, account_id: str, event_source_id: str) -> None:
-        """See that the destinations of a source have room left in the outbox; it is measured every half minute.
+        """Check that the destinations of a source have room in the outbox. It is measured every 30 seconds.
 
         Raises:
-            Overloaded: One has MOST_BYTES there; nothing may be acknowledged that couldn't be kept.
-            StoreUnavailable: The outbox doesn't answer.
+            Overloaded: One has reached MAX_OUTBOX_BYTES, and only stored events may be acknowledged.
+            StoreUnavailable: The outbox is unavailable.
         """
         destinations = self._destinations.of(account_id, event_source_id)
         if destinations and time.monotonic() >= self._measure_at:
-            self._measure_at = time.monotonic() + _MEASURE_SECONDS  # first, so that one caller measures and not all
-            self._sizes = await asyncio.to_thread(self._outbox.sizes)
-        if any(self._sizes.get(destination.name, 0) >= MOST_BYTES for destination in destinations):
+            self._measure_at = time.monotonic() + _MEASURE_SECONDS  # first, so that only one caller measures
+            self._sizes = await self._threads.ingestion.run(self._outbox.sizes)
+        if any(self._sizes.get(destination.name, 0) >= MAX_OUTBOX_BYTES for destination in destinations):
             raise Overloaded("Too many events of this source wait to be forwarded.", retry_after=60)
 
-    async def take(self, key_id: str, account_id: str, event_source_id: str, events: Iterable[msgspec.Raw]) -> None:
-        """Keep accepted events of a call for the destinations of their source; durable on return.
+    async def deliveries(
+        self, key_id: str, account_id: str, event_source_id: str, events: Iterable[msgspec.Raw]
+    ) -> Sequence[Mapping[str, Any]]:
+        """A call's accepted events for the destinations of their source, encrypted: rows of the outbox to be stored.
 
         Args:
-            key_id: The API key that they came with.
+            key_id: The API key of the call.
             account_id: Their account.
             event_source_id: Their source.
-            events: The events; looked at only if there is a destination.
-
-        Raises:
-            StoreUnavailable: The outbox doesn't take them; the call may be repeated.
+            events: The events; consumed only if there is a destination.
         """
         destinations = self._destinations.of(account_id, event_source_id)
         accepted = list(events) if destinations else []
-        if accepted:
-            await self._put(
-                await asyncio.to_thread(
-                    lambda: [parcel for to in destinations for parcel in pack_events(self._seal, to, key_id, accepted)]
-                )
-            )
+        if not accepted:
+            return ()
+        return await self._threads.compute.run(self._pack, destinations, key_id, accepted)
+
+    def wake(self, destinations: Iterable[str]) -> None:
+        """Send what has come into the outbox for these destinations."""
+        for name in destinations:
+            if name in self._senders:
+                self._senders[name].wake()
 
     async def declare(self, key_id: str, account_id: str, declared: Mapping[str, msgspec.Raw]) -> None:
-        """Keep declarations of sources, by event_source_id, for destinations without a template; durable on return.
+        """Store declarations of sources, by event_source_id, for destinations without a template; durable on return.
 
         Raises:
-            StoreUnavailable: The outbox doesn't take them; the call may be repeated.
+            StoreUnavailable: The outbox rejects the write; the call may be repeated.
         """
-        parcels = [
-            pack_declaration(self._seal, destination, key_id, raw)
+        deliveries = [
+            pack_declaration(self._encryptor, destination, key_id, raw)
             for event_source_id, raw in declared.items()
             for destination in self._destinations.of(account_id, event_source_id)
             if destination.template is None
         ]
-        if parcels:
-            await self._put(parcels)
+        if deliveries:
+            await self._put(deliveries)
+
+    async def settle(self, key_id: str) -> None:
+        """Wait up to five seconds until every due request that an API key has caused is answered."""
+        deadline = time.monotonic() + _SETTLED_SECONDS
+        while await self._threads.control.run(self._outbox.owes, key_id, self._senders):
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.02)
 
     def sent(self, key_id: str, since: datetime) -> list[SentCall]:
-        """The requests that an API key caused since then and that were answered, in the order of sending.
-
-        What is due is waited for, at most for five seconds; call it in a thread.
-        """
-        deadline = time.monotonic() + _SETTLED_SECONDS
-        while self._outbox.owes(key_id, self._senders) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        """The answered requests that an API key has caused since then, in the order of sending."""
         return self._sent.of(key_id, since)
 
     def purge(self) -> None:
-        """Forget what nothing was tried for in 30 days."""
+        """Delete what has been undeliverable for 30 days."""
         if count := self._outbox.purge(self._senders):
-            _log.warning("forgot %d parcels that had not been deliverable for %d days", count, KEPT_SECONDS // 86_400)
+            _log.warning(
+                "deleted %d deliveries that were undeliverable for %d days", count, RETENTION_SECONDS // 86_400
+            )
 
-    def start(self) -> None:
-        """Begin to deliver, and tell what won't be."""
+    def loops(self) -> dict[str, Callable[[], Coroutine[Any, Any, NoReturn]]]:
+        """By destination, the loop that delivers to it until cancelled. Requests in flight are sent again later."""
+        return {name: sender.run for name, sender in self._senders.items()}
+
+    def log_undeliverable(self) -> None:
+        """Log what waits in the outbox and won't be delivered."""
         for name, backlog in self._outbox.backlog().items():
             if name not in self._senders:
-                _log.warning("%d events wait for %s, which no [[forwards]] names", sum(backlog[:2]), name)
+                _log.warning("%d events are waiting for %s, which [[forwards]] no longer names", sum(backlog[:2]), name)
             elif backlog.dead:
-                _log.warning("%d events for %s were given up; see 'postback forwards list'", backlog.dead, name)
-        self._running = [asyncio.create_task(sender.run()) for sender in self._senders.values()]
+                _log.warning("%d events for %s are dead-lettered; see 'postback forwards list'", backlog.dead, name)
 
-    async def stop(self) -> None:
-        """Stop delivering; what is under way is tried again at the next start."""
-        for task in self._running:
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+    def _pack(
+        self, destinations: Sequence[Destination], key_id: str, events: Sequence[msgspec.Raw]
+    ) -> list[dict[str, Any]]:
+        packed = (pack_events(self._encryptor, destination, key_id, events) for destination in destinations)
+        return self._outbox.rows([delivery for deliveries in packed for delivery in deliveries])
 
-    async def _put(self, parcels: Sequence[Parcel]) -> None:
-        await self._puts.submit(parcels)
-        for name in {parcel.destination for parcel in parcels}:
-            self._senders[name].wake()
-
-    def _put_all(self, groups: Sequence[Sequence[Parcel]]) -> list[None]:
-        self._outbox.put([parcel for parcels in groups for parcel in parcels])
-        return [None] * len(groups)
+    async def _put(self, deliveries: Sequence[Delivery]) -> None:
+        await self._threads.ingestion.run(self._outbox.put, deliveries)
+        self.wake({delivery.destination for delivery in deliveries})

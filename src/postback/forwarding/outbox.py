@@ -1,4 +1,4 @@
-"""The outbox: requests that wait to be forwarded, durable until they are delivered."""
+"""The outbox: deliveries that wait to be sent, durable until they arrive."""
 
 from __future__ import annotations
 
@@ -9,72 +9,73 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, select, update
 
 from postback.metrics import Backlog
-from postback.store.control import ControlStore
+from postback.store.control_store import ControlStore
+from postback.store.deliveries import insert_deliveries
 from postback.store.tables import forward
 
-__all__ = ["KEPT_SECONDS", "Outbox", "Parcel"]
+__all__ = ["RETENTION_SECONDS", "Delivery", "Outbox"]
 
-KEPT_SECONDS = 30 * 86_400
-"""How long what nothing is tried for is kept: as long as failed events are."""
+RETENTION_SECONDS = 30 * 86_400
+"""How long undeliverable events are stored: as long as rejected ones."""
 
 
-class Parcel(NamedTuple):
+class Delivery(NamedTuple):
     """A request on its way to one destination.
 
     Attributes:
-        parcel_id: Identifies it; the same for the same events of a call that is repeated.
+        delivery_id: Its identifier; the same when a call with the same events is repeated.
         destination: The destination's name.
         account_id: The account of the events.
         event_source_id: Their source.
-        key_id: The API key that they came with.
-        events: How many they are; a source's declaration holds none.
-        sealed: The request, encrypted; empty in listings.
-        attempts: How often it was tried.
+        key_id: The API key of the call that sent them.
+        events: The number of events; 0 for a source's declaration.
+        encrypted: The encrypted request; empty in listings.
+        attempts: The number of attempts so far.
         error: Why the last attempt failed, or None.
-        dead: Whether nothing more is tried.
+        dead: Whether it is dead-lettered: no further attempts are made.
     """
 
-    parcel_id: str
+    delivery_id: str
     destination: str
     account_id: str
     event_source_id: str
     key_id: str
     events: int
-    sealed: bytes = b""
+    encrypted: bytes = b""
     attempts: int = 0
     error: str | None = None
     dead: bool = False
 
 
 class Outbox:
-    """The parcels of every destination. Synchronous and thread-safe.
+    """The deliveries of every destination. Synchronous and thread-safe.
 
     Args:
-        control: Where they are kept.
-        now: The clock, in seconds since the epoch.
+        control: The control store.
+        now: The time in seconds since the epoch.
     """
 
     def __init__(self, control: ControlStore, now: Callable[[], float] = time.time) -> None:
         self._control = control
         self._now = now
 
-    def put(self, parcels: Sequence[Parcel]) -> None:
-        """Keep parcels, durably; one that waits already stays as it is.
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Store deliveries durably; one that is stored already stays unchanged.
 
         Raises:
-            StoreUnavailable: The control store doesn't take them; none is kept.
+            StoreUnavailable: The control store rejects the write; nothing is stored.
         """
         with self._control.begin() as connection:
-            self._insert(connection, parcels)
+            self._insert(connection, deliveries)
 
-    def replace(self, parcel: Parcel, parcels: Sequence[Parcel]) -> None:
-        """Keep parcels in the place of one."""
+    def replace(self, delivery: Delivery, deliveries: Sequence[Delivery]) -> None:
+        """Replace one delivery by others, in one transaction."""
         with self._control.begin() as connection:
-            connection.execute(delete(forward).where(forward.c.parcel_id == parcel.parcel_id))
-            self._insert(connection, parcels)
+            connection.execute(delete(forward).where(forward.c.delivery_id == delivery.delivery_id))
+            self._insert(connection, deliveries)
 
-    def due(self, destination: str, limit: int) -> list[Parcel]:
-        """The parcels of a destination whose time has come, oldest first."""
+    def due(self, destination: str, limit: int) -> list[Delivery]:
+        """The deliveries of a destination that are due, oldest first."""
         waiting = (
             select(forward)
             .where(forward.c.destination == destination, *self._is_due())
@@ -84,13 +85,13 @@ class Outbox:
         return self._read(waiting)
 
     def owes(self, key_id: str, destinations: Iterable[str]) -> bool:
-        """Whether a parcel that came with an API key is due at one of these destinations, or under way."""
+        """Whether a delivery caused by an API key is due at one of these destinations, or in flight."""
         owed = forward.c.key_id == key_id, forward.c.destination.in_(list(destinations))
         with self._control.connect() as connection:
-            return connection.execute(select(forward.c.parcel_id).where(*owed, *self._is_due())).first() is not None
+            return connection.execute(select(forward.c.delivery_id).where(*owed, *self._is_due())).first() is not None
 
     def next_attempt(self, destination: str) -> float | None:
-        """Seconds until a parcel of a destination is due; None when none waits."""
+        """Seconds until the next delivery of a destination is due; None if none is waiting."""
         soonest = select(func.min(forward.c.next_attempt_at)).where(
             forward.c.destination == destination, forward.c.dead.is_(False)
         )
@@ -98,57 +99,57 @@ class Outbox:
             due = connection.scalar(soonest)
         return None if due is None else max(0.0, due - self._now())
 
-    def delivered(self, parcels: Iterable[Parcel]) -> None:
-        """Forget parcels that have arrived, and what they held of people."""
-        self._delete(forward.c.parcel_id.in_([parcel.parcel_id for parcel in parcels]))
+    def delivered(self, deliveries: Iterable[Delivery]) -> None:
+        """Delete deliveries that have arrived, and the personal data in them."""
+        self._delete(forward.c.delivery_id.in_([delivery.delivery_id for delivery in deliveries]))
 
-    def failed(self, parcel: Parcel, error: str, wait: float | None) -> None:
-        """Note a failed attempt.
+    def failed(self, delivery: Delivery, error: str, wait: float | None) -> None:
+        """Record a failed attempt.
 
         Args:
-            parcel: The parcel.
-            error: Why, in words that are safe to show.
-            wait: Seconds until the next attempt; None: there is none.
+            delivery: The delivery.
+            error: The cause, in words that are safe to show.
+            wait: Seconds until the next attempt; None dead-letters the delivery.
         """
         values = {
-            "attempts": parcel.attempts + 1,
+            "attempts": delivery.attempts + 1,
             "error": error,
             "dead": wait is None,
             "next_attempt_at": int(self._now() + (wait or 0)) + 1,
         }
         with self._control.begin() as connection:
-            connection.execute(update(forward).where(forward.c.parcel_id == parcel.parcel_id).values(values))
+            connection.execute(update(forward).where(forward.c.delivery_id == delivery.delivery_id).values(values))
 
-    def listed(self, dead: bool | None = None) -> list[Parcel]:
-        """Every parcel without its request, oldest first; only dead or only waiting ones, if asked."""
-        shown: list[Column[Any]] = [forward.c[name] for name in Parcel._fields if name != "sealed"]
-        parcels = select(*shown).order_by(forward.c.created_at, forward.c.parcel_id)
-        return self._read(parcels if dead is None else parcels.where(forward.c.dead.is_(dead)))
+    def listed(self, dead: bool | None = None) -> list[Delivery]:
+        """All deliveries without their requests, oldest first; only dead (True) or only waiting ones (False)."""
+        shown: list[Column[Any]] = [forward.c[name] for name in Delivery._fields if name != "encrypted"]
+        deliveries = select(*shown).order_by(forward.c.created_at, forward.c.delivery_id)
+        return self._read(deliveries if dead is None else deliveries.where(forward.c.dead.is_(dead)))
 
-    def replay(self, parcel_id: str | None = None) -> int:
-        """Try a dead parcel again, or all of them; returns how many."""
+    def replay(self, delivery_id: str | None = None) -> int:
+        """Make a dead delivery, or all of them, due again; returns how many."""
         chosen: list[ColumnElement[bool]] = [forward.c.dead.is_(True)]
-        if parcel_id is not None:
-            chosen.append(forward.c.parcel_id == parcel_id)
+        if delivery_id is not None:
+            chosen.append(forward.c.delivery_id == delivery_id)
         values = {"dead": False, "attempts": 0, "next_attempt_at": int(self._now())}
         with self._control.begin() as connection:
             return connection.execute(update(forward).where(*chosen).values(values)).rowcount
 
-    def drop(self, parcel_id: str | None = None, destination: str | None = None) -> int:
-        """Forget a parcel, every one of a destination or, with neither, every dead one; returns how many there were."""
-        if parcel_id is not None:
-            return self._delete(forward.c.parcel_id == parcel_id)
+    def drop(self, delivery_id: str | None = None, destination: str | None = None) -> int:
+        """Delete one delivery, all of a destination or, with neither, all dead ones; returns how many."""
+        if delivery_id is not None:
+            return self._delete(forward.c.delivery_id == delivery_id)
         if destination is not None:
             return self._delete(forward.c.destination == destination)
         return self._delete(forward.c.dead.is_(True))
 
     def purge(self, destinations: Iterable[str]) -> int:
-        """Forget what has lain for KEPT_SECONDS and isn't tried: dead, or not for one of these destinations."""
+        """Delete deliveries older than RETENTION_SECONDS that are dead or for none of these destinations."""
         idle = forward.c.dead.is_(True) | forward.c.destination.not_in(list(destinations))
-        return self._delete(idle & (forward.c.created_at <= int(self._now()) - KEPT_SECONDS))
+        return self._delete(idle & (forward.c.created_at <= int(self._now()) - RETENTION_SECONDS))
 
     def backlog(self) -> dict[str, Backlog]:
-        """By destination, what waits for it."""
+        """By destination, what is waiting for it."""
         counts = select(
             forward.c.destination,
             forward.c.dead,
@@ -167,26 +168,27 @@ class Outbox:
         return found
 
     def sizes(self) -> dict[str, int]:
-        """By destination, the bytes of what waits for it or was given up."""
-        sums = select(forward.c.destination, func.sum(func.length(forward.c.sealed))).group_by(forward.c.destination)
+        """By destination, the bytes that are waiting or dead-lettered."""
+        sums = select(forward.c.destination, func.sum(func.length(forward.c.encrypted))).group_by(forward.c.destination)
         with self._control.connect() as connection:
             return {name: int(size) for name, size in connection.execute(sums)}
 
     def _is_due(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return forward.c.dead.is_(False), forward.c.next_attempt_at <= int(self._now())
 
-    def _insert(self, connection: Connection, parcels: Sequence[Parcel]) -> None:
+    def rows(self, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
+        """New deliveries as rows of the table ``forward``, due at once."""
         now = int(self._now())
-        insert = self._control.insert(forward).on_conflict_do_nothing(index_elements=["parcel_id"])
-        if parcels:
-            rows = [parcel._asdict() | {"created_at": now, "next_attempt_at": now} for parcel in parcels]
-            connection.execute(insert, rows)
+        return [delivery._asdict() | {"created_at": now, "next_attempt_at": now} for delivery in deliveries]
 
-    def _read(self, statement: Select[Any]) -> list[Parcel]:
+    def _insert(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
+        insert_deliveries(self._control, connection, self.rows(deliveries))
+
+    def _read(self, statement: Select[Any]) -> list[Delivery]:
         with self._control.connect() as connection:
             rows: Sequence[Row[Any]] = connection.execute(statement).all()
-        known = set(Parcel._fields)
-        return [Parcel(**{name: value for name, value in row._mapping.items() if name in known}) for row in rows]
+        known = set(Delivery._fields)
+        return [Delivery(**{name: value for name, value in row._mapping.items() if name in known}) for row in rows]
 
     def _delete(self, condition: ColumnElement[bool]) -> int:
         with self._control.begin() as connection:

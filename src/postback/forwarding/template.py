@@ -1,4 +1,4 @@
-"""Templates: the seller's own shape of an event."""
+"""Templates: the seller's own format of an event."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ENDS_A_STRING = re.compile(r'["\\\x00-\x1f]')
 
 
 class _Absent(ChainableUndefined):
-    """A member that an event doesn't have, whatever is asked of it: null in JSON."""
+    """A field that an event doesn't have, and any attribute of it: null in JSON."""
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    # An event may well have a member that is called items or keys; dict's methods are no business of a template.
+    # An event may have a field called items or keys; templates see fields only, not the methods of dict.
     def getitem(self, obj: Any, argument: Any) -> Any:
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else self.undefined(obj=obj, name=argument)
@@ -35,27 +35,27 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _environment() -> _Environment:
-    # Autoescaping tells what tojson wrote, which is marked, from what a buyer did; _written lets nothing be escaped.
-    environment = _Environment(undefined=_Absent, autoescape=True, finalize=_written)
+    # Autoescaping marks the output of tojson, which distinguishes it from a buyer's text; _checked prevents escaping.
+    environment = _Environment(undefined=_Absent, autoescape=True, finalize=_checked)
     environment.filters["tojson"] = _tojson
     return environment
 
 
 def _tojson(value: Any) -> Markup:
-    return Markup(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_null))  # noqa: S704 - no HTML
+    return Markup(json.dumps(value, ensure_ascii=False, allow_nan=False, default=_null))  # noqa: S704 - not HTML
 
 
 def _null(value: Any) -> None:
     if not isinstance(value, _Absent):
-        raise TypeError(f"{type(value).__name__} has no JSON")
+        raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
-def _written(value: Any) -> Any:
-    """What is written of an expression: text that isn't JSON must not end the string that it may stand in."""
+def _checked(value: Any) -> Any:
+    """The output of an expression. Text that isn't JSON must not be able to end the string that it may be in."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     if _ENDS_A_STRING.search(value):
-        raise ValueError("a text with quotation marks was written without tojson")
+        raise ValueError("text with a quotation mark, backslash or control character needs the filter tojson")
     return Markup(value)  # noqa: S704
 
 
@@ -90,17 +90,17 @@ _EXAMPLE = msgspec.json.encode(
         },
     }
 )
-"""An event with every member; what a buyer may choose holds the characters that end a string of JSON."""
+"""An event with every field. The values that a buyer chooses contain characters that end a JSON string."""
 
 
 class Unrenderable(Exception):
-    """A template that makes no JSON of an event; says by what kind of error."""
+    """A template does not render valid JSON for an event; the message is the kind of error."""
 
 
 class EventTemplate:
-    """A text that becomes the JSON body of one event's request.
+    """Renders the JSON body of one event's request.
 
-    It is a Jinja template with ``event``, ``event_source_id`` and ``account_id``; ``tojson`` writes a value as JSON.
+    It is a Jinja template of ``event``, ``event_source_id`` and ``account_id``; ``tojson`` writes a value as JSON.
     """
 
     def __init__(self, template: Template) -> None:
@@ -108,21 +108,21 @@ class EventTemplate:
 
     @classmethod
     def of(cls, text: str, at: str) -> EventTemplate:
-        """The template of a text; ``at`` says where it stands.
+        """Parse a template; ``at`` is its place, for errors.
 
         Raises:
-            StartupError: It is no template, or makes no JSON of an example.
+            StartupError: It is not a template, or does not render valid JSON for an example.
         """
         try:
             template = cls(_environment().from_string(text))
         except TemplateError as error:
-            raise StartupError(f"{at} is not a template: {error.message}.") from error
+            raise StartupError(f"{at} is not a valid template: {error.message}.") from error
         try:
             template.body(_EXAMPLE, f"source {_QUOTES}", "account")
         except Unrenderable as error:
             raise StartupError(
-                f"{at} makes no JSON of an example event ({error}: {error.__cause__}). "
-                "Write values as {{ event.event_id | tojson }}, without quotation marks around them."
+                f"{at} does not render valid JSON for an example event ({error}: {error.__cause__}). "
+                "Write values like {{ event.event_id | tojson }}, without quotation marks around them."
             ) from error
         return template
 
@@ -130,13 +130,13 @@ class EventTemplate:
         """The body for one event. A template may take long, so call it in a thread.
 
         Raises:
-            Unrenderable: It makes no JSON of this event.
+            Unrenderable: It does not render valid JSON for this event.
         """
         try:
-            told = self._template.render(
+            body = self._template.render(
                 event=msgspec.json.decode(event), event_source_id=event_source_id, account_id=account_id
             ).encode()
-            msgspec.json.decode(told)
-        except Exception as error:  # a template can go wrong in every way that an expression can
+            msgspec.json.decode(body)
+        except Exception as error:  # an expression in a template can raise anything
             raise Unrenderable(type(error).__name__) from error
-        return told
+        return body

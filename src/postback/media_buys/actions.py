@@ -1,38 +1,34 @@
-"""What a buyer can do with a media buy now: exactly what update_media_buy does (enums/media-buy-valid-action.json)."""
+"""The actions that update_media_buy allows on a media buy now (enums/media-buy-valid-action.json)."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from postback.media_buys.buys import MediaBuy
-from postback.protocol.differences import has_fine_actions, has_renaming
+from postback.media_buys.media_buy import MediaBuy
+from postback.protocol.release_features import has_fine_actions, has_renaming
 from postback.protocol.releases import Release
 
 __all__ = ["ENDED", "available_actions", "valid_actions"]
 
 ENDED = frozenset({"canceled", "completed", "rejected"})
-"""The statuses after which nothing changes any more."""
+"""The final statuses: no change is possible."""
 
 
 def valid_actions(buy: MediaBuy, release: Release | None) -> list[str]:
-    """The actions in words that the release knows; for 3.0 those that stand for several."""
+    """The actions by the names that the release knows; in 3.0 a name may cover several."""
     if has_fine_actions(release):
-        return _actions(buy, release)
+        return available_actions(buy, release)
     if buy.status in ENDED:
         return []
     of_packages = ["update_budget", "update_packages"] if _live(buy) else []
-    return [_hold(buy), "cancel", "update_dates", "add_packages", *of_packages]
+    return [_pause_or_resume(buy), "cancel", "update_dates", "add_packages", *of_packages]
 
 
-def available_actions(buy: MediaBuy, release: Release | None) -> list[dict[str, str]]:
-    """The same, one by one, as core/media-buy-available-action.json: nobody has to approve them."""
-    return [{"action": action, "mode": "self_serve"} for action in _actions(buy, release)]
-
-
-def _actions(buy: MediaBuy, release: Release | None) -> list[str]:
+def available_actions(buy: MediaBuy, release: Release | None) -> list[str]:
+    """The single actions (core/media-buy-available-action.json)."""
     if buy.status in ENDED:
         return []
-    actions = [_hold(buy), "cancel", "extend_flight", "shorten_flight", "add_packages"]
+    actions = [_pause_or_resume(buy), "cancel", "extend_flight", "shorten_flight", "add_packages"]
     if buy.start_at > datetime.now(UTC):
         actions.append("update_flight_dates")
     if _live(buy):
@@ -44,7 +40,7 @@ def _actions(buy: MediaBuy, release: Release | None) -> list[str]:
     return actions
 
 
-def _hold(buy: MediaBuy) -> str:
+def _pause_or_resume(buy: MediaBuy) -> str:
     return "resume" if buy.paused else "pause"
 
 

@@ -1,4 +1,4 @@
-"""Domains, as AdCP writes those of brands and operators (core/brand-ref.json): in lower case, IDNs as ``xn--…``."""
+"""Domains of brands and operators, as AdCP writes them (core/brand-ref.json): lower case, IDNs as ``xn--…``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TypeGuard
 __all__ = ["DOMAIN", "MAX_DOMAIN_LENGTH", "is_domain"]
 
 DOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
-"""The pattern, without anchors: schemas end it with ``$``, regular expressions of ours with ``\\Z``."""
+"""The pattern without anchors: schemas end it with ``$``, our regular expressions with ``\\Z``."""
 
 MAX_DOMAIN_LENGTH = 253
-"""What the DNS carries."""
+"""The longest name that the DNS allows."""
 
 _DOMAIN = re.compile(DOMAIN)
 

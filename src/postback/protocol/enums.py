@@ -1,8 +1,11 @@
-"""The closed word lists of AdCP, as of release 3.2 (schemas under ``enums/``); each earlier list is a subset."""
+"""AdCP's closed enumerations, as of release 3.2 (schemas under ``enums/``); each earlier list is a subset."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
+
+from postback.protocol.releases import MAJOR_ONLY, Release
 
 __all__ = [
     "ACTION_SOURCES",
@@ -16,7 +19,11 @@ __all__ = [
     "Channel",
     "MediaBuyStatus",
     "Pacing",
+    "PricingModel",
+    "accepted_event_types",
+    "has_pricing_model",
     "released_event_types",
+    "released_metrics",
     "released_uid_types",
 ]
 
@@ -82,6 +89,46 @@ UID_TYPES_3_0 = (
 
 UID_TYPES = (*UID_TYPES_3_0, "world_id_nullifier")
 
+_METRICS_3_0 = frozenset(
+    (
+        "impressions",
+        "spend",
+        "clicks",
+        "ctr",
+        "video_completions",
+        "completion_rate",
+        "conversions",
+        "conversion_value",
+        "roas",
+        "cost_per_acquisition",
+        "new_to_brand_rate",
+        "viewability",
+        "engagement_rate",
+        "views",
+        "completed_views",
+        "leads",
+        "reach",
+        "frequency",
+        "grps",
+        "quartile_data",
+        "dooh_metrics",
+        "cost_per_click",
+    )
+)
+
+PricingModel = Literal[
+    "cpm",
+    "vcpm",
+    "cpc",
+    "cpcv",
+    "cpv",
+    "cpp",
+    "cpa",
+    "revenue_share",
+    "flat_rate",
+    "time",
+]
+
 Channel = Literal[
     "display",
     "olv",
@@ -116,11 +163,30 @@ MediaBuyStatus = Literal["pending_creatives", "pending_start", "active", "paused
 Pacing = Literal["even", "asap", "front_loaded"]
 
 
-def released_event_types(release: str | None) -> tuple[str, ...]:
-    """The event types that a release knows, as ``"3.0"``; None, the seed's dialect, knows all."""
+_OLDEST = ("3.0", MAJOR_ONLY)
+"""The releases whose responses have the values of 3.0 only."""
+
+
+def accepted_event_types(release: Release | None) -> tuple[str, ...]:
+    """The event types that a request of this release may name; an unversioned request (None) any."""
     return _EVENT_TYPES_3_0 if release == "3.0" else EVENT_TYPES
 
 
-def released_uid_types(release: str | None) -> tuple[str, ...]:
-    """The universal ID types that a release knows; None, the seed's dialect, knows all."""
-    return UID_TYPES_3_0 if release == "3.0" else UID_TYPES
+def released_event_types(release: Release | None) -> tuple[str, ...]:
+    """The event types that a response of this release may name; an unversioned one (None) any."""
+    return _EVENT_TYPES_3_0 if release in _OLDEST else EVENT_TYPES
+
+
+def released_uid_types(release: Release | None) -> tuple[str, ...]:
+    """The universal ID types that a response of this release may name; an unversioned one (None) any."""
+    return UID_TYPES_3_0 if release in _OLDEST else UID_TYPES
+
+
+def released_metrics(release: Release | None, metrics: Iterable[str]) -> tuple[str, ...]:
+    """Those of these metrics that a response of this release may name as available."""
+    return tuple(metric for metric in metrics if release not in _OLDEST or metric in _METRICS_3_0)
+
+
+def has_pricing_model(release: Release | None, pricing_model: str) -> bool:
+    """Whether a response of this release may name a pricing model; an unversioned one (None) may name any."""
+    return pricing_model != "revenue_share" or release in (None, "3.2")

@@ -1,58 +1,72 @@
-"""Accounts on first use: whoever names a brand and an operator in a sandbox has an account of them."""
+"""Accounts on first use: in a sandbox, naming a brand and an operator creates their account."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from postback.accounts.references import natural_key, resolve_account
-from postback.arguments import Arguments
-from postback.principal import Account, Principal
+from postback.accounts.references import account_ref, natural_key, resolve_account
+from postback.accounts.store import AccountStore
+from postback.auth.api_keys import KeyStore
+from postback.auth.principal import Account, Principal
 
-if TYPE_CHECKING:
-    from postback.services import Services
-
-__all__ = ["admit", "named_account"]
+__all__ = ["SandboxAdmission"]
 
 
-async def admit(services: Services, principal: Principal, arguments: Arguments) -> tuple[Principal, Arguments]:
-    """Provision the account that a call names by brand and operator, if the caller has none of them.
+class SandboxAdmission:
+    """Provisions the accounts that calls name by brand and operator.
 
-    Every account of a sandbox is one, whatever the reference says of it.
-
-    Returns:
-        The principal, with that account, and the arguments, which name it as a sandbox.
-
-    Raises:
-        InvalidRequest: A malformed reference.
-        StoreUnavailable: The control store doesn't take it.
+    Args:
+        accounts: The accounts.
+        keys: The keys, whose cache is cleared when an account is created.
     """
-    ref = arguments.value("account")
-    if not isinstance(ref, Mapping) or "account_id" in ref or "brand" not in ref or natural_key(ref) is None:
-        return principal, arguments
-    account = await asyncio.to_thread(named_account, services, principal, ref)
-    accounts = sorted({*principal.accounts, account}, key=lambda account: account.account_id)
-    return replace(principal, accounts=tuple(accounts)), arguments.replaced(account={**ref, "sandbox": True})
 
+    def __init__(self, accounts: AccountStore, keys: KeyStore) -> None:
+        self._accounts = accounts
+        self._keys = keys
 
-def named_account(services: Services, principal: Principal, ref: Mapping[str, Any]) -> Account:
-    """The account that a reference names; made if it is one by brand and operator of which the caller has none.
+    def needed(self, ref: object) -> bool:
+        """Whether a call's ``account`` names a brand and an operator, so that ``admit`` may have to create an account.
 
-    Raises:
-        InvalidRequest: A malformed reference.
-        AccountNotFound, AccountAmbiguous: No single account fits.
-        StoreUnavailable: The control store doesn't take it.
-    """
-    key = None if "account_id" in ref else natural_key({**ref, "sandbox": True})
-    if key is None:
-        return resolve_account(principal, ref)
-    domain, operator, _ = key
-    known = next((account for account in principal.accounts if account.natural_key == key), None)
-    if known:
-        return known
-    wanted = Account("", f"{domain} by {operator}", domain, operator, sandbox=True)
-    made = services.accounts.provision(principal.key_id, wanted)
-    services.keys.forget()
-    return made
+        Raises:
+            InvalidRequest: The reference is malformed.
+        """
+        by_brand = isinstance(ref, Mapping) and "account_id" not in ref and "brand" in ref
+        return by_brand and natural_key(account_ref(ref)) is not None
+
+    def admit(self, principal: Principal, ref: Mapping[str, Any]) -> tuple[Principal, dict[str, Any]]:
+        """Provision the account that a call names, if the caller has none with that brand and operator.
+
+        Every account of a sandbox server is a sandbox account, whatever the reference's ``sandbox`` is.
+
+        Returns:
+            The principal with that account, and a reference that names it as a sandbox account.
+
+        Raises:
+            InvalidRequest: The reference is malformed.
+            StoreUnavailable: The control store rejects the write.
+        """
+        account = self.account(principal, ref)
+        accounts = sorted({*principal.accounts, account}, key=lambda account: account.account_id)
+        return replace(principal, accounts=tuple(accounts)), {**ref, "sandbox": True}
+
+    def account(self, principal: Principal, ref: Mapping[str, Any]) -> Account:
+        """The account that a reference names; created if its brand and operator are new to the caller.
+
+        Raises:
+            InvalidRequest: The reference is malformed.
+            AccountNotFound, AccountAmbiguous: The reference doesn't match exactly one account.
+            StoreUnavailable: The control store rejects the write.
+        """
+        key = None if "account_id" in ref else natural_key(account_ref({**ref, "sandbox": True}))
+        if key is None:
+            return resolve_account(principal, account_ref(ref))
+        domain, operator, _ = key
+        existing = next((account for account in principal.accounts if account.natural_key == key), None)
+        if existing:
+            return existing
+        new = Account("", f"{domain} by {operator}", domain, operator, sandbox=True)
+        provisioned = self._accounts.provision(principal.key_id, new)
+        self._keys.clear_cache()
+        return provisioned

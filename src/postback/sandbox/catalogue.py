@@ -1,4 +1,4 @@
-"""The catalogue of a sandbox: its test controller puts products on offer, too."""
+"""The catalogue of a sandbox, to which its test controller adds products."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from threading import Lock
 
 import msgspec
 
-from postback.media_buys.products import Catalogue, Product
+from postback.products.product import Catalogue, Product
 from postback.sandbox.simulations import Seed, Simulations
 
 __all__ = ["SandboxCatalogue"]
 
 _DEFAULT = "default"
-"""How official runners name a seeded product's price, whatever its price is called."""
+"""The pricing_option_id that official runners use for a seeded product, whatever its own ids are."""
 
 
 class SandboxCatalogue(Catalogue):
     """The products on offer: seeded ones first, then the seller's. Thread-safe.
 
-    Products that are seeded one after another, before their prices, are a batch and keep their order; the newest batch
-    comes first. So an official runner finds what it seeded last where it looks for it.
+    Products that are seeded one after another, before their prices, form a batch and stay in order; the newest batch
+    comes first, because official runners expect what they seeded last at the top.
     """
 
     def __init__(self, products: Iterable[Product], simulations: Simulations) -> None:
@@ -45,11 +45,11 @@ class SandboxCatalogue(Catalogue):
         """
         with self._lock:
             joins = self._waiting and not priced
-            self._keep(Seed(seeded(self._plain(product_id)), *self._place(product_id, joins=joins)))
+            self._save(Seed(seeded(self._plain(product_id)), *self._place(product_id, joins=joins)))
             self._waiting = not priced
 
     def price(self, product_id: str, priced: Callable[[Product | None], Product]) -> None:
-        """Put what ``priced`` makes of a product where it stands; one that isn't seeded yet is.
+        """Replace a product by what ``priced`` returns for it, at the same position; adds one that isn't seeded yet.
 
         Raises:
             StoreUnavailable: The control store doesn't take it. What ``priced`` raises is passed on; nothing changes.
@@ -57,20 +57,20 @@ class SandboxCatalogue(Catalogue):
         with self._lock:
             known = self._seeds.get(product_id)
             place = (known.batch, known.place) if known else self._place(product_id, joins=False)
-            self._keep(Seed(priced(self._plain(product_id)), *place))
+            self._save(Seed(priced(self._plain(product_id)), *place))
             self._waiting = False
 
     def list(self) -> list[Product]:
-        """All products, as they are seeded."""
+        """All products, seeded ones without the price ``default``."""
         return self._listed
 
     def rank(self, product_id: str) -> int:
-        """The number of the batch in which a product was seeded; 0 for the seller's own."""
+        """The number of the batch in which a product was seeded; 0 for the seller's own products."""
         seed = self._seeds.get(product_id)
         return seed.batch if seed else 0
 
     def _place(self, product_id: str, *, joins: bool) -> tuple[int, int]:
-        """The batch that a product comes into, and its place there; one that the batch has begins the next."""
+        """The batch of a product, and its position there; a product that is in the batch already starts a new one."""
         newest = max((seed.batch for seed in self._seeds.values()), default=0)
         batch = {seed.product.product_id for seed in self._seeds.values() if seed.batch == newest}
         return (newest, len(batch)) if joins and product_id not in batch else (newest + 1, 0)
@@ -79,8 +79,8 @@ class SandboxCatalogue(Catalogue):
         seed = self._seeds.get(product_id)
         return seed.product if seed else self._own.get(product_id)
 
-    def _keep(self, seed: Seed) -> None:
-        self._simulations.keep_seed(seed)
+    def _save(self, seed: Seed) -> None:
+        self._simulations.save_seed(seed)
         self._seeds = self._seeds | {seed.product.product_id: seed}
         self._arrange()
 
@@ -92,7 +92,7 @@ class SandboxCatalogue(Catalogue):
 
 
 def _with_default(product: Product) -> Product:
-    """The product, whose newest price can be bought as ``default``, too."""
+    """The product, with its newest price also under the id ``default``."""
     if product.pricing_option(_DEFAULT):
         return product
     default = msgspec.structs.replace(product.pricing_options[0], pricing_option_id=_DEFAULT)

@@ -1,6 +1,6 @@
-"""The value of the events that were logged for a media buy's goals, whether or not an exposure explains them.
+"""The value of the events that were logged for a media buy's goals, attributed or not.
 
-A sandbox has no ad server: conversions that its test controller simulates are worth what was logged.
+A sandbox has no ad server, so the value of simulated conversions is that of the logged events.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
-from postback.media_buys.buys import MediaBuy
 from postback.media_buys.goals import EventGoal
-from postback.store.events import EventStore
+from postback.media_buys.media_buy import MediaBuy
+from postback.store.event_store import EventStore
 
 __all__ = ["logged_value"]
 
@@ -26,7 +26,7 @@ class _Logged(NamedTuple):
 
 
 def logged_value(events: EventStore, buy: MediaBuy) -> Decimal:
-    """The sum over the goals of a buy; inside a goal an event of several sources counts once, by its first source."""
+    """The sum over a buy's goals. Within a goal, an event from several sources counts once, with its first source."""
     goals = [goal for package in buy.packages for goal in package.goals if goal.event_sources]
     if not goals:
         return Decimal(0)

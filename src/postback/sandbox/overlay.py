@@ -1,54 +1,52 @@
-"""What a sandbox simulates, over what its media buys really delivered."""
+"""Simulated delivery, added to what a sandbox's media buys really delivered."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from postback.delivery.figures import Figures
 from postback.delivery.request import Period
-from postback.media_buys.buys import MediaBuy
+from postback.media_buys.media_buy import MediaBuy
 from postback.sandbox.logged_value import logged_value
-from postback.sandbox.simulations import SimulatedDelivery
-
-if TYPE_CHECKING:
-    from postback.services import Services
+from postback.sandbox.simulations import SimulatedDelivery, Simulations
+from postback.store.event_store import EventStore
 
 __all__ = ["overlay_simulations"]
 
 
 def overlay_simulations(
-    services: Services,
+    simulations: Simulations,
+    events: EventStore,
     buys: Sequence[MediaBuy],
     figures: MutableMapping[tuple[str, str, str], Figures],
     period: Period,
 ) -> None:
-    """Put what was simulated for media buys over their packages' figures, by (account, media buy, package)."""
-    simulated = services.simulations.deliveries(buys)
+    """Add the simulated delivery of media buys to their packages' figures, by (account, media buy, package)."""
+    simulated = simulations.deliveries(buys)
     for buy in buys:
         delivery = simulated.get((buy.account_id, buy.media_buy_id))
         if delivery:
             parts = [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
-            _overlay(parts, delivery, period, partial(logged_value, services.events, buy))
+            _overlay(parts, delivery, period, partial(logged_value, events, buy))
 
 
 def _overlay(
     figures: Sequence[Figures], delivery: SimulatedDelivery, period: Period, logged: Callable[[], Decimal]
 ) -> None:
-    """The first package delivered it; the first conversions without a value are worth what was ``logged``."""
+    """Credit the first package. The first conversions without a value get that of the events that were ``logged``."""
     shown = {day: simulated for day, simulated in delivery.days.items() if period.start <= day < period.end}
     first = figures[0]
     if any(simulated.conversions is not None for simulated in shown.values()):
         for part in figures:
-            part.forget_achieved()
+            part.clear_attributed()
     unvalued = [day for day, simulated in shown.items() if simulated.conversions and simulated.conversion_value is None]
     for day, simulated in shown.items():
         value = logged() if day in unvalued[:1] else simulated.conversion_value
         for whole in (first, first.by_day[day]):
             whole.deliver(simulated.impressions, simulated.clicks, simulated.spend)
-            whole.achieved.add(simulated.conversions or 0, value or Decimal(0))
+            whole.attributed.add(simulated.conversions or 0, value or Decimal(0))
     first.viewability = msgspec.to_builtins(delivery.viewability)

@@ -1,4 +1,4 @@
-"""Fixtures of the official test kits: partial products, prices, accounts and media buys, filled up to whole ones."""
+"""Fixtures of the official test kits: partial products, prices, accounts and media buys, completed with defaults."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypeVar, get_args
 import msgspec
 from msgspec import Meta
 
-from postback.media_buys.budgets import Money
-from postback.media_buys.buys import MediaBuy, Package
-from postback.media_buys.formats import FormatKind, FormatOption
-from postback.media_buys.products import Catalogue, PricingOption, Product
-from postback.principal import Account
+from postback.auth.principal import Account
+from postback.media_buys.media_buy import MediaBuy, Package
+from postback.products.formats import FormatKind, FormatOption
+from postback.products.pricing_rules import completed_price, pricing_errors
+from postback.products.product import TARGETS, Catalogue, Money, PricingOption, Product
 from postback.protocol.enums import AccountStatus, Channel
+from postback.protocol.type_errors import describe_validation_error
 from postback.sandbox.statuses import FORCED
-from postback.shapes import departure
 
 __all__ = [
     "BuyFixture",
@@ -31,13 +31,27 @@ __all__ = [
 
 _T = TypeVar("_T")
 
+_DERIVED = frozenset(
+    (
+        "product_id",
+        "name",
+        "description",
+        "delivery_type",
+        "channels",
+        "format_ids",
+        "format_options",
+        "pricing_options",
+    )
+)
+"""Fields of a product's fixture that become fields of the product; the others are kept as they are sent."""
+
 _ANY_PRICE = PricingOption(pricing_option_id="default", pricing_model="cpm", currency="USD", floor_price=1.0)
-"""What a seeded product costs until a price is seeded for it."""
+"""The price of a seeded product until one is seeded."""
 
 _ANY_FORMAT = "display_300x250"
 _FORMAT_NAME = re.compile(r"[a-zA-Z0-9_-]+")
 _CHANNELS = {"video": "olv"}
-"""Words of the test kits → AdCP's."""
+"""Channels of the test kits → AdCP's."""
 
 _FLIGHT = timedelta(days=30)
 
@@ -45,7 +59,7 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 class FixtureError(ValueError):
-    """A fixture says something that can't be; the text says what."""
+    """A fixture is invalid; the message says why."""
 
 
 class _FormatFixture(msgspec.Struct, frozen=True):
@@ -57,8 +71,17 @@ class _Metrics(msgspec.Struct, frozen=True):
     supported_metrics: list[str] | None = None
 
 
+class _Targets(msgspec.Struct, frozen=True):
+    supported_targets: list[str] | None = None
+
+
+class _Reporting(msgspec.Struct, frozen=True):
+    available_metrics: list[str] | None = None
+    vendor_metrics: list[dict[str, Any]] | None = None
+
+
 class _ProductFixture(msgspec.Struct, frozen=True):
-    """What is read of a product; absent and null members are made up."""
+    """The fields of a product that are read; absent and null ones get defaults."""
 
     name: str | None = None
     description: str | None = None
@@ -67,6 +90,9 @@ class _ProductFixture(msgspec.Struct, frozen=True):
     format_ids: list[_FormatFixture] | None = None
     format_options: list[dict[str, Any]] | None = None
     metric_optimization: _Metrics | None = None
+    conversion_tracking: _Targets | None = None
+    reporting_capabilities: _Reporting | None = None
+    creative_policy: dict[str, Any] | None = None
     pricing_options: list[dict[str, Any]] | None = None
 
 
@@ -90,17 +116,17 @@ class _PackageFixture(msgspec.Struct, frozen=True):
 
 
 class BuyFixture(msgspec.Struct, frozen=True):
-    """What is read of a media buy.
+    """The supported fields of a media buy.
 
     Attributes:
-        account: The account that it is made in (core/account-ref.json).
-        status: The status that it is given; None: the one that its times give.
+        account: The account that it is created in (core/account-ref.json).
+        status: The status to force; None: the one that follows from its times.
         currency: ISO 4217 code of its amounts.
-        total_budget: What it may spend; None: the packages' budgets, or 1000.
-        start_time: When it begins; None: now.
+        total_budget: Its budget; None: the sum of the packages', or 1000.
+        start_time: When it starts; None: now.
         end_time: When it ends; None: 30 days later.
-        packages: Its lines; empty: one, of the first product that has a price in its currency.
-        context: The buyer's own.
+        packages: Its packages; empty: one, of the first product with a price in its currency.
+        context: The buyer's context.
     """
 
     account: dict[str, Any] | None = None
@@ -114,54 +140,57 @@ class BuyFixture(msgspec.Struct, frozen=True):
 
 
 def read_fixture(fixture: object, shape: type[_T], called: str = "params.fixture") -> _T:
-    """What a fixture says, as this shape; members that it doesn't know are passed over.
+    """Parse a fixture as this type; unknown fields are ignored.
 
     Args:
-        fixture: The fixture, or what was made of it.
-        shape: What it must be.
-        called: What errors call it.
+        fixture: The fixture, or what was derived from it.
+        shape: The type.
+        called: Its name in errors.
 
     Raises:
-        FixtureError: A member is not of its type.
+        FixtureError: A field has the wrong type.
     """
     try:
         return msgspec.convert(fixture, shape)
     except msgspec.ValidationError as error:
-        path, wrong = departure(str(error))
-        wrong = wrong if wrong.startswith("is ") else f"is wrong: {wrong}"
+        path, wrong = describe_validation_error(str(error))
         raise FixtureError(f"{called}: {path.lstrip('.') or 'it'} {wrong}.") from None
 
 
-def seeded_product(product_id: str, fixture: Mapping[str, Any], known: Product | None) -> Product:
-    """The product of a fixture; prices that it leaves out are those that are known, and the rest is made up.
+def seeded_product(product_id: str, fixture: Mapping[str, Any], current: Product | None) -> Product:
+    """The product of a fixture. Without prices it has those of the current product; other missing fields get defaults.
 
     Raises:
-        FixtureError: The fixture says something that no product can have.
+        FixtureError: The fixture has a value that a product can't have.
     """
-    said = read_fixture(fixture, _ProductFixture)
-    channels = [_CHANNELS.get(channel, channel) for channel in said.channels or ()]
-    options = _format_options(said.format_options or ())
-    known_prices = known.pricing_options if known else (_ANY_PRICE,)
-    members = {
+    parsed = read_fixture(fixture, _ProductFixture)
+    channels = [_CHANNELS.get(channel, channel) for channel in parsed.channels or ()]
+    options = _format_options(parsed.format_options or ())
+    prices = [_price(price) for price in parsed.pricing_options or ()]
+    current_prices = current.pricing_options if current else (_ANY_PRICE,)
+    fields = {
         "product_id": product_id,
-        "name": said.name or product_id.replace("_", " "),
-        "description": said.description or " ".join(["Seeded:", *channels]),
-        "delivery_type": said.delivery_type or "non_guaranteed",
+        "name": parsed.name or product_id.replace("_", " "),
+        "description": parsed.description or " ".join(["Seeded:", *channels]),
+        "delivery_type": parsed.delivery_type or "non_guaranteed",
         "channels": [channel for channel in channels if channel in get_args(Channel)],
         "publisher_domains": ["sandbox.example"],
-        "formats": _formats(said),
+        "formats": _formats(parsed),
         "format_options": msgspec.to_builtins(options),
-        "pricing_options": msgspec.to_builtins([_price(price) for price in said.pricing_options or ()] or known_prices),
-        "metrics": (said.metric_optimization and said.metric_optimization.supported_metrics) or [],
+        "pricing_options": msgspec.to_builtins(prices or current_prices),
+        "metrics": (parsed.metric_optimization and parsed.metric_optimization.supported_metrics) or [],
+        "seeded": {name: value for name, value in fixture.items() if name not in _DERIVED and value is not None},
     }
-    return read_fixture(members, Product, "The seeded product")
+    if targets := _targets(parsed):
+        fields["conversion_targets"] = targets
+    return read_fixture(fields, Product, "The seeded product")
 
 
 def seeded_price(pricing_option_id: str, fixture: Mapping[str, Any], product: Product) -> Product:
-    """The product with a seeded price before its others.
+    """The product with a seeded price before its other prices.
 
     Raises:
-        FixtureError: The fixture says something that no price can have.
+        FixtureError: The fixture has a value that a price can't have.
     """
     option = _price({**fixture, "pricing_option_id": pricing_option_id})
     others = [
@@ -173,20 +202,20 @@ def seeded_price(pricing_option_id: str, fixture: Mapping[str, Any], product: Pr
 
 
 def seeded_account(account_id: str, fixture: Mapping[str, Any]) -> Account:
-    """The account of a fixture, a sandbox.
+    """The sandbox account of a fixture.
 
     Raises:
-        FixtureError: A member is not of its type.
+        FixtureError: A field has the wrong type.
     """
-    said = read_fixture(fixture, _AccountFixture)
-    domain = said.brand.domain if said.brand else None
+    parsed = read_fixture(fixture, _AccountFixture)
+    domain = parsed.brand.domain if parsed.brand else None
     return Account(
         account_id,
-        said.name or account_id,
+        parsed.name or account_id,
         domain,
-        said.operator or domain,
+        parsed.operator or domain,
         sandbox=True,
-        status=said.status or "active",
+        status=parsed.status or "active",
         billing="operator",
     )
 
@@ -195,8 +224,8 @@ def seeded_buy(catalogue: Catalogue, account_id: str, media_buy_id: str, fixture
     """The media buy of a fixture.
 
     Raises:
-        FixtureError: It ends before it begins, has a status that none has here, or names no package and no product is
-            sold in its currency.
+        FixtureError: It ends before it starts, has a status that this server doesn't use, or has no packages while no
+            product has a price in its currency.
     """
     now = datetime.now(UTC).replace(microsecond=0)
     start = _moment(fixture.start_time) or now
@@ -205,7 +234,7 @@ def seeded_buy(catalogue: Catalogue, account_id: str, media_buy_id: str, fixture
         raise FixtureError("params.fixture.end_time must be after its start_time.")
     if fixture.status is not None and fixture.status not in FORCED:
         raise FixtureError(f"params.fixture.status must be one of {', '.join(FORCED)}.")
-    lines = fixture.packages or (_sold_in(catalogue, fixture.currency),)
+    lines = fixture.packages or (_first_sold_in(catalogue, fixture.currency),)
     share = (1000.0 if fixture.total_budget is None else fixture.total_budget) / len(lines)
     packages = tuple(
         Package(
@@ -230,33 +259,42 @@ def seeded_buy(catalogue: Catalogue, account_id: str, media_buy_id: str, fixture
     )
 
 
-def _price(members: Mapping[str, Any]) -> PricingOption:
-    """The price of a fixture: by auction when it names none, and by the thousand in dollars when it says nothing."""
+def _price(fields: Mapping[str, Any]) -> PricingOption:
+    """The price of a fixture. By default it is a CPM in US dollars, and an auction if it has no fixed price.
+
+    Raises:
+        FixtureError: It has a value that a price of its model can't have.
+    """
     known = {field.name for field in msgspec.structs.fields(PricingOption)}
-    defaults = {"pricing_model": "cpm", "currency": "USD"}
-    said = {name: value for name, value in members.items() if name in known and value is not None}
-    option = read_fixture(defaults | said, PricingOption, "The seeded price")
-    if option.fixed_price is None and option.floor_price is None:
-        return msgspec.structs.replace(option, floor_price=_ANY_PRICE.floor_price)
+    given = {name: value for name, value in fields.items() if name in known and value is not None}
+    option = read_fixture(completed_price(given), PricingOption, "The seeded price")
+    if wrong := next(pricing_errors(option, "it"), None):
+        raise FixtureError(f"The seeded price: {wrong}")
     return option
 
 
-def _formats(said: _ProductFixture) -> Sequence[str | dict[str, str]]:
-    """What the product takes: by its identifiers, or those of its options."""
+def _targets(fixture: _ProductFixture) -> list[str]:
+    """The targets that its event goals may have; those that AdCP doesn't know are left out."""
+    sent = (fixture.conversion_tracking and fixture.conversion_tracking.supported_targets) or []
+    return [target for target in sent if target in TARGETS]
+
+
+def _formats(fixture: _ProductFixture) -> Sequence[str | dict[str, str]]:
+    """The formats of a product: its format_ids, or else the ids of its format_options."""
     ids = [
         {"agent_url": named.agent_url, "id": named.id} if named.agent_url else named.id
-        for named in said.format_ids or ()
+        for named in fixture.format_ids or ()
     ]
     options = [
         name
-        for option in said.format_options or ()
+        for option in fixture.format_options or ()
         if isinstance(name := option.get("format_option_id"), str) and _FORMAT_NAME.fullmatch(name)
     ]
     return ids or options or [_ANY_FORMAT]
 
 
 def _format_options(options: Sequence[Mapping[str, Any]]) -> list[FormatOption]:
-    """The declarations that products here can have; members and kinds that they can't are left out."""
+    """The format options that a product can have; unsupported fields and kinds are left out."""
     known = {field.name for field in msgspec.structs.fields(FormatOption)}
     offered = [option for option in options if option.get("format_kind") in get_args(FormatKind)]
     return [
@@ -271,9 +309,9 @@ def _moment(time: datetime | None) -> datetime | None:
     return time and time.astimezone(UTC).replace(microsecond=0)
 
 
-def _sold_in(catalogue: Catalogue, currency: str) -> _PackageFixture:
+def _first_sold_in(catalogue: Catalogue, currency: str) -> _PackageFixture:
     for product in catalogue.list():
         for option in product.pricing_options:
             if option.currency == currency:
                 return _PackageFixture(product_id=product.product_id, pricing_option_id=option.pricing_option_id)
-    raise FixtureError("No product is sold in params.fixture.currency. Seed a product and a price first.")
+    raise FixtureError("No product has a price in params.fixture.currency. Seed a product and a price first.")

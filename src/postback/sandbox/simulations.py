@@ -1,4 +1,4 @@
-"""What a sandbox makes up, kept across restarts: products, and what media buys delivered."""
+"""What a sandbox simulates, stored across restarts: products, and the delivery of media buys."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 from msgspec import Meta
 from sqlalchemy import Connection, select
 
-from postback.media_buys.buys import MediaBuy
-from postback.media_buys.products import Product
-from postback.store.control import ControlStore
+from postback.media_buys.media_buy import MediaBuy
+from postback.products.product import Product
+from postback.store.control_store import ControlStore
 from postback.store.tables import account, simulation
 
 __all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations", "Viewability"]
@@ -23,12 +23,12 @@ _Measured = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 class Seed(msgspec.Struct, frozen=True):
-    """A product that was seeded.
+    """A seeded product.
 
     Attributes:
         product: The product.
         batch: The number of the batch in which it was seeded; the newest has the highest.
-        place: Its place there, from 0.
+        place: Its position in the batch, from 0.
     """
 
     product: Product
@@ -37,13 +37,13 @@ class Seed(msgspec.Struct, frozen=True):
 
 
 class SimulatedDay(msgspec.Struct, omit_defaults=True):
-    """What a media buy delivered on a day, by its test controller.
+    """The simulated delivery of a media buy on a day.
 
     Attributes:
         impressions: Impressions.
         clicks: Clicks.
-        spend: What they cost, in the buy's currency.
-        conversions: Conversions, which replace those that were counted; None leaves these.
+        spend: Their cost, in the buy's currency.
+        conversions: Conversions, which replace the attributed ones; None leaves those.
         conversion_value: Their value; None: that of the events that were logged for the buy's goals.
     """
 
@@ -54,7 +54,7 @@ class SimulatedDay(msgspec.Struct, omit_defaults=True):
     conversion_value: Decimal | None = None
 
     def add(self, other: SimulatedDay) -> None:
-        """Add what another call simulates."""
+        """Add the delivery of another call."""
         self.impressions += other.impressions
         self.clicks += other.clicks
         self.spend += other.spend
@@ -65,7 +65,7 @@ class SimulatedDay(msgspec.Struct, omit_defaults=True):
 
 
 class Viewability(msgspec.Struct, omit_defaults=True):
-    """How much of a delivery could be seen, and for how long (core/delivery-metrics.json)."""
+    """The viewability of a delivery (core/delivery-metrics.json)."""
 
     measurable_impressions: _Measured | None = None
     viewable_impressions: _Measured | None = None
@@ -75,13 +75,13 @@ class Viewability(msgspec.Struct, omit_defaults=True):
 
 
 class SimulatedDelivery(msgspec.Struct, omit_defaults=True):
-    """What a media buy delivered, by UTC day, and its viewability as it was last given."""
+    """The simulated delivery of a media buy by UTC day, and its latest viewability."""
 
     days: dict[date, SimulatedDay] = {}
     viewability: Viewability | None = None
 
     def add(self, day: date, more: SimulatedDay) -> None:
-        """Add to what was delivered on a day."""
+        """Add to the delivery of a day."""
         self.days.setdefault(day, SimulatedDay()).add(more)
 
     def total(self) -> SimulatedDay:
@@ -99,18 +99,18 @@ class Simulations:
         self._control = control
 
     def seeds(self) -> list[Seed]:
-        """The products that were seeded."""
+        """The seeded products."""
         rows = select(simulation.c.document).where(simulation.c.kind == "seed")
         with self._control.connect() as connection:
             return [msgspec.convert(document, Seed) for document in connection.scalars(rows)]
 
-    def keep_seed(self, seed: Seed) -> None:
-        """Keep a seeded product, or its new state."""
+    def save_seed(self, seed: Seed) -> None:
+        """Store a seeded product, or its new state."""
         with self._control.begin() as connection:
-            self._keep(connection, "seed", "", seed.product.product_id, seed)
+            self._save(connection, "seed", "", seed.product.product_id, seed)
 
     def deliveries(self, buys: Sequence[MediaBuy]) -> dict[tuple[str, str], SimulatedDelivery]:
-        """By (account_id, media_buy_id), what was simulated for these buys."""
+        """By (account_id, media_buy_id), the simulated delivery of these buys."""
         rows = select(simulation).where(
             simulation.c.kind == "delivery",
             simulation.c.account_id.in_({buy.account_id for buy in buys}),
@@ -146,16 +146,16 @@ class Simulations:
             *(column == part for column, part in zip(columns, key, strict=True))
         )
         with self._control.begin() as connection:
-            # The account's row is held, for the first simulation of a buy finds none of its own.
+            # The account's row is locked, because a buy's first simulation has no row yet.
             connection.execute(
                 select(account.c.account_id).where(account.c.account_id == buy.account_id).with_for_update()
             )
             delivery = msgspec.convert(connection.scalar(stored) or {}, SimulatedDelivery)
             change(delivery)
-            self._keep(connection, *key, delivery)
+            self._save(connection, *key, delivery)
         return delivery
 
-    def _keep(self, connection: Connection, kind: str, account_id: str, name: str, document: msgspec.Struct) -> None:
+    def _save(self, connection: Connection, kind: str, account_id: str, name: str, document: msgspec.Struct) -> None:
         insert = self._control.insert(simulation)
         row = {"kind": kind, "account_id": account_id, "name": name, "created_at": int(time.time())}
         latest = insert.values(**row, document=msgspec.to_builtins(document)).on_conflict_do_update(

@@ -1,4 +1,4 @@
-"""Statuses that the test controller forces: real changes, of what the status is read from."""
+"""Statuses that the test controller forces, by changing what the status is derived from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from postback.media_buys.actions import ENDED
-from postback.media_buys.buys import MediaBuy
+from postback.media_buys.media_buy import MediaBuy
 from postback.protocol.enums import AccountStatus
 
 __all__ = ["FORCED", "account_transition", "forced"]
@@ -34,11 +34,11 @@ FORCED: Mapping[str, Callable[[MediaBuy, datetime], MediaBuy]] = {
     "completed": lambda buy, now: msgspec.structs.replace(buy, start_at=min(buy.start_at, now), end_at=now),
     "canceled": lambda buy, now: msgspec.structs.replace(buy, canceled_at=now),
 }
-"""Status → what makes a media buy have it. The others of AdCP don't occur here: buys need no creatives or approval."""
+"""Status → the change that leads to it. AdCP's other statuses don't occur: buys need no creatives or approval."""
 
 
 def forced(buy: MediaBuy, status: str) -> MediaBuy | None:
-    """The buy with this status; None when no buy of its status can come to it."""
+    """The buy with this status; None if its current status doesn't allow the change."""
     if buy.status == status:
         return buy
     if buy.status in ENDED:
@@ -48,5 +48,5 @@ def forced(buy: MediaBuy, status: str) -> MediaBuy | None:
 
 
 def account_transition(before: AccountStatus, after: AccountStatus) -> bool:
-    """Whether an account can come from one status to another."""
+    """Whether an account can change from one status to another."""
     return before == after or before not in _FINAL

@@ -1,9 +1,9 @@
-"""The callers of AdCP's test kits: a sandbox takes every key that begins as theirs do."""
+"""The callers of AdCP's test kits: a sandbox accepts every key with their prefix."""
 
 from __future__ import annotations
 
 from postback.accounts.store import AccountStore
-from postback.auth import KeyStore
+from postback.auth.api_keys import KeyStore
 
 __all__ = ["admit_test_kits"]
 
@@ -13,17 +13,17 @@ _LIVE_ACCOUNT = "acme-outdoor-live"
 
 
 def admit_test_kits(accounts: AccountStore, keys: KeyStore, secret: bytes, account_id: str) -> None:
-    """Let the kits' keys stand for two callers: one of this account, and one that must not reach the test controller.
+    """Adopt the kits' keys for two callers: one with this account, and one that the test controller must refuse.
 
-    The latter acts for an account that is no sandbox, which is how official runners see that the controller asks.
+    The latter acts for a live account, with which official runners check that the controller asks for a sandbox.
 
     Args:
         accounts: The accounts.
         keys: The keys.
-        secret: The install's, by which nobody knows the callers' real keys.
+        secret: The install's secret, from which the stored keys are derived.
         account_id: A sandbox account.
     """
     if accounts.get(_LIVE_ACCOUNT) is None:
         accounts.create(_LIVE_ACCOUNT)
     for prefix, acts_for in ((_KEYS, account_id), (_LIVE_KEYS, _LIVE_ACCOUNT)):
-        keys.adopt_all(prefix, secret, [acts_for])
+        keys.adopt_prefix(prefix, secret, [acts_for])

@@ -1,6 +1,6 @@
-"""What a sandbox really sent upstream, as official runners read it.
+"""The requests that a sandbox sent upstream, in the form that official runners read.
 
-Shapes and rules: compliance/comply-test-controller-response.json (UpstreamTrafficSuccess).
+Form and rules: compliance/comply-test-controller-response.json (UpstreamTrafficSuccess).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 
-from postback.forwarding.sent import SentCall
+from postback.forwarding.sent_requests import SentCall
 
 __all__ = ["canonical", "fits", "recorded_call", "redacted"]
 
-_MOST_PAYLOAD = 65_536
-_MOST_DIGESTS = 64
+_MAX_PAYLOAD = 65_536
+_MAX_DIGESTS = 64
 _REDACTED = "[redacted]"
 _SECRET = re.compile(
     r"authorization|credentials?|token|api[_-]?key|password|secret|client[_-]secret|refresh[_-]token|access[_-]token"
@@ -32,7 +32,7 @@ _SECRET = re.compile(
 
 
 def fits(call: SentCall, pattern: str) -> bool:
-    """Whether a call's ``POST <url>`` is what an ``endpoint_pattern`` says, in which only ``*`` is a wildcard."""
+    """Whether a request's ``POST <url>`` matches an ``endpoint_pattern``, in which only ``*`` is a wildcard."""
     return fnmatchcase(f"POST {_shown(call.url)}", re.sub(r"[?\[]", r"[\g<0>]", pattern))
 
 
@@ -41,14 +41,14 @@ def recorded_call(call: SentCall, mode: str, digests: Sequence[str]) -> dict[str
 
     Args:
         call: The request.
-        mode: ``raw`` shows its body; ``digest`` a digest of it, and which of ``digests`` are of strings in it.
-        digests: SHA-256 of identifiers, in hexadecimal.
+        mode: ``raw`` shows its body; ``digest`` its digest, and which of ``digests`` are digests of strings in it.
+        digests: SHA-256 digests of identifiers, in hexadecimal.
     """
     shown = _shown(call.url)
     url = urlsplit(shown)
     payload = redacted(msgspec.json.decode(call.body))
     body = canonical(payload).encode()
-    told: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "method": "POST",
         "endpoint": f"POST {shown}",
         "url": shown,
@@ -61,16 +61,16 @@ def recorded_call(call: SentCall, mode: str, digests: Sequence[str]) -> dict[str
         "timestamp": call.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "status_code": call.status,
     }
-    if mode == "raw" and len(body) <= _MOST_PAYLOAD:
-        return told | {"payload": payload}
-    told |= {"attestation_mode": "digest", "payload_digest_sha256": sha256(body).hexdigest()}
+    if mode == "raw" and len(body) <= _MAX_PAYLOAD:
+        return entry | {"payload": payload}
+    entry |= {"attestation_mode": "digest", "payload_digest_sha256": sha256(body).hexdigest()}
     found = {sha256(text.encode()).hexdigest() for text in _strings(payload)}
-    proofs = [{"identifier_value_sha256": digest, "found": digest in found} for digest in digests[:_MOST_DIGESTS]]
-    return told | ({"identifier_match_proofs": proofs} if proofs else {})
+    proofs = [{"identifier_value_sha256": digest, "found": digest in found} for digest in digests[:_MAX_DIGESTS]]
+    return entry | ({"identifier_match_proofs": proofs} if proofs else {})
 
 
 def redacted(value: Any) -> Any:
-    """JSON without the values of members that are named like secrets."""
+    """JSON without the values of fields that are named like secrets."""
     if isinstance(value, dict):
         return {name: _REDACTED if _SECRET.fullmatch(name) else redacted(inner) for name, inner in value.items()}
     return [redacted(inner) for inner in value] if isinstance(value, list) else value

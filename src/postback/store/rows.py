@@ -1,13 +1,15 @@
-"""Rows on their way to the event store: columns of Python values in, one Arrow stream out."""
+"""Rows for the event store: columns of Python values in, one Arrow stream out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from postback.store.copies import event_copies, event_facts, exposure_copies, order_fields
 
 __all__ = ["COLUMNS", "Column", "Rows", "Table", "arrow_stream", "plain_array"]
 
@@ -36,9 +38,10 @@ _EVENT = _IDENTITY | {
     "quality": pa.float32(),
     "warnings": _TEXTS,
 }
+_COPY = {"copy": pa.uint32()}
 
 COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
-    "event": _EVENT,
+    "event": _EVENT | _COPY | {"duplicate": pa.uint8()},
     "test_event": _EVENT | {"test_event_code": _TEXT},
     "rejected_event": _IDENTITY
     | {"received_at": _TIME, "test_event_code": _TEXT, "reason": _TEXT, "field": _TEXT, "message": _TEXT},
@@ -54,7 +57,8 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
         "match_keys": _MATCH_KEYS,
         "cost": _MONEY,
         "currency": _TEXT,
-    },
+    }
+    | _COPY,
     "delivery_total": {
         "account_id": _TEXT,
         "media_buy_id": _TEXT,
@@ -71,8 +75,10 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
 """The columns that each table takes. In Python a time is an int (µs since the epoch; for an hour, seconds), money a
 Decimal or None, JSON is bytes, and match keys are the bytes of a row's 16-byte keys, one after the other."""
 
-
 _PLAIN = {_TIME: pa.int64(), _MATCH_KEYS: pa.binary()}
+
+_ON_THE_WAY = {"facts": pa.uint32(), "place": pa.int64()}
+"""Columns of rows that are not stored."""
 
 Column: TypeAlias = Sequence[Any] | pa.Array
 
@@ -81,7 +87,10 @@ Column: TypeAlias = Sequence[Any] | pa.Array
 class Rows:
     """Rows for one table, as columns of equal length with the names of ``COLUMNS[table]``.
 
-    A column is a sequence of Python values, or what ``plain_array`` makes of one.
+    A column is a sequence of Python values, or the array that ``plain_array`` returns for one. Instead of
+    ``received_at`` there may be ``place``: the row's place in its call, ascending; the store then adds the receipt
+    times when it inserts the rows. ``copy`` is always computed, for events from ``facts`` if all have that column;
+    without ``duplicate`` none is one.
     """
 
     table: Table
@@ -90,38 +99,95 @@ class Rows:
     def __len__(self) -> int:
         return len(self.columns["account_id"])
 
+    @property
+    def places(self) -> int:
+        """How many receipt times its call needs for these rows; 0 if they have theirs."""
+        if "received_at" in self.columns or not len(self):
+            return 0
+        last = self.columns["place"][-1]
+        return 1 + int(last.as_py() if isinstance(last, pa.Scalar) else last)
+
+    def received(self, first_received_at: int) -> Rows:
+        """The rows with their receipt times, the one at place n ``first_received_at`` + n, in µs since the epoch."""
+        if "received_at" in self.columns:
+            return self
+        places = self.columns["place"]
+        if isinstance(places, list):  # of a call with few rows, for which numpy takes longer than all else
+            return replace(self, columns={**self.columns, "received_at": [first_received_at + n for n in places]})
+        times = np.asarray(places, np.int64) + first_received_at
+        return replace(self, columns={**self.columns, "received_at": pa.array(times)})
+
 
 def arrow_stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buffer]:
-    """The column names and the Arrow IPC stream of all these rows, which belong to one table.
+    """The column names and the Arrow IPC stream of rows of one table.
 
     Raises:
         KeyError, OverflowError, TypeError, ValueError: A column is missing, or a value doesn't fit its type.
     """
-    arrays = {
-        name: _array([plain_array(table, name, part.columns[name]) for part in rows], kind)
-        for name, kind in COLUMNS[table].items()
-    }
-    batch = pa.table(arrays)
+    rows = _merged(rows)
+    names = [name for name in COLUMNS[table] if name != "copy"]
+    plain = {name: _joined([_given(part, name) for part in rows]) for name in names}
+    if "copy" in COLUMNS[table]:
+        plain["copy"] = pa.array(_copies(table, rows, plain))
+    batch = pa.table({name: _typed(plain[name], kind) for name, kind in COLUMNS[table].items()})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, batch.schema) as writer:
         writer.write_table(batch)
     return batch.column_names, sink.getvalue()
 
 
+def _merged(rows: Sequence[Rows]) -> list[Rows]:
+    """The same rows, with the lists of many small calls made one: an array for each would take longer than all else."""
+    merged: list[Rows] = []
+    lists: dict[str, list[Any]] | None = None
+    for part in rows:
+        if not all(isinstance(column, list) for column in part.columns.values()):
+            lists = None
+            merged.append(part)
+        elif lists is not None and lists.keys() == part.columns.keys():
+            for name, values in part.columns.items():
+                lists[name] += values
+        else:
+            lists = {name: list(values) for name, values in part.columns.items()}
+            merged.append(Rows(part.table, lists))
+    return merged
+
+
+def _given(part: Rows, name: str) -> pa.Array:
+    """A column of some rows, without what a duplicate is: then none is one."""
+    if name == "duplicate" and name not in part.columns:
+        return pa.repeat(pa.scalar(0, pa.uint8()), len(part))
+    return plain_array(part.table, name, part.columns[name])
+
+
+def _copies(table: Table, rows: Sequence[Rows], plain: Mapping[str, pa.Array]) -> Any:
+    if table == "exposure":
+        return exposure_copies(plain)
+    if all("facts" in part.columns for part in rows):
+        facts = _joined([_given(part, "facts") for part in rows])
+    else:
+        times, names, data = (plain[name].to_pylist() for name in ("event_time", "custom_event_name", "custom_data"))
+        facts = event_facts(times, names, list(map(order_fields, data)))
+    return event_copies(facts, plain["match_keys"])
+
+
+def _joined(arrays: list[pa.Array]) -> pa.Array:
+    return arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+
+
 def plain_array(table: Table, name: str, values: Column) -> pa.Array:
-    """A column's Python values as Arrow; an array is returned as it is.
+    """A column's Python values as an Arrow array; an array is returned unchanged.
 
     Raises:
         KeyError, OverflowError, TypeError, ValueError: No such column, or a value doesn't fit its type.
     """
     if isinstance(values, pa.Array):
         return values
-    kind = COLUMNS[table][name]
+    kind = _ON_THE_WAY.get(name) or COLUMNS[table][name]
     return pa.array(values, _PLAIN.get(kind, kind))
 
 
-def _array(arrays: list[pa.Array], kind: pa.DataType) -> pa.Array:
-    joined = arrays[0] if len(arrays) == 1 else pa.concat_arrays(arrays)
+def _typed(joined: pa.Array, kind: pa.DataType) -> pa.Array:
     if kind is _MATCH_KEYS:
         return _match_keys(joined)
     return joined.view(_TIME) if kind is _TIME else joined
@@ -130,9 +196,9 @@ def _array(arrays: list[pa.Array], kind: pa.DataType) -> pa.Array:
 def _match_keys(joined: pa.BinaryArray) -> pa.ListArray:
     """Cut each row's bytes into keys by arithmetic on the offsets: no Python object per key."""
     _, offsets, data = joined.buffers()
-    ends = pa.Int32Array.from_buffers(pa.int32(), len(joined) + 1, [None, offsets])
-    if joined.null_count or pc.any(pc.not_equal(pc.bit_wise_and(ends, _KEY_BYTES - 1), 0)).as_py():
+    ends = np.frombuffer(offsets, np.int32, len(joined) + 1)
+    if joined.null_count or (ends % _KEY_BYTES).any():
         raise ValueError(f"match_keys must hold whole keys of {_KEY_BYTES} bytes")
-    bounds = pc.divide(ends, _KEY_BYTES)
-    keys = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_KEY_BYTES), bounds[-1].as_py(), [None, data])
-    return pa.ListArray.from_arrays(bounds, keys)
+    bounds = ends // _KEY_BYTES
+    keys = pa.FixedSizeBinaryArray.from_buffers(pa.binary(_KEY_BYTES), int(bounds[-1]), [None, data])
+    return pa.ListArray.from_arrays(pa.array(bounds), keys)

@@ -35,13 +35,13 @@ METADATA = MetaData()
 
 
 class Text(TypeDecorator[str]):
-    """Text that may be asked for whatever a caller names: PostgreSQL takes no NUL, and for U+FFFD it finds nothing."""
+    """Text that callers may search for. PostgreSQL rejects NUL, so it becomes U+FFFD, which matches nothing."""
 
     impl = sqlalchemy.Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """What is sent to the database."""
+        """The value that is sent to the database."""
         return value and value.replace("\0", "\ufffd")
 
 
@@ -109,7 +109,7 @@ idempotency = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
-# What a sandbox's buyers made up: products by product_id, and what media buys delivered.
+# What buyers simulated in a sandbox: products by product_id, and the delivery of media buys.
 simulation = Table(
     "simulation",
     METADATA,
@@ -120,7 +120,7 @@ simulation = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 
-# change: numbers the changes of an account's media buys; document: the members that nothing is looked up by.
+# change: a counter of the changes to an account's media buys; document: the fields that nothing is looked up by.
 media_buy = Table(
     "media_buy",
     METADATA,
@@ -139,17 +139,17 @@ media_buy = Table(
     Index("media_buy_change", "account_id", "change"),
 )
 
-# events: how many there are in sealed, the encrypted request; key_id: whose call they came with.
+# events: how many there are in the encrypted request; key_id: the API key of the call that sent them.
 forward = Table(
     "forward",
     METADATA,
-    Column("parcel_id", Text, primary_key=True),
+    Column("delivery_id", Text, primary_key=True),
     Column("destination", Text, nullable=False),
     Column("account_id", Text, nullable=False),
     Column("event_source_id", Text, nullable=False),
     Column("key_id", Text, nullable=False),
     Column("events", Integer, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("encrypted", LargeBinary, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("error", Text),
     Column("dead", Boolean, nullable=False),

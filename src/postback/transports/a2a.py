@@ -1,60 +1,57 @@
 """A2A: the tasks as skills, over JSON-RPC, in its protocol versions 0.3 and 1.0.
 
-A message carries one data part, ``{"skill": "log_event", "input": {...}}``; the answer is a finished task with one
-artifact. Nothing is streamed, kept or cancelled, so every other method is refused. The official library has the shapes,
-the errors and the agent's card. Its dispatcher isn't used: it would parse a batch twice, and quotes what callers sent.
+A message has one data part, ``{"skill": "log_event", "input": {...}}``; the response is a completed task with one
+artifact. It can be read again for a day; it can't be canceled, for it is finished. Nothing is streamed or pushed, so
+every other method is refused. Tests compare the task, the errors and the agent card with the official SDK's;
+docs/dependencies.md says why the server does without it.
 """
 
 from __future__ import annotations
 
 import re
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 import msgspec
-from a2a.compat.v0_3.conversions import to_compat_task
-from a2a.server.request_handlers.response_helpers import build_error_response
-from a2a.server.routes import create_agent_card_routes
-from a2a.types import a2a_pb2 as a2a
-from a2a.utils.errors import (
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from postback.auth.principal import Principal
+from postback.auth.signatures.verifier import ambiguous_body
+from postback.errors import InvalidRequest
+from postback.protocol.envelope import failure
+from postback.services import Services
+from postback.tasks.dispatch import Answer, Call
+from postback.tasks.registry import TASKS, offered
+from postback.transports.a2a_errors import (
     A2AError,
     ExtendedAgentCardNotConfiguredError,
     InvalidParamsError,
     MethodNotFoundError,
     PushNotificationNotSupportedError,
+    TaskNotCancelableError,
     TaskNotFoundError,
     UnsupportedOperationError,
     VersionNotSupportedError,
 )
-from google.protobuf.json_format import MessageToDict
-from msgspec import Meta
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
-
-from postback.envelope import failure
-from postback.errors import InvalidRequest
-from postback.principal import Principal
-from postback.protocol.releases import RELEASES
-from postback.services import Services
-from postback.signatures.verifier import unclear
-from postback.tasks import Answer, Call, offered
-from postback.transports.exchange import Exchange, received, run_task
+from postback.transports.a2a_tasks import ReturnedTask, ReturnedTasks
+from postback.transports.agent_card import AGENT_CARD_PATH, agent_card
 from postback.transports.jsonrpc import NoMessage, RpcMessage, read_message
-from postback.transports.schemas import TASK_SCHEMAS
+from postback.transports.middleware import Exchange, received, run_task
 
 __all__ = ["A2aEndpoint", "operation"]
 
 Version = Literal["0.3", "1.0"]
 
 _SENDING: dict[str, Version] = {"message/send": "0.3", "SendMessage": "1.0"}
+_READING: dict[str, Version] = {"tasks/get": "0.3", "GetTask": "1.0"}
+_CANCELING: dict[str, Version] = {"tasks/cancel": "0.3", "CancelTask": "1.0"}
 _REFUSED: dict[str, type[A2AError]] = {
     # 0.3
     "message/stream": UnsupportedOperationError,
-    "tasks/get": TaskNotFoundError,
-    "tasks/cancel": TaskNotFoundError,
     "tasks/resubscribe": TaskNotFoundError,
     "tasks/pushNotificationConfig/set": PushNotificationNotSupportedError,
     "tasks/pushNotificationConfig/get": PushNotificationNotSupportedError,
@@ -63,9 +60,7 @@ _REFUSED: dict[str, type[A2AError]] = {
     "agent/getAuthenticatedExtendedCard": ExtendedAgentCardNotConfiguredError,
     # 1.0
     "SendStreamingMessage": UnsupportedOperationError,
-    "GetTask": TaskNotFoundError,
     "ListTasks": UnsupportedOperationError,
-    "CancelTask": TaskNotFoundError,
     "SubscribeToTask": TaskNotFoundError,
     "CreateTaskPushNotificationConfig": PushNotificationNotSupportedError,
     "GetTaskPushNotificationConfig": PushNotificationNotSupportedError,
@@ -73,25 +68,29 @@ _REFUSED: dict[str, type[A2AError]] = {
     "DeleteTaskPushNotificationConfig": PushNotificationNotSupportedError,
     "GetExtendedAgentCard": UnsupportedOperationError,
 }
-"""Methods of the protocol that have nothing to work on here, and how the protocol says so."""
+"""Methods that this server does not support, and the protocol's error for each."""
 
 _STREAMING = ("message/stream", "SendStreamingMessage")
 
 _VERSION = re.compile(r"(0\.3|1\.0)(\.\d{1,9})?\Z")
 _MOST_PARTS = 16
-_EXTENSION = "https://adcontextprotocol.org/extensions/adcp"
 _NONE = (b"", b"null", b"{}")
 
 
 class _Params(msgspec.Struct):
     message: msgspec.Raw
+    configuration: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class _Message(msgspec.Struct):
-    """What is read of a message; its role and the rest mean nothing here."""
+    """The fields of a message that are read; its role and the rest are ignored."""
 
     parts: msgspec.Raw
     conversation: msgspec.Raw = msgspec.field(name="contextId", default=msgspec.Raw(b"null"))
+
+
+class _TaskParams(msgspec.Struct):
+    id: Annotated[str, Meta(max_length=256)]
 
 
 class _Part(msgspec.Struct):
@@ -99,14 +98,14 @@ class _Part(msgspec.Struct):
 
 
 class _Skill(msgspec.Struct):
-    """What a data part says: the specification calls the arguments ``input``, official clients ``parameters``."""
+    """A data part. The specification calls the arguments ``input``; official clients call them ``parameters``."""
 
     skill: str = ""
     input: msgspec.Raw = msgspec.Raw()
     parameters: msgspec.Raw = msgspec.Raw()
 
 
-# A sequence of this length and no more: what is longer is refused before it fills the memory.
+# A sequence of at most this length: a longer one is refused before it fills memory.
 _Parts = msgspec.defstruct(
     "_Parts",
     [(f"part_{number}", msgspec.Raw, msgspec.Raw()) for number in range(_MOST_PARTS)],
@@ -115,11 +114,20 @@ _Parts = msgspec.defstruct(
 )
 
 _params_decoder = msgspec.json.Decoder(_Params)
+_task_params_decoder = msgspec.json.Decoder(_TaskParams)
 _message_decoder = msgspec.json.Decoder(_Message)
 _parts_decoder = msgspec.json.Decoder(_Parts)
 _part_decoder = msgspec.json.Decoder(_Part)
 _skill_decoder = msgspec.json.Decoder(_Skill)
 _conversation_decoder = msgspec.json.Decoder(Annotated[str, Meta(max_length=256)] | None)
+
+_NOTIFICATIONS = ("pushNotificationConfig", "taskPushNotificationConfig")
+"""What A2A 0.3 and 1.0 call the webhook of a message."""
+
+_NOT_NOTIFIED = (
+    "pushNotificationConfig is not served: every task is finished when it is returned, and no webhook is sent. Read "
+    "the response instead."
+)
 
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -129,11 +137,21 @@ class A2aEndpoint:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._tasks = ReturnedTasks(services.idempotency, services.folder.secret)
 
     def routes(self) -> list[Route]:
-        """The endpoint, and the card that tells agents of it."""
-        card = _card(self._services.settings.public_url, offered(self._services.settings.sandbox))
-        return [*create_agent_card_routes(card), *(Route(path, self, methods=["POST"]) for path in ("/", "/a2a"))]
+        """The endpoint, and the agent card that describes it."""
+        settings = self._services.settings
+        skills = {name: TASKS[name].description for name in offered(settings.sandbox)}
+        card = JSONResponse(agent_card(settings.public_url, skills))
+
+        async def show_card(_: Request) -> Response:
+            return card
+
+        return [
+            Route(AGENT_CARD_PATH, show_card, methods=["GET"]),
+            *(Route(path, self, methods=["POST"]) for path in ("/", "/a2a")),
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         principal, body = await received(self._services, scope, receive, operation)
@@ -147,43 +165,62 @@ class A2aEndpoint:
             await error.response(scope, receive, send)
             return
         try:
-            result = await self._send_message(request, _asked_version(Request(scope)), principal, exchange)
+            result = await self._result(request, _asked_version(Request(scope)), principal, exchange)
             answered = msgspec.json.encode({"jsonrpc": "2.0", "id": request.id, "result": result})
         except A2AError as refusal:
             exchange.outcome = InvalidRequest.reason
-            answered = msgspec.json.encode(build_error_response(request.id, refusal))
+            refused = {"code": refusal.code, "message": str(refusal)}
+            answered = msgspec.json.encode({"jsonrpc": "2.0", "id": request.id, "error": refused})
         await Response(answered, media_type="application/json")(scope, receive, send)
 
-    async def _send_message(
+    async def _result(
         self, request: RpcMessage, asked: Version | None, principal: Principal, exchange: Exchange
     ) -> dict[str, Any]:
-        """The result of the one method that does something.
+        """The result of a supported method.
 
         Raises:
-            A2AError: The request is for another.
+            A2AError: The request calls another method, names no task of the caller, or cancels one.
+            StoreUnavailable: The control store is unavailable.
         """
-        version = _SENDING.get(request.method)
+        version = (_SENDING | _READING | _CANCELING).get(request.method)
         if version is None:
             raise _REFUSED.get(request.method, MethodNotFoundError)()
         if asked not in (None, version):
             raise MethodNotFoundError
+        if request.method in _SENDING:
+            task = await self._answered(request, principal, exchange)
+            return {"task": task.in_1_0()} if version == "1.0" else task.in_0_3()
+        self._services.limits.hit_request(principal.key_id)
+        found = await self._tasks.find(principal, _task_id(request))
+        if found is None:
+            raise TaskNotFoundError
+        if request.method in _CANCELING:
+            raise TaskNotCancelableError
+        return found.in_1_0() if version == "1.0" else found.in_0_3()
+
+    async def _answered(self, request: RpcMessage, principal: Principal, exchange: Exchange) -> ReturnedTask:
+        """The task that a message is answered with."""
         message = _message(request)
         conversation = _conversation(message)
         try:
             call = _call(message, principal, exchange.request_id)
         except InvalidRequest as error:
             exchange.outcome = error.reason
-            answer = Answer(failure(error, None, exchange.request_id), error)
+            answer = Answer(failure(error, exchange.request_id), error)
         else:
             answer = await run_task(self._services, exchange, call)
-        return _SHAPES[version](answer, conversation)
+        if answer.error is None and _wants_notifications(request):
+            answer.body["ext"]["postback"].setdefault("warnings", []).append(_NOT_NOTIFIED)
+        task = ReturnedTask.of(answer, conversation)
+        await self._tasks.save(principal, task, answer.error)
+        return task
 
 
 def operation(body: bytes) -> str | None:
-    """The skill that a body calls, as AdCP finds it for signatures; None when it sends no message.
+    """The skill that a body calls, found as AdCP's signature profile says; None when it sends no message.
 
     Raises:
-        SignatureRefused: Its message hasn't exactly one data part, with a skill.
+        SignatureRefused: Its message does not have exactly one data part, with a skill.
     """
     try:
         request = read_message(body)
@@ -194,15 +231,15 @@ def operation(body: bytes) -> str | None:
     except (*_BROKEN, NoMessage, A2AError, ValueError):
         skill = ""
     if not skill:
-        raise unclear("The message must have one data part, which calls a skill.")
+        raise ambiguous_body("The message must have exactly one data part, and that part must name a skill.")
     return skill
 
 
 def _asked_version(request: Request) -> Version | None:
-    """The version that a request names in its header or query; None when it names none: its method tells it.
+    """The version that a request names in its header or query; None when it names none and its method decides.
 
     Raises:
-        VersionNotSupportedError: It is another one.
+        VersionNotSupportedError: It names a version other than 0.3 and 1.0.
     """
     named = request.headers.get("a2a-version") or request.query_params.get("A2A-Version", "")
     if not named:
@@ -217,7 +254,25 @@ def _message(request: RpcMessage) -> _Message:
     try:
         return _message_decoder.decode(_params_decoder.decode(request.params).message)
     except _BROKEN:
-        raise InvalidParamsError("params.message must be a message.") from None
+        raise InvalidParamsError("params.message must be an A2A message object with parts.") from None
+
+
+def _wants_notifications(request: RpcMessage) -> bool:
+    """Whether a message asks to be notified of its task, which the agent card says is not supported."""
+    try:
+        configuration = msgspec.json.decode(_params_decoder.decode(request.params).configuration)
+    except _BROKEN:
+        return False
+    return isinstance(configuration, dict) and any(configuration.get(name) for name in _NOTIFICATIONS)
+
+
+def _task_id(request: RpcMessage) -> str:
+    """The id of the task that a request is about: the bare id in 0.3, ``tasks/<id>`` too in 1.0."""
+    try:
+        task_id = _task_params_decoder.decode(request.params).id
+    except _BROKEN:
+        raise InvalidParamsError("params.id must be the id of a task.") from None
+    return task_id.removeprefix("tasks/")
 
 
 def _conversation(message: _Message) -> str:
@@ -229,26 +284,26 @@ def _conversation(message: _Message) -> str:
 
 
 def _data_parts(message: _Message) -> list[msgspec.Raw]:
-    """The data of those parts of a message that have some; raises what the decoders do."""
+    """The data of each part of a message that has some; raises the decoders' errors."""
     parts = [part for part in msgspec.structs.astuple(_parts_decoder.decode(message.parts)) if part]
     return [data for part in parts if (data := _part_decoder.decode(part).data)]
 
 
 def _call(message: _Message, principal: Principal, request_id: str) -> Call:
-    """What a message calls.
+    """The task call in a message.
 
     Raises:
-        InvalidRequest: No single data part calls a skill.
+        InvalidRequest: Not exactly one data part names a skill.
     """
     try:
         (skill,) = (skill for data in _data_parts(message) if (skill := _skill_decoder.decode(data)).skill)
     except (*_BROKEN, ValueError):
         raise InvalidRequest(
-            "The message must have one data part that calls a skill.",
+            "The message must have exactly one data part that names a skill.",
             suggestion='Send one part with the data {"skill": "get_adcp_capabilities", "input": {}}.',
         ) from None
     arguments = bytes(skill.input), bytes(skill.parameters)
-    given = {said for said in arguments if said not in _NONE}
+    given = {sent for sent in arguments if sent not in _NONE}
     if len(given) > 1:
         raise InvalidRequest(
             "The data part has both input and parameters, and they differ.",
@@ -256,61 +311,3 @@ def _call(message: _Message, principal: Principal, request_id: str) -> Call:
             suggestion="Send the arguments once, as input.",
         )
     return Call(skill.skill, next(iter(given), b"{}"), principal, request_id, "a2a")
-
-
-def _finished(answer: Answer, conversation: str, *, failed: bool) -> a2a.Task:
-    state = a2a.TaskState.TASK_STATE_FAILED if failed else a2a.TaskState.TASK_STATE_COMPLETED
-    part = a2a.Part()
-    part.data.struct_value.SetInParent()
-    task = a2a.Task(
-        id=uuid4().hex,
-        context_id=conversation,
-        status=a2a.TaskStatus(state=state),
-        artifacts=[a2a.Artifact(artifact_id="answer", parts=[part])],
-    )
-    task.status.timestamp.GetCurrentTime()
-    return task
-
-
-def _shaped_1_0(answer: Answer, conversation: str) -> dict[str, Any]:
-    task = MessageToDict(_finished(answer, conversation, failed=answer.error is not None))
-    task["artifacts"][0]["parts"][0]["data"] = answer.body
-    return {"task": task}
-
-
-def _shaped_0_3(answer: Answer, conversation: str) -> dict[str, Any]:
-    # Official clients of 0.3 take the state for that of the exchange: of a failed task they read no answer.
-    task = to_compat_task(_finished(answer, conversation, failed=False))
-    shaped: dict[str, Any] = task.model_dump(mode="json", by_alias=True, exclude_none=True)
-    shaped["artifacts"][0]["parts"][0]["data"] = answer.body
-    return shaped
-
-
-_SHAPES = {"0.3": _shaped_0_3, "1.0": _shaped_1_0}
-"""A finished task in each version. The answer is put in afterwards: the library's numbers are all doubles."""
-
-
-def _card(url: str, names: list[str]) -> a2a.AgentCard:
-    capabilities = a2a.AgentCapabilities(streaming=False, push_notifications=False)
-    extension = capabilities.extensions.add(uri=_EXTENSION, description="AdCP, the Ad Context Protocol")
-    extension.params.update({"adcp_version": RELEASES[-1], "protocols_supported": ["media_buy"]})
-    card = a2a.AgentCard(
-        name="Postback",
-        description="Conversion tracking for advertising: event sources, media buys, conversions, delivery.",
-        version=version("postback"),
-        capabilities=capabilities,
-        default_input_modes=["application/json"],
-        default_output_modes=["application/json"],
-        supported_interfaces=[
-            a2a.AgentInterface(url=f"{url}/a2a", protocol_binding="JSONRPC", protocol_version=spoken)
-            for spoken in ("1.0", "0.3")
-        ],
-        # Official clients know the tasks by the skills' names.
-        skills=[
-            a2a.AgentSkill(id=name, name=name, description=TASK_SCHEMAS[name].description, tags=["adcp"])
-            for name in names
-        ],
-    )
-    card.security_schemes["bearer"].http_auth_security_scheme.scheme = "bearer"
-    card.security_requirements.add().schemes["bearer"].SetInParent()
-    return card

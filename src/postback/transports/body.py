@@ -1,4 +1,4 @@
-"""Reads a request's body: bounded in transit, bounded again when inflated."""
+"""Reads a request body: bounded as sent, and bounded again when decompressed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Callable
 from typing import Protocol
 
-from anyio import to_thread
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from postback.errors import BodyTooLarge, InvalidRequest
+from postback.threads import ThreadPool
 
 if sys.version_info >= (3, 14):
     from compression.zstd import DecompressionParameter, ZstdDecompressor, ZstdError
@@ -35,7 +35,7 @@ def _gzip() -> _Decompressor:
 
 
 def _zstd() -> _Decompressor:
-    # 8 MiB is the window that RFC 9659 allows in HTTP; the library's own bound is 128 MiB for every request.
+    # RFC 9659 allows a window of 8 MiB in HTTP; the library's own limit would be 128 MiB for each request.
     return ZstdDecompressor(options={DecompressionParameter.window_log_max: 23})
 
 
@@ -43,29 +43,30 @@ CODINGS: dict[str, Callable[[], _Decompressor]] = {"gzip": _gzip, "zstd": _zstd}
 """The content codings that a request may use, besides identity."""
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """Read and inflate the body of one request.
+async def read_body(headers: Headers, receive: Receive, limit: int, threads: ThreadPool) -> bytes:
+    """Read and decompress the body of one request.
 
     Args:
         headers: The request's headers.
         receive: The ASGI channel of the request.
-        limit: The most bytes to hold, of the body as sent and of the body inflated.
+        limit: Largest body in bytes, both as sent and decompressed.
+        threads: Where it is decompressed.
 
     Raises:
-        BodyTooLarge: The body is larger than ``limit``; what exceeds it was neither read nor inflated.
-        InvalidRequest: The content coding is unknown, or the body does not keep to it.
-        ClientDisconnect: The caller went away first.
+        BodyTooLarge: The body is larger than ``limit``; the excess was neither read nor decompressed.
+        InvalidRequest: The content coding is unknown, or the body is not valid in it.
+        ClientDisconnect: The client disconnected first.
     """
     coding = headers.get("content-encoding", "identity").strip().lower()
     if coding != "identity" and coding not in CODINGS:
         raise InvalidRequest(
             "The body's Content-Encoding is not supported.",
-            suggestion=f"Use one of {', '.join(CODINGS)}, or send the body as it is.",
+            suggestion=f"Use one of {', '.join(CODINGS)}, or send the body uncompressed.",
         )
     sent = await _read(headers, receive, limit)
     if coding == "identity":
         return sent
-    return await to_thread.run_sync(_inflate, sent, coding, limit)
+    return await threads.run(_inflate, sent, coding, limit)
 
 
 async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
@@ -96,9 +97,9 @@ def _inflate(sent: bytes, coding: str, limit: int) -> bytes:
     if len(body) > limit:
         raise _too_large(limit)
     if not decompressor.eof:
-        raise InvalidRequest(f"The {coding} body ends too early.", suggestion=_RECOMPRESS)
+        raise InvalidRequest(f"The {coding} body is truncated.", suggestion=_RECOMPRESS)
     if decompressor.unused_data:
-        raise InvalidRequest(f"The {coding} body continues after its end.", suggestion=_RECOMPRESS)
+        raise InvalidRequest(f"The {coding} body has extra bytes after its end.", suggestion=_RECOMPRESS)
     return body
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope
 
-from postback.ingest.decode import spell_out_half_pairs
+from postback.protocol.strict_json import (
+    RepeatedName,
+    TooLarge,
+    decode_typed,
+    fields_of,
+    spell_out_half_pairs,
+)
 
-__all__ = ["NoMessage", "RpcMessage", "once", "read_message", "rewritten"]
+__all__ = ["NoMessage", "RpcMessage", "once", "read_message", "rewritten", "strict_fields"]
 
 _PARSE_ERROR, _INVALID_REQUEST = -32700, -32600
 
@@ -36,7 +44,7 @@ class NoMessage(Exception):
         return cls(_INVALID_REQUEST, "The request needs an id.")
 
 
-_decoder = msgspec.json.Decoder(RpcMessage)
+_MAX_BYTES_BESIDE_PARAMS = 65_536
 
 
 def read_message(body: bytes) -> RpcMessage:
@@ -46,7 +54,7 @@ def read_message(body: bytes) -> RpcMessage:
         NoMessage: There is none.
     """
     try:
-        message = _decoded(body)
+        message = _message(strict_fields(body, "params"))
     except msgspec.ValidationError:
         message = None
     except RecursionError:
@@ -60,13 +68,45 @@ def read_message(body: bytes) -> RpcMessage:
     return message
 
 
-def _decoded(body: bytes) -> RpcMessage:
+def _message(fields: dict[str, msgspec.Raw]) -> RpcMessage:
+    """The message of these fields; those that are absent stay so when it is written again."""
+    if not {"method", "jsonrpc"} <= fields.keys():
+        raise msgspec.ValidationError
+    return RpcMessage(**{name: decode_typed(fields[name], type_) for name, type_ in _TYPES.items() if name in fields})
+
+
+_TYPES: dict[str, Any] = {"method": str, "jsonrpc": str, "id": int | str, "params": msgspec.Raw}
+
+
+def strict_fields(text: bytes | msgspec.Raw, large: str) -> dict[str, msgspec.Raw]:
+    """The fields of a message, or of its params, each still raw.
+
+    Args:
+        text: The JSON.
+        large: The field that may be large.
+
+    Raises:
+        NoMessage: It gives a name twice, or is too large beside that field.
+        msgspec.ValidationError: It is not an object.
+        msgspec.DecodeError, UnicodeDecodeError, RecursionError: It can't be read.
+    """
     try:
-        return _decoder.decode(body)
+        return fields_of(text, (large,), _MAX_BYTES_BESIDE_PARAMS)
+    except RepeatedName:
+        raise NoMessage(
+            _INVALID_REQUEST, "An object in the message has the same field name twice. Send each field once."
+        ) from None
+    except TooLarge:
+        raise NoMessage(
+            _INVALID_REQUEST, f"The message is larger than {_MAX_BYTES_BESIDE_PARAMS:,} bytes beside its {large}."
+        ) from None
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        return _decoder.decode(spell_out_half_pairs(body))
+        spelled_out = spell_out_half_pairs(bytes(text))
+        if spelled_out == text:
+            raise
+        return strict_fields(spelled_out, large)
 
 
 def rewritten(scope: Scope, message: bytes) -> Scope:

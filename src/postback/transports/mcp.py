@@ -21,15 +21,16 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from postback.auth.principal import Principal
 from postback.errors import BodyTooLarge, InvalidRequest
-from postback.principal import Principal
+from postback.protocol.strict_json import UNREADABLE, decode_typed
 from postback.services import Services
-from postback.tasks import Call, offered
-from postback.transports.body import read_body
-from postback.transports.exchange import Exchange, identify, run_task
-from postback.transports.headers import require
-from postback.transports.jsonrpc import NoMessage, RpcMessage, once, read_message, rewritten
-from postback.transports.schemas import TASK_SCHEMAS
+from postback.tasks.dispatch import Call
+from postback.tasks.registry import TASKS, offered
+from postback.transports.authentication import require
+from postback.transports.jsonrpc import NoMessage, RpcMessage, once, read_message, rewritten, strict_fields
+from postback.transports.middleware import Exchange, identify, read, run_task
+from postback.transports.origin_guard import OriginGuard
 
 __all__ = ["McpEndpoint"]
 
@@ -47,23 +48,13 @@ _INSTRUCTIONS = (
 )
 
 
-class _ToolCall(msgspec.Struct, omit_defaults=True):
-    """The parameters of a tool call, as far as they mean anything here."""
-
-    name: str
-    arguments: msgspec.Raw = msgspec.Raw(b"{}")
-    meta: msgspec.Raw | msgspec.UnsetType = msgspec.field(name="_meta", default=msgspec.UNSET)
-
-
-_call_decoder = msgspec.json.Decoder(_ToolCall)
-
-
 class McpEndpoint:
     """The ASGI application of one MCP endpoint; ``run`` must be active while it serves."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
         self._offered = offered(services.settings.sandbox)
+        self._origins = OriginGuard(services.settings)
         server: Server[Any] = Server(
             "postback",
             version=version("postback"),
@@ -71,7 +62,7 @@ class McpEndpoint:
             instructions=_INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
-            get_tool_input_schema=lambda name: TASK_SCHEMAS[name].input if name in self._offered else None,
+            get_tool_input_schema=lambda name: TASKS[name].input_schema if name in self._offered else None,
         )
         self._sessions = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=_MESSAGE_BYTES
@@ -88,17 +79,19 @@ class McpEndpoint:
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._origins.check(Headers(scope=scope))
         principal = await identify(self._services, scope)
         body = await self._read(scope, receive, principal)
         try:
             request = read_message(body)
+            tool = _taken(request) if request.method == "tools/call" else None
         except NoMessage as error:
             Exchange.of(scope).outcome = InvalidRequest.reason
             await error.response(scope, receive, send)
             return
-        if request.method == "tools/call":
+        if tool:
             scope[_PRINCIPAL] = require(principal)
-            name, scope[_ARGUMENTS] = _taken(request)
+            name, scope[_ARGUMENTS] = tool
             await self._services.signatures.verify(scope, body, scope[_PRINCIPAL], lambda _: name)
         message = msgspec.json.encode(request)
         if len(message) > _MESSAGE_BYTES:
@@ -108,7 +101,7 @@ class McpEndpoint:
     async def _read(self, scope: Scope, receive: Receive, principal: Principal | None) -> bytes:
         limit = self._services.settings.max_body_bytes if principal else _MESSAGE_BYTES
         try:
-            return await read_body(Headers(scope=scope), receive, limit)
+            return await read(self._services, scope, receive, limit)
         except BodyTooLarge:
             require(principal)  # with a key, more is read
             raise
@@ -133,23 +126,30 @@ class McpEndpoint:
 
 
 def _tool(name: str) -> types.Tool:
-    task = TASK_SCHEMAS[name]
+    task = TASKS[name]
     return types.Tool(
         name=name,
         title=task.title,
         description=task.description,
-        input_schema=task.input,
-        annotations=types.ToolAnnotations(read_only_hint=task.read_only, open_world_hint=False),
+        input_schema=task.input_schema,
+        output_schema=task.output_schema,
+        annotations=types.ToolAnnotations(read_only_hint=not task.mutating, open_world_hint=False),
     )
 
 
 def _taken(request: RpcMessage) -> tuple[str, bytes]:
-    """The name of a called tool, and its arguments, cut out; absent and null both stand for none."""
+    """The name of a called tool, and its arguments, taken out; absent and null both stand for none.
+
+    Raises:
+        NoMessage: The parameters give the same name twice.
+    """
     try:
-        call = _call_decoder.decode(request.params)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        params = strict_fields(request.params, "arguments")
+        name: str = decode_typed(params["name"], str)
+    except (*UNREADABLE, KeyError):
         return "", b"{}"  # no tool call, as the library will say
-    arguments = bytes(call.arguments)
-    call.arguments = msgspec.Raw(b"{}")
-    request.params = msgspec.Raw(msgspec.json.encode(call))
-    return call.name, b"{}" if arguments == b"null" else arguments
+    arguments = bytes(params.get("arguments", b"null"))
+    # The library is given what it reads, and not what it would copy.
+    read = {field: raw for field, raw in params.items() if field in ("name", "_meta")}
+    request.params = msgspec.Raw(msgspec.json.encode({**read, "arguments": {}}))
+    return name, b"{}" if arguments == b"null" else arguments

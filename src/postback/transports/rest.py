@@ -1,32 +1,36 @@
-"""The REST surface: ``POST /v1/<task>``, what became of an event, and what operators need."""
+"""The REST API: ``POST /v1/<task>``, event lookup, and the endpoints that operators need."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from anyio import to_thread
 from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from postback.conversions import finalize_package, media_buy_conversions
+from postback.auth.principal import Principal
 from postback.errors import StoreUnavailable
-from postback.exposures.links import follow
 from postback.metrics import METRICS_CONTENT_TYPE
-from postback.principal import Principal
 from postback.services import Services
-from postback.tasks import Call, offered, require_scope
-from postback.transports.exchange import Exchange, received, run_task
-from postback.transports.failures import json_response
-from postback.transports.openapi import openapi_json
-from postback.verdicts import event_verdicts
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
+from postback.tasks.click_links import follow
+from postback.tasks.dispatch import Call, require_scope
+from postback.tasks.list_conversions import finalize_package, media_buy_conversions
+from postback.tasks.look_up_event import look_up_event
+from postback.tasks.registry import offered
+from postback.transports.middleware import Exchange, received, run_task
+from postback.transports.responses import json_response
+from postback.transports.schemas.openapi import openapi_json
+from postback.transports.shared_answer import SharedAnswer
 
 __all__ = ["routes"]
 
 
 def routes(services: Services) -> list[Route]:
-    """The routes of the REST surface."""
+    """The routes of the REST API."""
     rest = _Rest(services)
     return [
         Route("/v1/{task}", rest.task, methods=["POST"]),
@@ -48,9 +52,11 @@ class _Rest:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
+        self._readiness = SharedAnswer(self._check_readiness)
+        self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
 
     async def task(self, request: Request) -> Response:
-        """Run one AdCP task; an empty body stands for no arguments."""
+        """Run one AdCP task; an empty body means no arguments."""
         task: str = request.path_params["task"]
         exchange = Exchange.of(request.scope)
         exchange.calls("rest", task)
@@ -60,26 +66,26 @@ class _Rest:
         return json_response(answer.body, answer.error)
 
     async def _caller(self, request: Request) -> Principal:
-        """Who asks for something that no task gives; counted as a request."""
+        """Authenticate a request that is not a task call; it counts against the rate limit."""
         principal, _ = await received(self._services, request.scope, request.receive)
         self._services.limits.hit_request(principal.key_id)
         return principal
 
     async def event(self, request: Request) -> Response:
-        """Say what became of one event."""
+        """Look up one event."""
         principal = await self._caller(request)
         account_id = request.query_params.get("account_id")
-        found = await to_thread.run_sync(
-            partial(event_verdicts, self._services, principal, account_id, **request.path_params)
+        found = await self._services.read_events(
+            look_up_event, self._services, principal, account_id, **request.path_params
         )
         return json_response(found)
 
     async def conversions(self, request: Request) -> Response:
-        """List what is attributed to a media buy."""
+        """List the conversions attributed to a media buy."""
         principal = await self._caller(request)
         query = dict(request.query_params)
         media_buy_id = request.path_params["media_buy_id"]
-        found = await to_thread.run_sync(media_buy_conversions, self._services, principal, media_buy_id, query)
+        found = await self._services.read_events(media_buy_conversions, self._services, principal, media_buy_id, query)
         return json_response(found)
 
     async def finalize(self, request: Request) -> Response:
@@ -87,41 +93,48 @@ class _Rest:
         principal = await self._caller(request)
         require_scope(principal, "seller")
         account_id = request.query_params.get("account_id")
-        final = await to_thread.run_sync(
-            partial(finalize_package, self._services, principal, account_id=account_id, **request.path_params)
-        )
+        final = await finalize_package(self._services, principal, account_id=account_id, **request.path_params)
         return json_response(final)
 
     async def click(self, request: Request) -> Response:
-        """Record a click and lead on; a HEAD request, which no visitor makes, leads nowhere."""
+        """Record a click and redirect; a HEAD request, which no visitor makes, is not redirected."""
         if request.method == "HEAD":
             return Response(headers=_NO_STORE)
         target = await follow(self._services, request.path_params["token"])
         return Response(status_code=302, headers={"Location": target, **_NO_STORE})
 
     async def healthz(self, _: Request) -> Response:
-        """Say that the process answers."""
+        """Report that the process answers, and nothing in it hangs."""
+        if problem := self._services.watchdog.problem:
+            raise StoreUnavailable(problem, retry_after=1)
         return json_response({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        """Say that both stores answer and can be written."""
-        await to_thread.run_sync(_ask_stores, self._services)
-        return json_response({"status": "ok"})
+        """Report that both stores answer and can be written."""
+        return json_response({"status": await self._readiness.get()})
 
     async def metrics(self, _: Request) -> Response:
-        """Give the counters to Prometheus."""
-        rendered = await to_thread.run_sync(self._services.metrics.render)
-        return Response(rendered, media_type=METRICS_CONTENT_TYPE)
+        """Return the metrics in Prometheus' format."""
+        return Response(await self._metrics.get(), media_type=METRICS_CONTENT_TYPE)
+
+    async def _check_readiness(self) -> str:
+        await self._services.threads.ingestion.run(_ask_control, self._services.control)
+        await self._services.threads.inserts.run(_ask_event_store, self._services.folder, self._services.events)
+        return "ok"
 
     async def openapi(self, _: Request) -> Response:
-        """Describe this surface."""
+        """Return the OpenAPI description of this API."""
         return Response(self._openapi, media_type="application/json")
 
 
-def _ask_stores(services: Services) -> None:
-    """Ask both stores for a sign of life; raises StoreUnavailable when one gives none, or has no room."""
-    services.folder.check_room()
-    with services.control.connect() as connection:
+def _ask_control(control: ControlStore) -> None:
+    """Check that the control store answers; raises StoreUnavailable if not."""
+    with control.connect() as connection:
         connection.execute(select(1))
-    if not services.events.ping():
+
+
+def _ask_event_store(folder: DataDir, events: EventStore) -> None:
+    """Check that the event store answers and that its disk has room; raises StoreUnavailable if not."""
+    folder.check_room()
+    if not events.ping():
         raise StoreUnavailable("The event store is not available.", retry_after=1)

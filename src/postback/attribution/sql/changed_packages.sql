@@ -1,12 +1,18 @@
--- The events that exposures of packages, whose goals are new or have changed, may have led to.
+-- The events that exposures of packages with new or changed goals may have led to.
 INSERT INTO run_target
 SELECT DISTINCT event_source_id, event_type, event_id
-FROM event_by_key
-WHERE account_id = {account_id:String} AND match_key IN
+FROM attribution
+PREWHERE account_id = {account_id:String} AND event_hash IN
 (
-    SELECT match_key
-    FROM exposure_by_key
-    WHERE account_id = {account_id:String}
-        AND (media_buy_id, package_id) IN arrayZip({media_buy_ids:Array(String)}, {package_ids:Array(String)})
+    SELECT event_hash
+    FROM event_hash_by_key
+    WHERE account_id = {account_id:String} AND match_key IN
+    (
+        SELECT arrayJoin(match_keys)
+        FROM exposure
+        WHERE account_id = {account_id:String}
+            AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
+            AND (media_buy_id, package_id) IN arrayZip({media_buy_ids:Array(String)}, {package_ids:Array(String)})
+    )
 )
 LIMIT {most:UInt64}

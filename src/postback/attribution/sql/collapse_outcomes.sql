@@ -1,2 +1,2 @@
--- Lets only the newest outcome of each event remain.
+-- Leaves only the newest outcome of each event.
 OPTIMIZE TABLE attribution FINAL

@@ -1,2 +1,2 @@
--- How many events have to be attributed again.
+-- How many events must be attributed again.
 SELECT count() FROM run_target

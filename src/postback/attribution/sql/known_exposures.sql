@@ -1,4 +1,4 @@
--- Those of the new exposures whose id was taken before.
+-- The new exposures whose id was stored before.
 INSERT INTO run_known_exposure
 SELECT exposure_id
 FROM exposure

@@ -1,14 +1,19 @@
--- The events that exposures, which arrived after them, may have led to.
+-- The events that late exposures may have led to.
 INSERT INTO run_target
 SELECT DISTINCT event_source_id, event_type, event_id
-FROM event_by_key
-WHERE account_id = {account_id:String} AND match_key IN
+FROM attribution
+PREWHERE account_id = {account_id:String} AND event_hash IN
 (
-    SELECT arrayJoin(match_keys)
-    FROM exposure
-    WHERE account_id = {account_id:String}
-        AND received_at > fromUnixTimestamp64Micro({after:Int64}, 'UTC')
-        AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
-        AND (media_buy_id, package_id) IN (SELECT media_buy_id, package_id FROM run_package)
+    SELECT event_hash
+    FROM event_hash_by_key
+    WHERE account_id = {account_id:String} AND match_key IN
+    (
+        SELECT arrayJoin(match_keys)
+        FROM exposure
+        WHERE account_id = {account_id:String}
+            AND received_at > fromUnixTimestamp64Micro({after:Int64}, 'UTC')
+            AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
+            AND (media_buy_id, package_id) IN (SELECT media_buy_id, package_id FROM run_package)
+    )
 )
 LIMIT {most:UInt64}

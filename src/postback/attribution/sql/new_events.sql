@@ -1,10 +1,10 @@
--- The events that arrived in a span of time and that a goal names: of copies the first.
+-- The events that arrived in a span of time and that a goal names, copies included.
 INSERT INTO run_new
-SELECT event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys, kind, amounts, currency
+SELECT
+    event_source_id, event_type, event_id, custom_event_name, received_at, event_time, action_source, match_keys, event_kind,
+    linked, amounts, stated, currency, order_id
 FROM named_event
 WHERE account_id = {account_id:String}
     AND received_at > fromUnixTimestamp64Micro({after:Int64}, 'UTC')
     AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
-    AND kind > 0
-ORDER BY received_at
-LIMIT 1 BY event_source_id, event_type, event_id
+    AND event_kind > 0

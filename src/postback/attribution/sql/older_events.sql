@@ -1,10 +1,10 @@
--- The stored events of one source and type within a span of ids, as far as they arrived by a moment: of copies the first.
+-- The stored events of one source and type within a span of ids, as far as they arrived by a moment, copies included.
 INSERT INTO run_new
-SELECT event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys, kind, amounts, currency
+SELECT
+    event_source_id, event_type, event_id, custom_event_name, received_at, event_time, action_source, match_keys, event_kind,
+    linked, amounts, stated, currency, order_id
 FROM named_event
 WHERE account_id = {account_id:String} AND event_source_id = {event_source_id:String} AND event_type = {event_type:String}
     AND event_id > {after:String} AND ({end:String} = '' OR event_id <= {end:String})
     AND received_at <= fromUnixTimestamp64Micro({through:Int64}, 'UTC')
-    AND kind > 0
-ORDER BY received_at
-LIMIT 1 BY event_source_id, event_type, event_id
+    AND event_kind > 0

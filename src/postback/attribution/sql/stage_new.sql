@@ -1,13 +1,7 @@
--- The new events, without copies of events that were attributed before and without those whose outcome is final.
+-- The other new events.
 INSERT INTO run_event
 SELECT
-    1 + rowNumberInAllBlocks(), event_source_id, event_type, event_id, received_at, event_time, action_source, match_keys,
-    kind, amounts, currency
-FROM run_new AS new
-LEFT JOIN
-(
-    SELECT event_source_id, event_type, event_id, received_at AS first_at, media_buy_id, package_id, true AS known
-    FROM run_prior
-) AS prior USING (event_source_id, event_type, event_id)
-WHERE NOT known
-    OR (first_at >= received_at AND (media_buy_id, package_id) NOT IN (SELECT media_buy_id, package_id FROM run_frozen))
+    event_source_id, event_type, event_id, custom_event_name, received_at, event_time, action_source, match_keys, event_kind,
+    linked, amounts, stated, currency, order_id
+FROM run_new
+WHERE (event_source_id, event_type, event_id) NOT IN (SELECT event_source_id, event_type, event_id FROM run_target)

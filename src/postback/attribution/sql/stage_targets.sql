@@ -1,22 +1,25 @@
--- The facts of events that have to be attributed again, without those whose outcome is final.
+-- The facts of events that must be attributed again: of copies the first, with the identifiers of all, at most 64.
 INSERT INTO run_event
 SELECT
-    4294967296 + rowNumberInAllBlocks(), event_source_id, event_type, event_id, received_at, event_time, action_source,
-    match_keys, kind, amounts, currency
+    event_source_id, event_type, event_id, first.1, first.2, first.3, first.4, match_keys, first.5, first.6, first.7, first.8,
+    first.9, first.10
 FROM
 (
-    SELECT *
+    SELECT
+        event_source_id, event_type, event_id,
+        argMin(
+            tuple(
+                custom_event_name, received_at, event_time, action_source, event_kind, linked, amounts, stated, currency,
+                order_id
+            ),
+            received_at
+        ) AS first,
+        arraySlice(
+            arrayDistinct(arrayFlatten(arrayMap(copy -> copy.2, arraySort(groupArray((received_at, match_keys)))))), 1, 64
+        ) AS match_keys
     FROM named_event
     WHERE account_id = {account_id:String}
         AND (event_source_id, event_type, event_id) IN (SELECT event_source_id, event_type, event_id FROM run_target)
         AND (event_source_id, event_type, event_id) NOT IN (SELECT event_source_id, event_type, event_id FROM run_event)
-        AND (event_source_id, event_type, event_id) NOT IN
-        (
-            SELECT event_source_id, event_type, event_id
-            FROM run_prior
-            WHERE (media_buy_id, package_id) IN (SELECT media_buy_id, package_id FROM run_frozen)
-        )
-        AND kind > 0
-    ORDER BY received_at
-    LIMIT 1 BY event_source_id, event_type, event_id
+    GROUP BY event_source_id, event_type, event_id
 )

@@ -1,25 +1,30 @@
--- Adds what the run changed to the sums by hour, in one block with the mark of the run.
-INSERT INTO conversion_hour (account_id, media_buy_id, package_id, hour, event_type, action_source, creative_id, conversions, value, run_id)
+-- Adds what the run changed to the sums by hour.
+INSERT INTO conversion_hour
+(
+    account_id, media_buy_id, package_id, hour, event_type, action_source, creative_id, value_reason, left_out_currency,
+    conversions, value, left_out, left_out_events
+)
 SELECT
-    {account_id:String}, media_buy_id, package_id, hour, event_type, action_source, creative_id,
-    sum(change) AS conversions, sum(worth) AS value, {run_id:UInt64}
+    {account_id:String}, media_buy_id, package_id, hour, reported_type, reported_action_source, creative_id, value_reason,
+    left_out_currency, sum(conversions) AS achieved, sum(value) AS worth, sum(left_out) AS missing, sum(events) AS reasons
 FROM
 (
     SELECT
-        media_buy_id, package_id, toStartOfHour(event_time) AS hour, event_type, action_source, creative_id,
-        toInt64(conversions) AS change, value AS worth
+        media_buy_id, package_id, toStartOfHour(reported_at) AS hour, reported_type, reported_action_source, creative_id,
+        value_reason, left_out_currency, toInt64(conversions) AS conversions, value, left_out,
+        toInt64(value_reason != '') AS events
     FROM run_outcome
-    WHERE counted AND run_id = {run_id:UInt64}
+    WHERE media_buy_id != '' AND (counted OR value_reason != '')
     UNION ALL
     SELECT
-        media_buy_id, package_id, toStartOfHour(event_time) AS hour, event_type, action_source, creative_id,
-        -toInt64(conversions), -value
-    FROM run_prior
-    WHERE counted AND (event_source_id, event_type, event_id) IN
-        (SELECT event_source_id, event_type, event_id FROM run_event)
+        media_buy_id, package_id, toStartOfHour(reported_at), reported_type, reported_action_source, creative_id,
+        value_reason, left_out_currency, -toInt64(conversions), -value, -left_out, -toInt64(value_reason != '')
+    FROM run_previous_outcome
+    WHERE media_buy_id != '' AND (counted OR value_reason != '')
+        AND (event_source_id, event_type, event_id) IN
+            (SELECT event_source_id, event_type, event_id FROM run_outcome WHERE known)
 )
-GROUP BY media_buy_id, package_id, hour, event_type, action_source, creative_id
-HAVING conversions != 0 OR value != JSONExtract('0', 'Decimal(38, 9)')
-UNION ALL
-SELECT {account_id:String}, '', '', toDateTime(0, 'UTC'), '', '', '', 0, JSONExtract('0', 'Decimal(38, 9)'), {run_id:UInt64}
-SETTINGS max_insert_threads = 1, min_insert_block_size_rows = 1000000000, min_insert_block_size_bytes = 0
+GROUP BY
+    media_buy_id, package_id, hour, reported_type, reported_action_source, creative_id, value_reason, left_out_currency
+HAVING achieved != 0 OR worth != JSONExtract('0', 'Decimal(38, 9)')
+    OR missing != JSONExtract('0', 'Decimal(38, 9)') OR reasons != 0

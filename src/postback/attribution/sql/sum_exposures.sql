@@ -1,4 +1,4 @@
--- Adds the new exposures to the sums by hour, in one block with the mark of the run.
+-- Adds the new exposures to the sums by hour, in one block that carries the run's number.
 INSERT INTO exposure_hour (account_id, media_buy_id, package_id, hour, creative_id, currency, impressions, clicks, spend, run_id)
 SELECT
     {account_id:String}, media_buy_id, package_id, toStartOfHour(occurred_at) AS hour, creative_id, currency,

@@ -4,7 +4,9 @@ SELECT
     sumIf(accepted, recent) AS accepted_24h,
     sumIf(rejected, recent) AS rejected_24h,
     sumIf(quality, recent) AS quality_24h,
-    max(last_event_at) AS last_at
+    max(last_event_at) AS last_at,
+    sumIf(duplicates, recent) AS duplicates_24h,
+    sumIf(different, recent) AS different_24h
 FROM
 (
     SELECT *, minute > now('UTC') - INTERVAL 24 HOUR AS recent

@@ -1,0 +1,1 @@
+"""Postback against the official AdCP runner and storyboards."""

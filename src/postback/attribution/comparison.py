@@ -1,0 +1,112 @@
+"""What the rules of this version would change in each package's numbers: derived beside them, in a database of its own.
+
+The facts are seen through views, so the statements of a run are the same; nothing that reports read is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from clickhouse_connect.driver.client import Client
+
+from postback.attribution.runner import Attribution
+from postback.attribution.statements import failures_reported
+from postback.media_buys.store import MediaBuyStore
+from postback.store.control_store import ControlStore
+from postback.store.event_store import EventStore
+
+__all__ = ["PackageChange", "compare"]
+
+_DATABASE = "comparison"
+_DERIVED = (
+    "attribution",
+    "event_hash_by_key",
+    "event_by_link",
+    "exposure_hour",
+    "conversion_hour",
+)
+_SQL = resources.files("postback.attribution") / "sql" / "comparison"
+
+
+class PackageChange(NamedTuple):
+    """A package's numbers as they are, and as they would be. Values are in the buy's currency."""
+
+    account_id: str
+    media_buy_id: str
+    package_id: str
+    conversions: int
+    value: Decimal
+    new_conversions: int
+    new_value: Decimal
+
+    @property
+    def changes(self) -> bool:
+        """Whether a number would be another."""
+        return (self.conversions, self.value) != (self.new_conversions, self.new_value)
+
+
+def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> list[PackageChange]:
+    """Derive everything beside what is stored, and compare the sums of each package that has any.
+
+    Args:
+        events: Where the facts and the present numbers are.
+        media_buys: Whose goals count.
+        scratch: A folder for what the derivation leaves, which is deleted.
+
+    Raises:
+        StoreUnavailable: A store doesn't answer.
+    """
+    with (
+        failures_reported("a comparison"),
+        TemporaryDirectory(dir=scratch) as folder,
+        _beside(events) as beside,
+        closing(ControlStore(f"sqlite:///{folder}/control.db")) as control,
+    ):
+        control.migrate()
+        _copy_final_outcomes(beside, media_buys)
+        Attribution(beside, control, media_buys, Path(folder)).catch_up()
+        rows = beside.deriver.query(_statement("package_changes")).result_rows
+    return [PackageChange(*row) for row in rows]
+
+
+@contextmanager
+def _beside(events: EventStore) -> Iterator[EventStore]:
+    """An event store with the same facts, in which nothing is derived yet."""
+    owner = events.deriver
+    owner.command(f"DROP DATABASE IF EXISTS {_DATABASE}")
+    owner.command(f"CREATE DATABASE {_DATABASE}")
+    try:
+        with closing(events.client(_DATABASE)) as client:
+            for table in _DERIVED:
+                client.command(f"CREATE TABLE {table} AS default.{table}")
+            for fact in ("event", "exposure"):
+                client.command(_statement(fact))
+            yield EventStore(client, client, [client])
+    finally:
+        owner.command(f"DROP DATABASE {_DATABASE}")
+
+
+def _copy_final_outcomes(beside: EventStore, media_buys: MediaBuyStore) -> None:
+    """What counts in packages whose numbers are final stays there, whatever the rules."""
+    for account_id in media_buys.changes():
+        final = [(b.media_buy_id, p.package_id) for b, p in media_buys.goals(account_id) if p.finalized_at]
+        if final:
+            _copy(beside.deriver, account_id, final)
+
+
+def _copy(client: Client, account_id: str, packages: Sequence[tuple[str, str]]) -> None:
+    media_buy_ids, package_ids = map(list, zip(*packages, strict=True))
+    parameters = {"account_id": account_id, "media_buy_ids": media_buy_ids, "package_ids": package_ids}
+    client.command(_statement("copy_final_outcomes"), parameters=parameters)
+
+
+@cache
+def _statement(name: str) -> str:
+    return (_SQL / f"{name}.sql").read_text()

@@ -1,0 +1,19 @@
+-- Scratch of a run: new events that a goal names, every copy.
+CREATE TABLE run_new
+(
+    event_source_id LowCardinality(String),
+    event_type LowCardinality(String),
+    event_id String,
+    custom_event_name String,
+    received_at DateTime64(6, 'UTC'),
+    event_time DateTime64(6, 'UTC'),
+    action_source LowCardinality(String),
+    match_keys Array(FixedString(16)),
+    event_kind UInt32,
+    linked String,
+    amounts Array(Nullable(Decimal(38, 9))),
+    stated Array(Bool),
+    currency String,
+    order_id String
+)
+ENGINE = Memory

@@ -1,0 +1,36 @@
+-- Scratch of a run: its outcomes. Known: of events that had one.
+CREATE TABLE run_outcome
+(
+    account_id LowCardinality(String),
+    event_type LowCardinality(String),
+    event_id String,
+    event_source_id LowCardinality(String),
+    run_id UInt64,
+    received_at DateTime64(6, 'UTC'),
+    event_time DateTime64(6, 'UTC'),
+    action_source LowCardinality(String),
+    media_buy_id LowCardinality(String),
+    package_id LowCardinality(String),
+    goal UInt16,
+    source_rank UInt16,
+    exposure_id String,
+    exposure_kind LowCardinality(String),
+    exposure_at DateTime64(6, 'UTC'),
+    creative_id LowCardinality(String),
+    match_kind UInt8,
+    counted Bool,
+    conversions Int8,
+    value Decimal(38, 9),
+    lead_source_id LowCardinality(String),
+    reported_at DateTime64(6, 'UTC'),
+    reported_type LowCardinality(String),
+    reported_action_source LowCardinality(String),
+    value_reason LowCardinality(String),
+    left_out Decimal(38, 9),
+    left_out_currency LowCardinality(String),
+    purchase_source_id LowCardinality(String),
+    purchase_type LowCardinality(String),
+    purchase_id String,
+    known Bool
+)
+ENGINE = Memory

@@ -1,0 +1,111 @@
+"""The tables that attribution derives from what was received: a client of their own, for its statements are long."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from postback.errors import StoreUnavailable
+from postback.metrics import Stages
+
+__all__ = ["DerivedStore", "failures_reported"]
+
+_SQL = resources.files("postback.attribution") / "sql"
+
+_log = logging.getLogger(__name__)
+
+
+class DerivedStore:
+    """Runs the statements in ``attribution/sql``. Synchronous; one at a time.
+
+    Args:
+        client: Of the event store.
+        stages: Where each statement is timed, by the name of its file.
+
+    Attributes:
+        stages: The same.
+    """
+
+    def __init__(self, client: Client, stages: Stages) -> None:
+        self._client = client
+        self.stages = stages
+
+    def run(self, name: str, **parameters: object) -> None:
+        """Run the statement in ``NAME.sql``; what it wrote to a table on disk is durable when this returns.
+
+        Raises:
+            StoreUnavailable: The engine refused.
+        """
+        with failures_reported(name), self.stages.time(name):
+            self._client.command(_statement(name), parameters=parameters)
+
+    def rows(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows that the statement in ``NAME.sql`` selects.
+
+        Raises:
+            StoreUnavailable: The engine refused.
+        """
+        with failures_reported(name), self.stages.time(name):
+            return self._client.query(_statement(name), parameters=parameters).result_rows
+
+    def arrow(self, name: str, **parameters: object) -> pa.Table:
+        """The rows that the statement in ``NAME.sql`` selects, as columns.
+
+        Raises:
+            StoreUnavailable: The engine refused.
+        """
+        with failures_reported(name), self.stages.time(name):
+            return self._client.query_arrow(_statement(name), parameters=parameters)
+
+    def value(self, name: str, **parameters: object) -> int:
+        """The one number that the statement in ``NAME.sql`` selects."""
+        return int(self.rows(name, **parameters)[0][0])
+
+    def fill(self, table: str, rows: pa.Table) -> None:
+        """Let a table of the run at work hold these rows only."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema) as writer:
+            writer.write_table(rows)
+        with failures_reported(table):
+            self.empty(table)
+            if len(rows):
+                self._client.raw_insert(table, rows.column_names, sink.getvalue(), fmt="ArrowStream")
+
+    def replace(self, name: str) -> None:
+        """Create the table or view of ``scratch/NAME.sql`` anew.
+
+        Raises:
+            StoreUnavailable: The engine refused.
+        """
+        with failures_reported(name):
+            self._client.command(f"DROP TABLE IF EXISTS {name}")
+            self._client.command(_statement(f"scratch/{name}"))
+
+    def empty(self, *tables: str) -> None:
+        """Let tables hold nothing."""
+        for table in tables:
+            with failures_reported(table):
+                self._client.command(f"TRUNCATE TABLE {table}")
+
+
+@contextmanager
+def failures_reported(name: str) -> Iterator[None]:
+    """Log what the engine refused in ``name``, and raise StoreUnavailable."""
+    try:
+        yield
+    except (ClickHouseError, OSError) as error:
+        _log.error("The event store failed in %s: %s", name, getattr(error, "name", None) or type(error).__name__)
+        raise StoreUnavailable("The event store is not available.", retry_after=1) from error
+
+
+@cache
+def _statement(name: str) -> str:
+    return (_SQL / f"{name}.sql").read_text()

@@ -1,0 +1,205 @@
+"""API keys: who calls, and for which accounts."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from cachetools import TTLCache
+from sqlalchemy import Connection, func, select
+
+from postback.auth.principal import SCOPES, Principal, account_from
+from postback.errors import StartupError
+from postback.store.control_store import ControlStore
+from postback.store.tables import account, api_key, api_key_account
+
+__all__ = ["ApiKey", "KeyStore"]
+
+_CACHED_KEYS = 10_000
+_CACHE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as stored, without the key itself.
+
+    Attributes:
+        key_id: Public identifier.
+        name: Display name.
+        account_ids: The accounts it acts for, sorted.
+        scope: What it may be used for, one of SCOPES.
+        created_at: Seconds since the epoch.
+        revoked_at: Seconds since the epoch, or None while it is valid.
+    """
+
+    key_id: str
+    name: str
+    account_ids: tuple[str, ...]
+    scope: str
+    created_at: int
+    revoked_at: int | None
+
+
+class KeyStore:
+    """API keys, stored as digests. A key has 256 random bits, so its plain SHA-256 can't be brute-forced."""
+
+    def __init__(self, control: ControlStore) -> None:
+        self._control = control
+        self._keys_by_prefix: dict[str, str] = {}
+        self._principals: TTLCache[bytes, tuple[Principal | None]] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
+        self._lock = Lock()
+
+    def principal(self, key: str) -> Principal | None:
+        """The principal that ``key`` identifies; None if it is unknown or revoked.
+
+        The result is cached for a second, so a revoked key stops working on every server within that time.
+        """
+        digest = self._digest(key)
+        with self._lock:
+            cached = self._principals.get(digest)  # one lookup: the entry could expire between two
+        if cached is None:
+            cached = (self._find(digest),)
+            with self._lock:
+                self._principals[digest] = cached
+        return cached[0]
+
+    def cached_principal(self, key: str) -> Principal | None:
+        """The principal that ``key`` identifies if it is cached, else None; never waits for the store."""
+        with self._lock:
+            cached = self._principals.get(self._digest(key))
+        return cached[0] if cached else None
+
+    def clear_cache(self) -> None:
+        """Look up every key again, after accounts have changed."""
+        with self._lock:
+            self._principals.clear()
+
+    def create(self, account_ids: Sequence[str], name: str, scope: str = "buyer") -> tuple[str, str]:
+        """Create a key for these accounts with one of SCOPES.
+
+        Returns:
+            The key_id and the key, which is available only now.
+
+        Raises:
+            StartupError: No account is given, or one doesn't exist.
+        """
+        key = f"pb_{secrets.token_urlsafe(32)}"
+        with self._control.begin() as connection:
+            key_id = _insert(connection, key, name, scope)
+            _grant(connection, key_id, account_ids)
+        self._forget(key)
+        return key_id, key
+
+    def adopt(self, key: str, account_ids: Sequence[str], name: str = "bootstrap") -> str:
+        """Register a key that the operator has chosen, for these accounts and with both scopes. Idempotent.
+
+        Returns:
+            The key_id.
+
+        Raises:
+            StartupError: The key is revoked, or an account doesn't exist.
+        """
+        with self._control.begin() as connection:
+            stored = connection.execute(select(api_key).where(api_key.c.digest == _digest(key))).one_or_none()
+            if stored and stored.revoked_at is not None:
+                raise StartupError(f"The bootstrap key is revoked ({stored.key_id}). Set another one.")
+            key_id: str = stored.key_id if stored else _insert(connection, key, name, "both")
+            _grant(connection, key_id, account_ids)
+        self._forget(key)
+        return key_id
+
+    def adopt_prefix(self, prefix: str, secret: bytes, account_ids: Sequence[str]) -> None:
+        """Let every key whose longest adopted prefix is ``prefix`` identify one principal, until a restart.
+
+        Args:
+            prefix: The prefix.
+            secret: The install's secret. The stored key is derived from it, so nobody can send that key to a server
+                that doesn't adopt the prefix.
+            account_ids: The accounts that these keys act for.
+        """
+        key = f"{prefix}{secret.hex()}"
+        self.adopt(key, account_ids, name=f"{prefix}*")
+        self._keys_by_prefix[prefix] = key
+
+    def list(self) -> list[ApiKey]:
+        """All keys, revoked ones included, oldest first."""
+        granted: dict[str, list[str]] = {}
+        with self._control.connect() as connection:
+            for link in connection.execute(select(api_key_account).order_by(api_key_account.c.account_id)):
+                granted.setdefault(link.key_id, []).append(link.account_id)
+            keys = connection.execute(select(api_key).order_by(api_key.c.created_at, api_key.c.key_id)).all()
+        return [
+            ApiKey(k.key_id, k.name, tuple(granted.get(k.key_id, ())), k.scope, k.created_at, k.revoked_at)
+            for k in keys
+        ]
+
+    def revoke(self, key_id: str) -> None:
+        """Revoke a key for good. Idempotent.
+
+        Raises:
+            StartupError: No key has this id.
+        """
+        first_time = func.coalesce(api_key.c.revoked_at, int(time.time()))
+        with self._control.begin() as connection:
+            revoked = connection.execute(
+                api_key.update().where(api_key.c.key_id == key_id).values(revoked_at=first_time)
+            ).rowcount
+        if not revoked:
+            raise StartupError(f"No key has the id {key_id!r}. 'postback keys list' lists the keys.")
+        self.clear_cache()
+
+    def _digest(self, key: str) -> bytes:
+        prefix = max((prefix for prefix in self._keys_by_prefix if key.startswith(prefix)), key=len, default=None)
+        return _digest(key if prefix is None else self._keys_by_prefix[prefix])
+
+    def _find(self, digest: bytes) -> Principal | None:
+        granted = (
+            select(api_key.c.key_id, api_key.c.scope, account)
+            .join(api_key_account, api_key_account.c.key_id == api_key.c.key_id)
+            .join(account, account.c.account_id == api_key_account.c.account_id)
+            .where(api_key.c.digest == digest, api_key.c.revoked_at.is_(None))
+            .order_by(account.c.account_id)
+        )
+        with self._control.connect() as connection:
+            rows = connection.execute(granted).all()
+        if not rows:
+            return None
+        return Principal(rows[0].key_id, tuple(account_from(row) for row in rows), SCOPES[rows[0].scope])
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._principals.pop(_digest(key), None)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _insert(connection: Connection, key: str, name: str, scope: str) -> str:
+    key_id = f"key_{secrets.token_hex(6)}"
+    row = {
+        "key_id": key_id,
+        "digest": _digest(key),
+        "name": name,
+        "created_at": int(time.time()),
+        "scope": scope,
+    }
+    connection.execute(api_key.insert().values(row))
+    return key_id
+
+
+def _grant(connection: Connection, key_id: str, account_ids: Sequence[str]) -> None:
+    requested = set(account_ids)
+    if not requested:
+        raise StartupError("A key must act for at least one account. Name one.")
+    existing = set(connection.scalars(select(account.c.account_id).where(account.c.account_id.in_(requested))))
+    if missing := sorted(requested - existing):
+        raise StartupError(f"There is no account {missing[0]!r}. 'postback accounts list' lists the accounts.")
+    granted = set(connection.scalars(select(api_key_account.c.account_id).where(api_key_account.c.key_id == key_id)))
+    links = [{"key_id": key_id, "account_id": account_id} for account_id in sorted(requested - granted)]
+    if links:
+        connection.execute(api_key_account.insert(), links)

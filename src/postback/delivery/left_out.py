@@ -1,0 +1,44 @@
+"""What a report's figures leave out: amounts in another currency, without a number, beyond a purchase, or too late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from msgspec import UNSET
+
+from postback.delivery.figures import shown_number
+from postback.delivery.report import AfterFinal, LeftOutAmount
+
+__all__ = ["after_final", "left_out_amounts"]
+
+_TOO_LATE = "FINAL"
+
+
+def left_out_amounts(rows: Iterable[Sequence[Any]]) -> list[LeftOutAmount]:
+    """From the rows of sql/delivery_left_out.sql, what came too late excepted."""
+    return [
+        LeftOutAmount(figure=figure, reason=reason, **_amount(buy, package, currency, items, amount))
+        for _, buy, package, figure, reason, currency, items, amount in sorted(map(tuple, rows))
+        if reason != _TOO_LATE
+    ]
+
+
+def after_final(rows: Iterable[Sequence[Any]]) -> list[AfterFinal]:
+    """From the rows of sql/delivery_left_out.sql, what came too late."""
+    return [
+        AfterFinal(**_amount(buy, package, currency, items, amount))
+        for _, buy, package, _, reason, currency, items, amount in sorted(map(tuple, rows))
+        if reason == _TOO_LATE
+    ]
+
+
+def _amount(media_buy_id: str, package_id: str, currency: str, items: int, amount: Decimal) -> dict[str, Any]:
+    return {
+        "media_buy_id": media_buy_id,
+        "package_id": package_id,
+        "currency": currency or UNSET,
+        "count": items,
+        "value": shown_number(amount),
+    }

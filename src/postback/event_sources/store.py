@@ -1,0 +1,159 @@
+"""The event sources of every account, and the lookup of the one that a call names."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+
+import msgspec
+from cachetools import TTLCache
+from sqlalchemy import Connection, Select, or_, select
+
+from postback.accounts.references import AccountRef, matching_accounts
+from postback.auth.principal import Principal
+from postback.errors import AccountAmbiguous, EventSourceNotFound, StartupError
+from postback.event_sources.event_source import EventSource
+from postback.store.control_store import ControlStore
+from postback.store.tables import account, event_source
+
+__all__ = ["AccountSources", "SourceRegistry", "new_seller_id"]
+
+_CACHED_LOOKUPS = 10_000
+_CACHE_SECONDS = 1.0
+_COLUMNS = EventSource.__struct_fields__
+_IDENTITY = ("account_id", "event_source_id", "seller_id")
+
+
+class AccountSources:
+    """One account's event sources during an edit; all changes commit together.
+
+    Attributes:
+        by_id: All of them by event_source_id, archived ones included.
+    """
+
+    def __init__(self, registry: SourceRegistry, connection: Connection, account_id: str) -> None:
+        self._registry = registry
+        self._connection = connection
+        everything = select(event_source).where(event_source.c.account_id == account_id)
+        self.by_id = {source.event_source_id: source for source in _read(connection, everything)}
+
+    def save(self, sources: Iterable[EventSource]) -> None:
+        """Write these sources, new or changed."""
+        rows = [{column: getattr(source, column) for column in _COLUMNS} for source in sources]
+        if not rows:
+            return
+        insert = self._registry.control.insert(event_source)
+        upsert = insert.on_conflict_do_update(
+            index_elements=["account_id", "event_source_id"],
+            set_={column: insert.excluded[column] for column in _COLUMNS if column not in _IDENTITY},
+        )
+        self._connection.execute(upsert, rows)
+
+
+class SourceRegistry:
+    """Every account's event sources. Synchronous and thread-safe."""
+
+    def __init__(self, control: ControlStore) -> None:
+        self.control = control
+        self._lookups: TTLCache[tuple[str, str], tuple[EventSource, ...]] = TTLCache(_CACHED_LOOKUPS, _CACHE_SECONDS)
+        self._lock = Lock()
+
+    def resolve(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource:
+        """The event source that a call names, cached for a second.
+
+        Args:
+            principal: The caller; only its accounts are searched.
+            event_source_id: The buyer's identifier, or our seller_id.
+            account_ref: The call's ``account``, or None. It narrows the search.
+
+        Raises:
+            EventSourceNotFound: No such source, or another caller's; the two are indistinguishable.
+            AccountAmbiguous: Several of the principal's accounts have it.
+            InvalidRequest: The account reference is malformed.
+        """
+        return _chosen(self._lookup(principal, event_source_id), principal, event_source_id, account_ref)
+
+    def cached(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource | None:
+        """What ``resolve`` returns or raises if the lookup is cached, else None; never waits for the store."""
+        with self._lock:
+            cached = self._lookups.get((principal.key_id, event_source_id))
+        return None if cached is None else _chosen(cached, principal, event_source_id, account_ref)
+
+    def list(self, account_id: str) -> list[EventSource]:
+        """An account's sources by event_source_id, without the archived ones."""
+        active = (
+            select(event_source)
+            .where(event_source.c.account_id == account_id, event_source.c.archived.is_(False))
+            .order_by(event_source.c.event_source_id)
+        )
+        with self.control.connect() as connection:
+            return _read(connection, active)
+
+    @contextmanager
+    def edit(self, account_id: str) -> Iterator[AccountSources]:
+        """Change an account's sources in one transaction; concurrent edits of one account are serialized.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write; nothing is stored.
+        """
+        with self.control.begin() as connection:
+            connection.execute(select(account.c.account_id).where(account.c.account_id == account_id).with_for_update())
+            yield AccountSources(self, connection, account_id)
+        with self._lock:
+            self._lookups.clear()
+
+    def set_max_event_age_days(self, account_id: str, event_source_id: str, days: int | None) -> EventSource:
+        """Set the age in days beyond which a source's events are rejected; None means the server's setting.
+
+        Raises:
+            StartupError: No such source, or not a positive number of days.
+        """
+        if days is not None and days < 1:
+            raise StartupError("The maximum event age must be at least 1 day.")
+        with self.edit(account_id) as sources:
+            source = sources.by_id.get(event_source_id)
+            if source is None or source.archived:
+                raise StartupError(f"The account {account_id!r} has no event source {event_source_id!r}.")
+            changed = msgspec.structs.replace(source, max_event_age_days=days)
+            sources.save([changed])
+        return changed
+
+    def _lookup(self, principal: Principal, event_source_id: str) -> tuple[EventSource, ...]:
+        with self._lock:
+            cached = self._lookups.get((principal.key_id, event_source_id))
+        if cached is not None:
+            return cached
+        candidates = select(event_source).where(
+            or_(event_source.c.event_source_id == event_source_id, event_source.c.seller_id == event_source_id),
+            event_source.c.account_id.in_([a.account_id for a in principal.accounts]),
+            event_source.c.archived.is_(False),
+        )
+        with self.control.connect() as connection:
+            found = tuple(_read(connection, candidates))
+        with self._lock:
+            self._lookups[principal.key_id, event_source_id] = found
+        return found
+
+
+def _chosen(
+    found: Iterable[EventSource], principal: Principal, event_source_id: str, account_ref: AccountRef | None
+) -> EventSource:
+    accounts = {a.account_id for a in matching_accounts(principal, account_ref)}
+    usable = [s for s in found if s.account_id in accounts]
+    named = [s for s in usable if s.event_source_id == event_source_id] or usable
+    if not named:
+        raise EventSourceNotFound("Your account has no event source with this id.", field="event_source_id")
+    if len(named) > 1:
+        raise AccountAmbiguous("Several of your accounts have an event source with this id.", field="event_source_id")
+    return named[0]
+
+
+def new_seller_id() -> str:
+    """A new seller_id for a source."""
+    return f"src_{secrets.token_hex(8)}"
+
+
+def _read(connection: Connection, statement: Select[tuple[object, ...]]) -> list[EventSource]:
+    return [msgspec.convert(row, EventSource, from_attributes=True) for row in connection.execute(statement)]

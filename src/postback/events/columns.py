@@ -1,0 +1,174 @@
+"""From accepted and failed events to the columns that the event store takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+
+from postback.event_sources.event_source import EventSource
+from postback.events.decode import Decoded
+from postback.events.identifiers import KEY_BYTES, KINDS, UNMATCHABLE, Matchable
+from postback.events.rejection import RejectedEvent
+from postback.store.copies import NO_ORDER_FIELDS, event_facts, order_fields
+from postback.store.rows import Column, Rows, plain_array
+
+__all__ = ["AcceptedEvents", "PackedEvents", "PendingEvent", "rejected_rows"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class PendingEvent(msgspec.Struct, gc=False):
+    """An event on its way through the steps of validation (``events.steps``), which fill it in.
+
+    Attributes:
+        index: Its place in the batch.
+        decoded: The event; its ``custom_data`` may contain personal data.
+        matchable: What it can be matched by.
+        custom_data: custom_data as stored: JSON, or empty.
+        extra: Fields that AdCP doesn't know, as stored: a JSON object, or empty.
+    """
+
+    index: int
+    decoded: Decoded
+    matchable: Matchable = UNMATCHABLE
+    custom_data: bytes = b""
+    extra: bytes = b""
+
+
+class PackedEvents(msgspec.Struct):
+    """Accepted events on their way between processes; ``columns`` is an Arrow stream."""
+
+    indexes: list[int]
+    qualities: list[float]
+    kinds: dict[bytes, int]
+    columns: memoryview
+
+
+class AcceptedEvents:
+    """The accepted events of a batch, as columns.
+
+    Attributes:
+        indexes: Their places in the batch.
+        qualities: Their match qualities.
+        columns: What is stored of each, by the column's name, and ``facts`` (``store.copies.event_facts``).
+        order_ids: The order of each, or None; not passed on to another process.
+    """
+
+    def __init__(self) -> None:
+        self.indexes: list[int] = []
+        self.qualities: list[float] = []
+        self._kinds: Counter[bytes] = Counter()
+        self.columns: dict[str, Any] = {}
+        self.order_ids: list[str | None] = []
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    def extend(self, accepted: Sequence[PendingEvent]) -> None:
+        """Add events that passed every step; afterwards their objects are not needed any more."""
+        decoded = [a.decoded for a in accepted]
+        events = [d.event for d in decoded]
+        self.indexes += [a.index for a in accepted]
+        self.qualities += [a.matchable.quality for a in accepted]
+        self._kinds.update([a.matchable.keys[::KEY_BYTES] for a in accepted])
+        self.order_ids += [data.order_id if (data := d.custom_data) else None for d in decoded]
+        chunk: dict[str, list[Any]] = {
+            "event_type": [e.event_type for e in events],
+            "event_id": [e.event_id for e in events],
+            "event_time": [(e.event_time - _EPOCH) // _MICROSECOND for e in events],
+            "action_source": [e.action_source or "" for e in events],
+            "event_source_url": [e.event_source_url or "" for e in events],
+            "custom_event_name": [e.custom_event_name or "" for e in events],
+            "custom_data": [a.custom_data for a in accepted],
+            "extra": [a.extra for a in accepted],
+            "match_keys": [a.matchable.keys for a in accepted],
+            "warnings": [d.warnings for d in decoded],
+        }
+        orders = [_order(a) if (d := a.decoded).warnings else d.custom_data or NO_ORDER_FIELDS for a in accepted]
+        chunk["facts"] = event_facts(chunk["event_time"], chunk["custom_event_name"], orders)
+        for name, values in chunk.items():
+            self.columns.setdefault(name, []).extend(values)
+
+    def packed(self) -> PackedEvents:
+        """These events, ready for another process."""
+        batch = pa.record_batch({name: plain_array("event", name, values) for name, values in self.columns.items()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return PackedEvents(self.indexes, self.qualities, dict(self._kinds), memoryview(sink.getvalue()))
+
+    @classmethod
+    def unpacked(cls, packed: PackedEvents) -> AcceptedEvents:
+        """The events that another process packed. Complete: none can be added."""
+        events = cls()
+        events.indexes, events.qualities, events._kinds = packed.indexes, packed.qualities, Counter(packed.kinds)
+        if events.indexes:
+            with pa.ipc.open_stream(packed.columns) as reader:
+                batch = reader.read_next_batch()
+            events.columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        return events
+
+    def coverage(self) -> Counter[str]:
+        """Kind of identifier → number of events that have a usable one."""
+        coverage: Counter[str] = Counter()
+        for numbers, events in self._kinds.items():
+            for number in set(numbers):
+                coverage[KINDS[number]] += events
+        return coverage
+
+    def rows(self, source: EventSource, test_event_code: str, duplicates: Column | None = None) -> list[Rows]:
+        """The rows to store; those of test events go to a table of their own.
+
+        Args:
+            source: The event source that the batch names.
+            test_event_code: Empty for live events.
+            duplicates: Of each live event whether it was known: 0, 1, or 2 if it differs from the first; None: none
+                was.
+        """
+        count = len(self)
+        if not count:
+            return []
+        columns: dict[str, Column] = {
+            "account_id": [source.account_id] * count,
+            "event_source_id": [source.event_source_id] * count,
+            "place": self.indexes,
+            "quality": self.qualities,
+            **self.columns,
+        }
+        if test_event_code:
+            return [Rows("test_event", {**columns, "test_event_code": [test_event_code] * count})]
+        if duplicates is not None:
+            columns["duplicate"] = duplicates
+        return [Rows("event", columns)]
+
+
+def _order(event: PendingEvent) -> Any:
+    """What the event says of its order, without personal data."""
+    if "REDACTED" in event.decoded.warnings:
+        return order_fields(event.custom_data)
+    return event.decoded.custom_data or NO_ORDER_FIELDS
+
+
+def rejected_rows(failed: Sequence[RejectedEvent], source: EventSource, test_event_code: str) -> list[Rows]:
+    """Why events failed, for those that can be named; never what was in them."""
+    named = [event for event in failed if event.event_id is not None]
+    if not named:
+        return []
+    columns: dict[str, list[Any]] = {
+        "account_id": [source.account_id] * len(named),
+        "event_source_id": [source.event_source_id] * len(named),
+        "event_type": [event.event_type or "" for event in named],
+        "event_id": [event.event_id for event in named],
+        "place": [event.index for event in named],
+        "test_event_code": [test_event_code] * len(named),
+        "reason": [event.rejection.reason for event in named],
+        "field": [event.rejection.field for event in named],
+        "message": [event.rejection.message for event in named],
+    }
+    return [Rows("rejected_event", columns)]

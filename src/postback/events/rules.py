@@ -1,0 +1,295 @@
+"""The checks on events, each a named function that returns nothing or raises the event's Rejection.
+
+They run in the order of CHECKS. Decoding has checked types and bounds; these rules need the event source, the clock, or
+an external list (ISO 4217, AdCP's enumerations).
+
+Most events are plainly right, and looking at a column of many is several times cheaper than at each. So a check has a
+second function, which looks at the whole column: True means that every event would pass its check, without a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+import msgspec
+
+from postback.event_sources.event_source import EventSource
+from postback.events.decode import Decoded
+from postback.events.event_ids import are_plain_ids, check_id, is_plain_id, names_an_order, plainly_name_orders
+from postback.events.pages import stored_page
+from postback.events.rejection import Rejection
+from postback.events.repeated_identifiers import plainly_repeat_none, plainly_repeats_identifier, repeats_identifier
+from postback.protocol.characters import normalized_id
+from postback.protocol.currencies import CURRENCIES
+from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES
+from postback.protocol.hostnames import normal_hostname
+from postback.protocol.timestamps import rfc3339
+
+__all__ = ["CHECKS", "Check", "EventRules"]
+
+FUTURE_TOLERANCE = timedelta(minutes=10)
+_LAST_TIME = datetime(2105, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+"""Reports count by hours that end soon after."""
+
+_EVENT_TYPES = frozenset(EVENT_TYPES)
+_ACTION_SOURCES = frozenset(ACTION_SOURCES)
+
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+@dataclass(frozen=True, slots=True)
+class EventRules:
+    """The rules for one batch.
+
+    Attributes:
+        source: The batch's event source.
+        event_types: The types that the source accepts.
+        oldest: The earliest accepted event_time.
+        newest: The latest accepted event_time.
+        max_age_days: The limit behind ``oldest``, for messages.
+        require_user_match: Whether an event without user_match fails.
+        domains: The source's allowed_domains with a leading dot; empty allows all.
+        test: Whether the call has a test_event_code.
+    """
+
+    source: EventSource
+    event_types: frozenset[str]
+    oldest: datetime
+    newest: datetime
+    max_age_days: int
+    require_user_match: bool
+    domains: tuple[str, ...]
+    test: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        source: EventSource,
+        *,
+        now: datetime,
+        sandbox: bool,
+        max_age_days: int,
+        require_user_match: bool,
+        test: bool = False,
+    ) -> EventRules:
+        """The rules for a batch that arrives at ``now``. Sandbox accounts may log the future, like official tests."""
+        days = source.max_event_age_days or max_age_days
+        return cls(
+            source=source,
+            event_types=frozenset(source.event_types) if source.event_types else _EVENT_TYPES,
+            oldest=max(now - timedelta(days=min(days, 100_000)), datetime(1970, 1, 1, tzinfo=UTC)),
+            newest=_LAST_TIME if sandbox else now + FUTURE_TOLERANCE,
+            max_age_days=days,
+            require_user_match=require_user_match,
+            domains=tuple(f".{normal_hostname(domain) or domain}" for domain in source.allowed_domains or ()),
+            test=test,
+        )
+
+
+def check_event_id(decoded: Decoded, rules: EventRules) -> None:
+    event = decoded.event
+    event_id, user_match = event.event_id, event.user_match
+    if is_plain_id(event_id):
+        repeated = user_match is not None and plainly_repeats_identifier(event_id, user_match)
+    else:
+        event.event_id = event_id = check_id(event_id, decoded.warnings)
+        repeated = user_match is not None and repeats_identifier(event_id, user_match)
+    if repeated:
+        raise Rejection(
+            "INVALID_REQUEST",
+            "event_id repeats an identifier of user_match. Use an order number or a UUID. The value was not stored.",
+            "event_id",
+        )
+
+
+def _plain_event_ids(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    ids = [d.event.event_id for d in decoded]
+    return are_plain_ids(ids) and plainly_repeat_none(ids, [d.event.user_match for d in decoded])
+
+
+def check_event_type(decoded: Decoded, rules: EventRules) -> None:
+    event = decoded.event
+    if event.event_type not in rules.event_types:
+        if event.event_type not in _EVENT_TYPES:
+            message = f"event_type must be one of {', '.join(EVENT_TYPES)}."
+        else:
+            accepted = ", ".join(sorted(rules.event_types))
+            message = (
+                f"The event source does not accept {event.event_type} events. It accepts {accepted}. "
+                "Add the type to its event_types with sync_event_sources."
+            )
+        raise Rejection("INVALID_EVENT_TYPE", message, "event_type")
+    if event.event_type == "custom" and not (event.custom_event_name and event.custom_event_name.strip()):
+        raise Rejection(
+            "INVALID_REQUEST", "custom_event_name is required when event_type is custom.", "custom_event_name"
+        )
+
+
+def _plain_event_types(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    types = {d.event.event_type for d in decoded}
+    return types <= rules.event_types and "custom" not in types
+
+
+def check_event_time(decoded: Decoded, rules: EventRules) -> None:
+    event_time = decoded.event.event_time
+    if event_time < rules.oldest:
+        raise Rejection(
+            "INVALID_EVENT_TIME",
+            f"event_time is more than {rules.max_age_days} days ago. The earliest accepted time is now "
+            f"{rfc3339(rules.oldest)}. If older events should count, ask the seller to raise the event source's limit.",
+            "event_time",
+        )
+    if event_time > _LAST_TIME:
+        raise Rejection(
+            "INVALID_EVENT_TIME",
+            "event_time is after 2105, the last year that reports cover. Send the time at which the event happened.",
+            "event_time",
+        )
+    if event_time > rules.newest:
+        raise Rejection(
+            "INVALID_EVENT_TIME",
+            f"event_time is in the future. The latest accepted time is now {rfc3339(rules.newest)}, 10 minutes ahead. "
+            "Check the sender's clock and UTC offset.",
+            "event_time",
+        )
+
+
+def _plain_event_times(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    times = [d.event.event_time for d in decoded]
+    return not times or (rules.oldest <= min(times) and max(times) <= min(rules.newest, _LAST_TIME))
+
+
+def check_origin(decoded: Decoded, rules: EventRules) -> None:
+    event = decoded.event
+    if event.action_source is None:
+        event.action_source = rules.source.action_source
+    elif event.action_source not in _ACTION_SOURCES:
+        raise Rejection(
+            "INVALID_REQUEST", f"action_source must be one of {', '.join(ACTION_SOURCES)}.", "action_source"
+        )
+    if event.event_source_url is not None:
+        event.event_source_url = stored_page(event.event_source_url, rules.domains)
+    elif event.action_source == "website":
+        decoded.warnings.append("MISSING_EVENT_SOURCE_URL")
+
+
+def _plain_origins(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    """The same, and the pages are stored."""
+    sources = {d.event.action_source for d in decoded}
+    urls = {d.event.event_source_url for d in decoded}
+    if not (sources <= _ACTION_SOURCES and None not in urls):
+        return False
+    try:
+        pages = {url: stored_page(url, rules.domains) for url in urls if url is not None}
+    except Rejection:
+        return False
+    for d in decoded:
+        d.event.event_source_url = pages[d.event.event_source_url or ""]
+    return True
+
+
+def check_value(decoded: Decoded, rules: EventRules) -> None:
+    data, accepted = decoded.custom_data, rules.source.value_currencies
+    value = data.value if data else None
+    currency = data.currency if data else None
+    if data and currency is not None:
+        if currency not in CURRENCIES:
+            currency = _repaired_currency(decoded, currency)
+        if accepted and currency not in accepted:
+            raise Rejection(
+                "INVALID_REQUEST",
+                f"This event source accepts values in {', '.join(accepted)} only, not {currency}.",
+                "custom_data.currency",
+            )
+    elif value is not None:
+        if accepted:
+            raise Rejection(
+                "INVALID_REQUEST",
+                f"custom_data.currency is required. This event source accepts values in {', '.join(accepted)} only.",
+                "custom_data.currency",
+            )
+        decoded.warnings.append("MISSING_CURRENCY")
+    if value is None and decoded.event.event_type == "purchase":
+        decoded.warnings.append("MISSING_VALUE")
+
+
+def _plain_values(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    data = [d.custom_data for d in decoded]
+    if None in data:
+        return False
+    currencies = {d.currency for d in data if d}
+    accepted = rules.source.value_currencies
+    return currencies <= (CURRENCIES.intersection(accepted) if accepted else CURRENCIES) and None not in {
+        d.value for d in data if d
+    }
+
+
+def check_order(decoded: Decoded, rules: EventRules) -> None:
+    order_id = decoded.custom_data.order_id if decoded.custom_data else None
+    if order_id is None:
+        return
+    normal = normalized_id(order_id)
+    if not names_an_order(normal):
+        decoded.warnings.append("JUNK_ORDER_ID")
+    elif normal != order_id:
+        _repair(decoded, "order_id", normal, "REPAIRED_ORDER_ID")
+
+
+def _plain_orders(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    data = [d.custom_data for d in decoded]
+    return plainly_name_orders([d.order_id for d in data if d and d.order_id is not None])
+
+
+def check_user_match(decoded: Decoded, rules: EventRules) -> None:
+    if decoded.event.user_match is None:
+        # A refund follows its purchase, which has the identifiers.
+        if rules.require_user_match and decoded.event.event_type != "refund":
+            raise Rejection(
+                "MISSING_USER_MATCH",
+                "This seller requires user_match. Send at least one of uids, hashed_email, hashed_phone, click_id, or "
+                "client_ip with client_user_agent.",
+                "user_match",
+            )
+        decoded.warnings.append("MISSING_USER_MATCH")
+
+
+def _plain_user_matches(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+    return all(d.event.user_match for d in decoded)
+
+
+Check: TypeAlias = Callable[[Decoded, EventRules], None]
+
+CHECKS: tuple[tuple[Check, Callable[[Sequence[Decoded], EventRules], bool]], ...] = (
+    (check_event_id, _plain_event_ids),
+    (check_event_type, _plain_event_types),
+    (check_event_time, _plain_event_times),
+    (check_origin, _plain_origins),
+    (check_value, _plain_values),
+    (check_order, _plain_orders),
+    (check_user_match, _plain_user_matches),
+)
+"""Each check of one event, and whether all of several events plainly pass it."""
+
+
+def _repaired_currency(decoded: Decoded, currency: str) -> str:
+    """A currency without surrounding white space."""
+    trimmed = currency.strip()
+    if trimmed not in CURRENCIES:
+        fix = f"Send {trimmed.upper()}" if trimmed.upper() in CURRENCIES else "Send a code such as USD"
+        raise Rejection(
+            "INVALID_REQUEST", f"custom_data.currency is not an ISO 4217 currency code. {fix}.", "custom_data.currency"
+        )
+    _repair(decoded, "currency", trimmed, "REPAIRED_CURRENCY")
+    return trimmed
+
+
+def _repair(decoded: Decoded, name: str, value: str, warning: str) -> None:
+    """Replace a text of custom_data, also in what is stored."""
+    setattr(decoded.custom_data, name, value)
+    custom_data = msgspec.json.decode(decoded.custom_data_json)
+    custom_data[name] = value
+    decoded.custom_data_json = _encode_sorted(custom_data)
+    decoded.warnings.append(warning)

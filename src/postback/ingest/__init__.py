@@ -1,1 +1,0 @@
-"""The ingest path: what happens to an event between the request's bytes and the stored row."""

@@ -1,0 +1,238 @@
+"""Media buys in the control store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from postback.errors import MediaBuyNotFound
+from postback.media_buys.media_buy import MediaBuy, PackageGoals
+from postback.store.control_store import ControlStore
+from postback.store.tables import account, media_buy
+
+__all__ = ["MediaBuyStore"]
+
+
+InTransaction = Callable[[Connection, MediaBuy], None]
+"""Called in the transaction of a change, with the media buy as read back."""
+
+_TIMES = ("start_at", "end_at", "created_at", "canceled_at")
+_PLAIN = ("account_id", "media_buy_id", "currency", "paused", "revision")
+_DOCUMENT = ("total_budget", "packages", "name", "context", "cancellation_reason")
+
+
+class MediaBuyStore:
+    """The media buys of every account. Synchronous and thread-safe."""
+
+    def __init__(self, control: ControlStore) -> None:
+        self._control = control
+        self._currencies: dict[str, tuple[int, dict[tuple[str, str], str]]] = {}
+
+    def create(self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None) -> MediaBuy | None:
+        """Store a new media buy; returns it as read back, or None if the account has one with this id.
+
+        Args:
+            new: The media buy.
+            in_transaction: Called in the same transaction.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        try:
+            with self._control.begin() as connection:
+                connection.execute(
+                    media_buy.insert().values(**_row(new), change=_next_change(connection, new.account_id))
+                )
+                stored = _read(connection.execute(_one(new.account_id, new.media_buy_id)).one())
+                in_transaction(connection, stored)
+                return stored
+        except IntegrityError:
+            return None
+
+    def get(self, account_id: str, media_buy_id: str) -> MediaBuy | None:
+        """The media buy with this id, or None."""
+        found = self._select(_identity(account_id, media_buy_id))
+        return found[0] if found else None
+
+    def find(
+        self,
+        account_ids: Sequence[str],
+        media_buy_ids: Sequence[str] | None = None,
+        statuses: Sequence[str] | None = None,
+        after: tuple[int, str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[MediaBuy]:
+        """The media buys of these accounts, newest first.
+
+        Args:
+            account_ids: The accounts.
+            media_buy_ids: Only these; None means all.
+            statuses: Only those that have one of these statuses now; None means any.
+            after: Start after this ``MediaBuy.position``.
+            limit: The maximum number to return.
+        """
+        conditions: list[ColumnElement[bool]] = [media_buy.c.account_id.in_(account_ids)]
+        if media_buy_ids is not None:
+            conditions.append(media_buy.c.media_buy_id.in_(media_buy_ids))
+        if statuses is not None:
+            conditions.append(_status(_now()).in_(statuses))
+        if after:
+            conditions.append(_after(*after))
+        return self._select(*conditions, limit=limit)
+
+    def goals(self, account_id: str) -> list[PackageGoals]:
+        """The packages of an account with event goals, including those of canceled and completed buys."""
+        return [
+            PackageGoals(buy, package)
+            for buy in self._select(media_buy.c.account_id == account_id)
+            for package in buy.packages
+            if package.event_goals
+        ]
+
+    def package_currencies(self, account_id: str) -> Mapping[tuple[str, str], str]:
+        """The media_buy_id and package_id of every package of an account → the currency of its media buy."""
+        change = self.changes().get(account_id, 0)
+        if account_id not in self._currencies or self._currencies[account_id][0] != change:
+            buys = self._select(media_buy.c.account_id == account_id)
+            currencies = {
+                (buy.media_buy_id, package.package_id): buy.currency for buy in buys for package in buy.packages
+            }
+            self._currencies[account_id] = change, currencies
+        return self._currencies[account_id][1]
+
+    def changes(self) -> dict[str, int]:
+        """By account, a number that grows with every change to one of its media buys."""
+        newest = select(media_buy.c.account_id, func.max(media_buy.c.change).label("newest")).group_by(
+            media_buy.c.account_id
+        )
+        with self._control.connect() as connection:
+            return {row.account_id: row.newest for row in connection.execute(newest)}
+
+    def finalize(self, account_id: str, media_buy_id: str, package_id: str, moment: datetime) -> None:
+        """Record when a package's numbers became final; the first time stays.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+
+        def finalized(buy: MediaBuy) -> MediaBuy:
+            packages = tuple(
+                msgspec.structs.replace(package, finalized_at=package.finalized_at or moment)
+                if package.package_id == package_id
+                else package
+                for package in buy.packages
+            )
+            return msgspec.structs.replace(buy, packages=packages)
+
+        self.update(account_id, media_buy_id, finalized)
+
+    def update(
+        self,
+        account_id: str,
+        media_buy_id: str,
+        change: Callable[[MediaBuy], MediaBuy],
+        in_transaction: InTransaction = lambda _, __: None,
+    ) -> MediaBuy:
+        """Replace a media buy by what ``change`` returns for it; concurrent updates are serialized.
+
+        Args:
+            account_id: Its account.
+            media_buy_id: Its identifier in the account.
+            change: Returns the changed media buy, or the same one if nothing changes.
+            in_transaction: Called in the same transaction.
+
+        Returns:
+            The media buy as read back.
+
+        Raises:
+            MediaBuyNotFound: The account has no media buy with this id.
+            StoreUnavailable: The control store rejects the write. Exceptions of ``change`` propagate, and nothing
+                changes.
+        """
+        with self._control.begin() as connection:
+            number = _next_change(connection, account_id)
+            row = connection.execute(_one(account_id, media_buy_id)).one_or_none()
+            if row is None:
+                raise MediaBuyNotFound("media_buy_id does not name one of your media buys.", field="media_buy_id")
+            before = _read(row)
+            after = change(before)
+            if after is not before:
+                update = media_buy.update().where(_identity(account_id, media_buy_id))
+                connection.execute(update.values(**_row(after), change=number))
+                after = _read(connection.execute(_one(account_id, media_buy_id)).one())
+            in_transaction(connection, after)
+            return after
+
+    def _select(self, *conditions: ColumnElement[bool], limit: int | None = None) -> list[MediaBuy]:
+        statement = (
+            select(media_buy, _status(_now()).label("status"))
+            .where(*conditions)
+            .order_by(media_buy.c.created_at.desc(), media_buy.c.account_id, media_buy.c.media_buy_id)
+            .limit(limit)
+        )
+        with self._control.connect() as connection:
+            return [_read(row) for row in connection.execute(statement)]
+
+
+def _identity(account_id: str, media_buy_id: str) -> ColumnElement[bool]:
+    return and_(media_buy.c.account_id == account_id, media_buy.c.media_buy_id == media_buy_id)
+
+
+def _one(account_id: str, media_buy_id: str) -> Select[Any]:
+    return select(media_buy, _status(_now()).label("status")).where(_identity(account_id, media_buy_id))
+
+
+def _status(now: int) -> ColumnElement[str]:
+    """A buy's status at a time. Nothing else derives it."""
+    return case(
+        (media_buy.c.canceled_at.is_not(None), "canceled"),
+        (media_buy.c.end_at <= now, "completed"),
+        (media_buy.c.paused, "paused"),
+        (media_buy.c.start_at > now, "pending_start"),
+        else_="active",
+    )
+
+
+def _after(created_at: int, account_id: str, media_buy_id: str) -> ColumnElement[bool]:
+    columns = media_buy.c
+    return or_(
+        columns.created_at < created_at,
+        and_(columns.created_at == created_at, columns.account_id > account_id),
+        and_(
+            columns.created_at == created_at,
+            columns.account_id == account_id,
+            columns.media_buy_id > media_buy_id,
+        ),
+    )
+
+
+def _next_change(connection: Connection, account_id: str) -> int:
+    # The account's row is locked, so that changes are numbered in the order in which they are committed.
+    connection.execute(select(account.c.account_id).where(account.c.account_id == account_id).with_for_update())
+    newest = select(func.max(media_buy.c.change)).where(media_buy.c.account_id == account_id)
+    return (connection.scalar(newest) or 0) + 1
+
+
+def _row(buy: MediaBuy) -> dict[str, Any]:
+    times = {name: moment and int(moment.timestamp()) for name in _TIMES for moment in [getattr(buy, name)]}
+    document = msgspec.to_builtins({name: getattr(buy, name) for name in _DOCUMENT})
+    return {name: getattr(buy, name) for name in _PLAIN} | times | {"document": document}
+
+
+def _read(row: Row[Any]) -> MediaBuy:
+    times = {
+        name: None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        for name in _TIMES
+        for seconds in [getattr(row, name)]
+    }
+    columns = {name: getattr(row, name) for name in (*_PLAIN, "status")}
+    return msgspec.convert(columns | times | row.document, MediaBuy)
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())

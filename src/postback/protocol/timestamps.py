@@ -1,0 +1,47 @@
+"""How times are written on the wire."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from postback.errors import InvalidRequest
+
+__all__ = ["micros", "moment", "rfc3339"]
+
+
+def rfc3339(moment: datetime) -> str:
+    """A time to the second, in UTC, as ``2026-01-15T14:30:00Z``."""
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(moment: datetime) -> int:
+    """A time in µs since the epoch."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+class _Moment(msgspec.Struct):
+    time: Annotated[datetime, Meta(tz=True)]
+
+
+def moment(text: str, field: str) -> datetime:
+    """A time of the call, in UTC and to the second.
+
+    Raises:
+        InvalidRequest: Not RFC 3339 with an offset.
+    """
+    try:
+        return msgspec.convert({"time": text}, _Moment).time.astimezone(UTC).replace(microsecond=0)
+    except (msgspec.ValidationError, OverflowError):
+        raise InvalidRequest(
+            f"{field} must be an RFC 3339 date and time with a UTC offset, for example 2026-01-15T14:30:00Z.",
+            field=field,
+        ) from None

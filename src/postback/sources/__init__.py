@@ -1,1 +1,0 @@
-"""Event sources: where conversions come from, and how each is configured."""

@@ -1,0 +1,180 @@
+"""The control store: accounts, keys, event sources and idempotency records, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from postback.errors import StartupError, StoreUnavailable
+from postback.store import migrations
+
+__all__ = ["ControlStore"]
+
+_BUSY_SECONDS = 2
+"""How long a call waits for another process that writes to SQLite, before it is refused with 503."""
+
+_START_SECONDS = 10
+"""How long a start waits for another one."""
+
+
+class ControlStore:
+    """The database of control data. Synchronous and thread-safe: callers on an event loop use threads.
+
+    Args:
+        url: An SQLAlchemy URL, for example ``sqlite:////data/control.db``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._engine = _engine(url)
+        self._writing_engine = self._engine.execution_options(writing=True)
+
+    def migrate(self) -> None:
+        """Upgrade the schema to the newest revision; does nothing when it is already there.
+
+        Raises:
+            StartupError: The database can't be opened or written, a row refers to one that is missing, or a newer
+                Postback has upgraded it. Nothing was changed.
+        """
+        # SQLite changes a table by making it anew; what refers to it would be in the way meanwhile.
+        engine = _engine(self._url, _START_SECONDS, foreign_keys=False)
+        try:
+            with engine.execution_options(writing=True).begin() as connection:
+                _upgrade(connection)
+        except DBAPIError as error:
+            raise StartupError(
+                f"The control store {self._engine.url!r} can't be opened: {error.orig}. "
+                "Check that it exists and that Postback may write to it."
+            ) from error
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection for reading, in one transaction.
+
+        Raises:
+            StoreUnavailable: The database doesn't answer.
+        """
+        with _failures_reported(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A connection for writing; the writes are durable when the block ends, and rolled back when it raises.
+
+        Raises:
+            StoreUnavailable: The database rejects the write; nothing is stored.
+        """
+        with _failures_reported(), self._writing_engine.begin() as connection:
+            yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT with ``on_conflict_do_*``, which both dialects spell alike."""
+        return sqlite.insert(table) if self._engine.dialect.name == "sqlite" else postgresql.insert(table)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+
+@contextmanager
+def _failures_reported() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        raise StoreUnavailable("The control store is unavailable.", retry_after=1) from error
+
+
+def _upgrade(connection: Connection) -> None:
+    if _revision(connection) == migrations.HEAD:
+        return
+    # Alembic takes longer to import than the rest of this module to run, so only an upgrade imports it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise StartupError(
+            "A newer version of Postback has upgraded the control store. Install that version, or use another "
+            "data folder."
+        ) from error
+    if connection.dialect.name == "sqlite":
+        _check_references(connection)
+
+
+def _check_references(connection: Connection) -> None:
+    """See that no row refers to one that is missing, since SQLite didn't while foreign keys were off."""
+    missing = Counter((row.table, row.parent) for row in connection.execute(text("PRAGMA foreign_key_check")))
+    for (table, parent), count in missing.items():
+        rows = "1 row" if count == 1 else f"{count:,} rows"
+        refer = "refers to a row" if count == 1 else "refer to rows"
+        raise StartupError(
+            f"The control store is damaged: {rows} of {table} {refer} of {parent} that {'is' if count == 1 else 'are'} "
+            "missing. Nothing was changed. Restore it from a backup."
+        )
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
+
+
+def _engine(url: str, seconds: float = _BUSY_SECONDS, *, foreign_keys: bool = True) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        # A connection that the server has closed is replaced before it is used.
+        return create_engine(url, pool_pre_ping=True)
+    engine = create_engine(url, connect_args={"timeout": seconds})
+    event.listen(engine, "connect", _configure_sqlite)
+    if foreign_keys:
+        event.listen(engine, "connect", _check_foreign_keys)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin in _begin_sqlite, not behind our back
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")  # deleted data is overwritten, forwarded events above all
+    _use_wal(connection)
+
+
+def _check_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    # When two processes open a new file at once, SQLite fails one of them without waiting: it tries again.
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads before it writes must take the write lock at the start: once another one has written,
+    # SQLite refuses to upgrade it without waiting.
+    writing = connection.get_execution_options().get("writing", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -1,0 +1,329 @@
+"""The event store: ClickHouse, in this process (chDB) or on a server, through clickhouse-connect."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import tempfile
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from postback.errors import InternalError, StartupError, StoreUnavailable
+from postback.store.event_schema import upgrade
+from postback.store.receipt_times import ReceiptTimes
+from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
+from postback.store.stored_events import (
+    SourceActivity,
+    SourceMatching,
+    StoredCopy,
+    StoredEvent,
+    StoredEventStatus,
+    StoredRejection,
+)
+
+__all__ = [
+    "READERS",
+    "EventStore",
+    "SourceActivity",
+    "SourceMatching",
+    "StoredCopy",
+    "StoredEvent",
+    "StoredEventStatus",
+    "StoredRejection",
+]
+
+READERS = 2
+"""How many reads the store does at a time."""
+
+_SETTINGS = {
+    "async_insert": 0,  # else the engine answers before the rows are in a part
+    "deduplicate_blocks_in_dependent_materialized_views": 1,  # a block that is repeated is not counted again
+    "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
+}
+
+_UNFIT = frozenset(("CANNOT_CONVERT_TYPE", "DECIMAL_OVERFLOW", "INCORRECT_DATA", "TYPE_MISMATCH"))
+"""The engine's errors that are about the rows, so that the same ones will fail again."""
+
+_SQL = resources.files("postback.store") / "sql"
+
+_IDENTITIES: Mapping[Table, str] = {
+    "event": "(SELECT DISTINCT account_id, event_source_id, event_type, event_id FROM event)",
+    "exposure": "(SELECT DISTINCT account_id, exposure_hash, exposure_id FROM exposure)",
+}
+"""What copies have in common, in the tables that keep those that differ."""
+
+_NO_LINKS: Mapping[tuple[str, str], str] = MappingProxyType({})
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_log = logging.getLogger(__name__)
+
+
+class EventStore:
+    """The tables of events. Synchronous and thread-safe: callers on an event loop use threads.
+
+    One client writes, one derives and a few read, for a client does one thing at a time.
+
+    Attributes:
+        deriver: The client for the statements of attribution, which are long and follow one another.
+        receipt_times: Of what is stored. They rise in the order of inserts, so that whoever reads what arrived since a
+            time misses nothing.
+    """
+
+    def __init__(self, writer: Client, deriver: Client, readers: Sequence[Client], dsn: str = "") -> None:
+        self.deriver = deriver
+        self.receipt_times = ReceiptTimes()
+        self._dsn = dsn
+        self._inserting = threading.Lock()
+        self._clients = (writer, deriver, *readers)
+        self._writer = writer
+        self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
+        for reader in readers:
+            self._idle.put(reader)
+
+    @classmethod
+    def open(cls, dsn: str, scratch: Path) -> EventStore:
+        """Connect, and bring the schema to that of this code.
+
+        Args:
+            dsn: Of clickhouse-connect, as ``chdb:///data/events``.
+            scratch: Folder for the files by which chDB takes its inserts; on the same disk as the data.
+
+        Raises:
+            StartupError: The store can't be opened or written, or a newer Postback wrote it.
+        """
+        try:
+            with ExitStack() as undo:
+                clients = [undo.enter_context(closing(_client(dsn))) for _ in range(2 + READERS)]
+                upgrade(clients[0])
+                undo.pop_all()
+        except (ClickHouseError, OSError) as error:
+            raise StartupError(f"The event store {dsn} can't be opened: {_name(error)}. Check its folder.") from error
+        tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
+        store = cls(clients[0], clients[1], clients[2:], dsn)
+        store.receipt_times = ReceiptTimes(store.last_received_at())
+        return store
+
+    def close(self) -> None:
+        """Close every client; the engine stops with the last one."""
+        tempfile.tempdir = None
+        with ExitStack() as stack:
+            for client in self._clients:
+                stack.callback(client.close)
+
+    def client(self, database: str) -> Client:
+        """A client of its own for another database of the engine; the caller closes it."""
+        return _client(self._dsn, database)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let no insert be at work."""
+        with self._inserting:
+            yield
+
+    def ping(self) -> bool:
+        """Whether the engine answers, asked between two inserts: it doesn't wait for reports."""
+        return self._writer.ping()
+
+    def insert(self, rows: Sequence[Rows]) -> None:
+        """Store rows at once: one insert a table, durable when this returns. While a server runs, its log does it.
+
+        Rows that have no receipt times get theirs here. When it raises, some tables may hold their rows and others
+        not; the same rows again complete them.
+
+        Raises:
+            InternalError: A value doesn't fit its column; nothing was stored.
+            StoreUnavailable: The engine refused.
+        """
+        with self._inserting, self.receipt_times.on_their_way():
+            received = self._received(rows)
+            tables = [table for table in COLUMNS if any(part.table == table for part in received)]
+            streams = [_stream(table, [part for part in received if part.table == table]) for table in tables]
+            for table, (names, stream) in zip(tables, streams, strict=True):
+                self._insert(table, names, stream, {"insert_deduplicate": 0})
+
+    def insert_block(self, table: Table, rows: Sequence[Rows], token: str) -> None:
+        """Store rows of one table, with their receipt times, in one insert that is durable when this returns.
+
+        The same rows under the same token again, also after a restart, change nothing: neither the table nor the sums
+        that are derived from it.
+
+        Raises:
+            InternalError: A value doesn't fit its column; nothing was stored.
+            StoreUnavailable: The engine refused.
+        """
+        with self._inserting:
+            names, stream = _stream(table, rows)
+            self._insert(table, names, stream, {"insert_deduplication_token": token})
+
+    def _insert(self, table: Table, names: list[str], stream: pa.Buffer, settings: dict[str, Any]) -> None:
+        with _failures_reported():
+            self._writer.raw_insert(table, names, stream, settings=settings, fmt="ArrowStream")
+
+    def _received(self, call: Sequence[Rows]) -> list[Rows]:
+        """The rows of a call with their receipt times."""
+        places = max((part.places for part in call), default=0)
+        first = self.receipt_times.take(places)
+        return [part.received(first) for part in call]
+
+    def status(self, account_id: str, event_source_id: str, event_type: str, event_id: str) -> StoredEventStatus:
+        """What became of one event.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        key = {
+            "account_id": account_id,
+            "event_source_id": event_source_id,
+            "event_type": event_type,
+            "event_id": event_id,
+        }
+        copies = self.query("copies", **key)
+        return StoredEventStatus(
+            copies=tuple(StoredCopy(*row) for *row, _ in copies),
+            stored_copies=copies[0][-1] if copies else 0,
+            event=next(map(_event, self.query("accepted", **key)), None),
+            tests=tuple(map(_event, self.query("accepted_tests", **key))),
+            rejections=tuple(StoredRejection(*row) for row in self.query("rejected", **key)),
+        )
+
+    def activity(self, account_id: str, linked: Mapping[tuple[str, str], str] = _NO_LINKS) -> dict[str, SourceActivity]:
+        """What arrived from each source of an account, by event_source_id; silent sources are absent.
+
+        Args:
+            account_id: The account.
+            linked: (event_type, event_source_id) → what linked sources have in common.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        kinds = {"kinds": ["\n".join(kind) for kind in linked], "groups": list(linked.values())}
+        repeated_orders = self._counts("same_orders", account_id=account_id, **kinds)
+        siblings = self._counts("sibling_differences", account_id=account_id, **kinds) if linked else {}
+        return {
+            event_source_id: SourceActivity(
+                events_received_24h=accepted + rejected,
+                rejected_24h=rejected,
+                last_event_at=last_at,
+                mean_quality_24h=quality / accepted if accepted else None,
+                duplicates_24h=duplicates,
+                different_24h=different,
+                repeated_orders_24h=repeated_orders.get(event_source_id, 0),
+                different_siblings_24h=siblings.get(event_source_id, 0),
+            )
+            for event_source_id, accepted, rejected, quality, last_at, duplicates, different in self.query(
+                "activity", account_id=account_id
+            )
+        }
+
+    def unnamed_refunds(self, account_id: str, event_source_ids: Sequence[str]) -> dict[str, int]:
+        """How many refunds of the last seven days came from these sources, whose refunds no goal names.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        if not event_source_ids:
+            return {}
+        return self._counts("unnamed_refunds", account_id=account_id, event_source_ids=event_source_ids)
+
+    def _counts(self, name: str, **parameters: object) -> dict[str, int]:
+        """A number for each source, where there is something to count."""
+        return {source: count for source, count in self.query(name, **parameters)}  # noqa: C416 rows are no pairs to mypy
+
+    def matching(self, account_id: str) -> dict[str, SourceMatching]:
+        """How each source's events were matched, by event_source_id; sources that no goal names are absent.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        reasons: dict[str, dict[str, int]] = defaultdict(dict)
+        for source, reason, events in self.query("value_reasons", account_id=account_id):
+            reasons[source][reason] = events
+        rows = self.query("matching", account_id=account_id)
+        return {
+            source: SourceMatching(events, attributed, delay, reasons[source])
+            for source, events, attributed, delay in rows
+        }
+
+    def last_received_at(self) -> int:
+        """The newest received_at of any live event, in µs since the epoch; 0 when there is none."""
+        return int(self.query("last_received_at")[0][0])
+
+    def stored_through(self) -> datetime:
+        """The time through which whatever was received is stored, UTC; what arrives from now on gets a later one."""
+        return _EPOCH + timedelta(microseconds=self.receipt_times.stored_through())
+
+    def count(self, table: Table) -> int:
+        """How many rows a table has; copies count once."""
+        rows = _IDENTITIES.get(table, f"{table} FINAL")
+        with _failures_reported(), self._reader() as client:
+            return int(client.query(f"SELECT count() FROM {rows}").result_rows[0][0])  # noqa: S608 a literal type
+
+    def query(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
+        """The rows that the statement in ``sql/NAME.sql`` selects.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        with _failures_reported(), self._reader() as client:
+            return client.query(_sql(name), parameters=parameters).result_rows
+
+    @contextmanager
+    def _reader(self) -> Iterator[Client]:
+        client = self._idle.get()
+        try:
+            yield client
+        finally:
+            self._idle.put(client)
+
+
+def _stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buffer]:
+    try:
+        return arrow_stream(table, rows)
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
+        # Its text may quote a payload, so it goes nowhere.
+        raise InternalError(f"Events could not be stored ({type(error).__name__}).") from None
+
+
+def _client(dsn: str, database: str = "default") -> Client:
+    return clickhouse_connect.get_client(dsn=dsn, database=database, settings=_SETTINGS, tz_mode="aware")
+
+
+@contextmanager
+def _failures_reported() -> Iterator[None]:
+    try:
+        yield
+    except (ClickHouseError, OSError) as error:
+        _log.error("The event store failed: %s", _name(error))
+        if _name(error) in _UNFIT:
+            raise InternalError(f"Events could not be stored ({_name(error)}).") from None
+        raise StoreUnavailable("The event store is not available.", retry_after=1) from error
+
+
+@cache
+def _sql(name: str) -> str:
+    """The statement in ``sql/NAME.sql``."""
+    return (_SQL / f"{name}.sql").read_text()
+
+
+def _name(error: Exception) -> str:
+    """What failed, without the engine's text, which may quote a payload."""
+    return getattr(error, "name", None) or getattr(error, "strerror", None) or type(error).__name__
+
+
+def _event(row: Sequence[Any]) -> StoredEvent:
+    code, received_at, event_time, quality, warnings, name, kinds = row
+    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), name, tuple(kinds))

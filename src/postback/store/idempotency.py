@@ -1,0 +1,229 @@
+"""Idempotency records: the responses of successful calls, stored for a day so that a retry gets the same one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+import msgspec
+from sqlalchemy import Connection, delete, select
+
+from postback.store.coalescing import Coalescer
+from postback.store.control_store import ControlStore
+from postback.store.known_keys import KnownKeys
+from postback.store.tables import idempotency
+from postback.threads import ThreadPool
+
+__all__ = [
+    "REPLAY_TTL_SECONDS",
+    "IdempotencyScope",
+    "IdempotencyStore",
+    "LoggedAnswer",
+    "SaveIn",
+    "StoredResponse",
+    "insert_answers",
+    "is_first",
+]
+
+REPLAY_TTL_SECONDS = 86_400
+
+SaveIn = Callable[[Connection, msgspec.Struct | dict[str, Any]], None]
+"""Stores a response in a transaction."""
+
+
+class IdempotencyScope(NamedTuple):
+    """The scope of an idempotency key: one caller, acting for one account; an empty account_id means all accounts."""
+
+    key_id: str
+    account_id: str
+    idempotency_key: str
+
+
+class StoredResponse(NamedTuple):
+    """The response of a successful call.
+
+    Attributes:
+        task: The AdCP task's name.
+        fingerprint: Digest of the call's canonical body.
+        answer: The response's body, as JSON.
+    """
+
+    task: str
+    fingerprint: bytes
+    answer: bytes
+
+
+class LoggedAnswer(NamedTuple):
+    """A response on its way to the control store.
+
+    Attributes:
+        scope: The key, its caller and its account.
+        record: The response.
+        expires_at: Unix time, in seconds, from which it is forgotten.
+    """
+
+    scope: IdempotencyScope
+    record: StoredResponse
+    expires_at: int
+
+
+class IdempotencyStore:
+    """Records of calls that succeeded, durable and shared by every process on one control store.
+
+    The responses of calls that write events are durable in the ingest log before they are in the control store. Until
+    then they are found here, in memory.
+
+    Args:
+        control: The control store.
+        threads: The threads for look-ups and commits.
+        now: The time in seconds since the epoch.
+        alone: Whether no other process stores responses in the control store. Then most keys are known to be new
+            without a look-up, once ``learn`` has run.
+    """
+
+    def __init__(
+        self,
+        control: ControlStore,
+        threads: ThreadPool,
+        now: Callable[[], float] = time.time,
+        *,
+        alone: bool = False,
+    ) -> None:
+        self._control = control
+        self._now = now
+        self._known = KnownKeys(REPLAY_TTL_SECONDS) if alone else None
+        self._learned = False
+        self._logged: dict[tuple[str, str], dict[str, StoredResponse]] = {}
+        self._claims: WeakValueDictionary[IdempotencyScope, asyncio.Lock] = WeakValueDictionary()
+        self._lookups = Coalescer(self._select, threads)
+        self._commits = Coalescer(self._insert, threads)
+
+    @asynccontextmanager
+    async def claim(self, scope: IdempotencyScope) -> AsyncIterator[None]:
+        """Claim a key while its call runs: a second call with the same key waits until the first is done."""
+        lock = self._claims.setdefault(scope, asyncio.Lock())
+        async with lock:
+            yield
+
+    async def find(self, scope: IdempotencyScope) -> StoredResponse | None:
+        """The response that is stored under this key, or None.
+
+        A call without an account uses its key for all accounts, and finds responses of any of them.
+
+        Raises:
+            StoreUnavailable: The control store is unavailable.
+        """
+        logged = _fitting(self._logged.get((scope.key_id, scope.idempotency_key), {}), scope.account_id)
+        if logged or (self._learned and self._known and not self._known.may_have(scope.key_id, scope.idempotency_key)):
+            return logged
+        return await self._lookups.submit(scope)
+
+    def learn(self) -> None:
+        """Read every key that has a response. Call it once, in a thread, before or after any other method.
+
+        Raises:
+            StoreUnavailable: The control store is unavailable.
+        """
+        if self._known is None:
+            return
+        keys = select(idempotency.c.key_id, idempotency.c.idempotency_key).where(
+            idempotency.c.expires_at > int(self._now())
+        )
+        with self._control.connect() as connection:
+            for key_id, idempotency_key in connection.execute(keys.execution_options(yield_per=10_000)):
+                self._known.add(key_id, idempotency_key)
+        self._learned = True
+
+    def answer(self, scope: IdempotencyScope, record: StoredResponse) -> LoggedAnswer:
+        """A call's response, to be stored for a day."""
+        return LoggedAnswer(scope, record, int(self._now()) + REPLAY_TTL_SECONDS)
+
+    def logged(self, answer: LoggedAnswer) -> None:
+        """Find a response that the ingest log has made durable; only on the event loop."""
+        scope = answer.scope
+        self._remember(scope)
+        self._logged.setdefault((scope.key_id, scope.idempotency_key), {})[scope.account_id] = answer.record
+
+    def flushed(self, scopes: Iterable[IdempotencyScope]) -> None:
+        """Look responses up in the control store from now on; only on the event loop."""
+        for scope in scopes:
+            by_account = self._logged.get((scope.key_id, scope.idempotency_key), {})
+            by_account.pop(scope.account_id, None)
+            if not by_account:
+                self._logged.pop((scope.key_id, scope.idempotency_key), None)
+
+    async def save(self, scope: IdempotencyScope, task: str, fingerprint: bytes, answer: bytes) -> None:
+        """Store a call's response for a day; durable on return. If another process has stored one first, that stays.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        self._remember(scope)
+        await self._commits.submit(self.answer(scope, StoredResponse(task, fingerprint, answer)))
+
+    def save_in(self, connection: Connection, scope: IdempotencyScope, record: StoredResponse) -> None:
+        """Store a call's response in a transaction of the control store, which makes it durable."""
+        self._remember(scope)
+        insert_answers(self._control, connection, [self.answer(scope, record)])
+
+    def purge(self) -> int:
+        """Delete what has expired; returns how many records."""
+        with self._control.begin() as connection:
+            return connection.execute(delete(idempotency).where(idempotency.c.expires_at <= int(self._now()))).rowcount
+
+    def _select(self, scopes: Sequence[IdempotencyScope]) -> list[StoredResponse | None]:
+        # Keys are almost unique, so scopes are compared here; to compare tuples, SQLite would read all rows.
+        candidates = select(idempotency).where(idempotency.c.idempotency_key.in_({s.idempotency_key for s in scopes}))
+        now = int(self._now())
+        with self._control.connect() as connection:
+            found: dict[tuple[str, str], dict[str, StoredResponse]] = {}
+            for row in connection.execute(candidates):
+                if row.expires_at > now:
+                    record = StoredResponse(row.task, row.fingerprint, row.answer)
+                    found.setdefault((row.key_id, row.idempotency_key), {})[row.account_id] = record
+        return [_fitting(found.get((s.key_id, s.idempotency_key), {}), s.account_id) for s in scopes]
+
+    def _insert(self, answers: Sequence[LoggedAnswer]) -> list[None]:
+        with self._control.begin() as connection:
+            insert_answers(self._control, connection, answers)
+        return [None] * len(answers)
+
+    def _remember(self, scope: IdempotencyScope) -> None:
+        if self._known is not None:
+            self._known.add(scope.key_id, scope.idempotency_key)
+
+
+def insert_answers(control: ControlStore, connection: Connection, answers: Sequence[LoggedAnswer]) -> None:
+    """Store responses in a transaction; one that is stored already and has not expired stays unchanged."""
+    if not answers:
+        return
+    insert = control.insert(idempotency)
+    replaced = (*StoredResponse._fields, "expires_at")
+    first_wins = insert.on_conflict_do_update(
+        index_elements=IdempotencyScope._fields,
+        set_={name: insert.excluded[name] for name in replaced},
+        where=idempotency.c.expires_at <= insert.excluded.expires_at - REPLAY_TTL_SECONDS,
+    )
+    rows = [scope._asdict() | record._asdict() | {"expires_at": expires_at} for scope, record, expires_at in answers]
+    connection.execute(first_wins, rows)
+
+
+def is_first(control: ControlStore, connection: Connection, name: str) -> bool:
+    """Whether a transaction is the first to note this name, in the last 30 days.
+
+    It is noted beside the responses, under a key that no caller can have, for its space.
+    """
+    values: dict[str, Any] = {"idempotency_key": f"flushed {name}", "key_id": "", "account_id": "", "task": "flush"}
+    values |= {"fingerprint": b"", "answer": b"", "expires_at": int(time.time()) + 30 * REPLAY_TTL_SECONDS}
+    insert = control.insert(idempotency).on_conflict_do_nothing(index_elements=IdempotencyScope._fields)
+    # Not by rowcount, which PostgreSQL's driver doesn't tell of such an insert.
+    return connection.execute(insert.values(values).returning(idempotency.c.task)).first() is not None
+
+
+def _fitting(by_account: Mapping[str, StoredResponse], account_id: str) -> StoredResponse | None:
+    found = by_account.get(account_id) or by_account.get("")
+    return found or (None if account_id else next(iter(by_account.values()), None))

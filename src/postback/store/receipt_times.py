@@ -1,0 +1,74 @@
+"""Receipt times: unique, so that of two copies of an event one is the first, and in the order of inserts."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["ReceiptTimes"]
+
+
+class ReceiptTimes:
+    """Issues strictly increasing times, even while the wall clock stands still or is set back. Thread-safe.
+
+    Args:
+        last: The latest receipt time ever issued, in µs since the epoch.
+    """
+
+    def __init__(self, last: int = 0) -> None:
+        self._last = last
+        self._lock = threading.Lock()
+        self._on_their_way: dict[int, None] = {}
+
+    def take(self, count: int) -> int:
+        """The first of ``count`` consecutive receipt times, in µs since the epoch."""
+        with self._lock:
+            return self._take(count)
+
+    def announce(self) -> int:
+        """Note that rows are on their way to the store. Their receipt times are later than the time that is returned.
+
+        Returns:
+            What ``settle`` takes when they are stored, or never will be.
+        """
+        with self._lock:
+            announced = self._take(1)
+            self._on_their_way[announced] = None
+            return announced
+
+    def settle(self, announced: int) -> None:
+        """Note that rows are stored, or never will be."""
+        with self._lock:
+            del self._on_their_way[announced]
+
+    def resume(self, first: int, last: int) -> int:
+        """Note rows that were on their way when the server stopped, with receipt times from ``first`` to ``last``.
+
+        Returns:
+            What ``settle`` takes.
+        """
+        with self._lock:
+            self._last = max(self._last, last)
+            self._on_their_way[first - 1] = None
+            return first - 1
+
+    @contextmanager
+    def on_their_way(self) -> Iterator[None]:
+        """Announce rows that are stored, or never will be, when the block ends."""
+        announced = self.announce()
+        try:
+            yield
+        finally:
+            self.settle(announced)
+
+    def stored_through(self) -> int:
+        """The time through which whatever was received is stored, in µs since the epoch; others come later."""
+        with self._lock:
+            return min(self._on_their_way) if self._on_their_way else self._take(1)
+
+    def _take(self, count: int) -> int:
+        first = max(time.time_ns() // 1_000, self._last + 1)
+        self._last = first + count - 1
+        return first

@@ -1,0 +1,153 @@
+"""A call as a task function sees it, and the stored response that makes a retry safe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from postback.auth.principal import Principal
+from postback.errors import (
+    IdempotencyConflict,
+)
+from postback.protocol.releases import Release
+from postback.services import Services
+from postback.store.idempotency import IdempotencyScope, IdempotencyStore, LoggedAnswer, SaveIn, StoredResponse
+from postback.store.rows import Rows
+from postback.tasks.arguments import Arguments
+
+__all__ = ["ControlWork", "LogCall", "LogWork", "Payload", "ResponseSaver", "TaskCall", "Work"]
+
+Payload = msgspec.Struct | dict[str, Any]
+"""What a task function returns: its response struct, or the one of an earlier call, decoded from what was stored."""
+
+
+class ResponseSaver:
+    """Stores the response of one call under its key."""
+
+    def __init__(self, records: IdempotencyStore, scope: IdempotencyScope, task: str, fingerprint: bytes) -> None:
+        self._records = records
+        self._scope = scope
+        self._task = task
+        self._fingerprint = fingerprint
+
+    async def save(self, answer: Payload) -> None:
+        """Store the response to work that is done; durable on return.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        await self._records.save(self._scope, self._task, self._fingerprint, msgspec.json.encode(answer))
+
+    def save_in(self, connection: Connection, answer: Payload) -> None:
+        """Store the response in the transaction of its work."""
+        self._records.save_in(connection, self._scope, self._record(answer))
+
+    def logged(self, answer: Payload) -> LoggedAnswer:
+        """The response as the ingest log takes it, with the rows of its call."""
+        return self._records.answer(self._scope, self._record(answer))
+
+    def _record(self, answer: Payload) -> StoredResponse:
+        return StoredResponse(self._task, self._fingerprint, msgspec.json.encode(answer))
+
+
+Work = Callable[[], Awaitable[Payload]]
+
+ControlWork = Callable[[SaveIn], Payload]
+
+LogCall = Callable[[Payload, Sequence[Rows], Sequence[Mapping[str, Any]]], Awaitable[None]]
+"""Makes the response, the rows and the deliveries of a call durable, all of it or nothing."""
+
+LogWork = Callable[[LogCall], Awaitable[Payload]]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCall:
+    """A call as a task function sees it: parsed, its release negotiated.
+
+    Attributes:
+        services: The opened resources.
+        task: The task's name.
+        principal: Who calls.
+        request_id: Identifies the call in the log.
+        arguments: The call's members.
+        release: The AdCP release that is spoken; None for the seed's dialect.
+        idempotency_key: The caller's key, or None.
+    """
+
+    services: Services
+    task: str
+    principal: Principal
+    request_id: str
+    arguments: Arguments
+    release: Release | None
+    idempotency_key: str | None
+
+    async def once(self, account_id: str, fingerprint: bytes, work: Work) -> Payload:
+        """Do the work, or replay the stored response of the same call.
+
+        Two calls with one key are serialized. Only responses of successful calls are stored, so a failed call can be
+        corrected with its key.
+
+        Raises:
+            IdempotencyConflict: The key was used for another call.
+        """
+        async with self._claimed(account_id, fingerprint) as (saver, replay):
+            if replay is not None:
+                return replay
+            response = await work()
+            if saver:
+                with self.services.metrics.request_stages.time("idempotency"):
+                    await saver.save(response)
+            return response
+
+    async def once_in_control(self, account_id: str, fingerprint: bytes, work: ControlWork) -> Payload:
+        """The same for work in the control store, which stores its response in its own transaction.
+
+        After a crash both or neither are stored, so that a retry does not repeat the work.
+        """
+        async with self._claimed(account_id, fingerprint) as (saver, replay):
+            if replay is not None:
+                return replay
+            return await self.services.threads.control.run(work, saver.save_in if saver else _save_nothing)
+
+    async def once_in_log(self, account_id: str, fingerprint: bytes, work: LogWork) -> Payload:
+        """The same for work that writes rows, which the ingest log makes durable together with its response."""
+        async with self._claimed(account_id, fingerprint) as (saver, replay):
+            if replay is not None:
+                return replay
+
+            async def log(response: Payload, rows: Sequence[Rows], deliveries: Sequence[Mapping[str, Any]]) -> None:
+                answer = saver.logged(response) if saver else None
+                await self.services.log.append(rows, answer, deliveries)
+
+            return await work(log)
+
+    @asynccontextmanager
+    async def _claimed(
+        self, account_id: str, fingerprint: bytes
+    ) -> AsyncIterator[tuple[ResponseSaver | None, dict[str, Any] | None]]:
+        """Claim the call's key; yields what stores the response, and the stored response; None without a key."""
+        if self.idempotency_key is None:
+            yield None, None
+            return
+        records = self.services.idempotency
+        scope = IdempotencyScope(self.principal.key_id, account_id, self.idempotency_key)
+        async with records.claim(scope):
+            with self.services.metrics.request_stages.time("idempotency"):
+                record = await records.find(scope)
+            if record and (record.task, record.fingerprint) != (self.task, fingerprint):
+                raise IdempotencyConflict(
+                    "This idempotency_key was used for a different call within the last 24 hours. "
+                    "Use a new one for a new call, and repeat the original call unchanged to retry it."
+                )
+            replay = {**msgspec.json.decode(record.answer), "replayed": True} if record else None
+            yield ResponseSaver(records, scope, self.task, fingerprint), replay
+
+
+def _save_nothing(_: Connection, __: Payload) -> None:
+    """For calls without a key."""

@@ -1,0 +1,227 @@
+"""get_media_buy_delivery: what media buys delivered, and the conversions that followed, from the sums by hour.
+
+Exposures count on the day they occurred, conversions on the day of the event; days are UTC. What a seller reported as
+a total for a package and hour replaces what was counted there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import UNSET
+
+from postback.accounts.references import matching_accounts
+from postback.auth.principal import Account
+from postback.delivery.figures import Figures, total
+from postback.delivery.left_out import after_final, left_out_amounts
+from postback.delivery.report import (
+    AggregatedTotals,
+    CreativeDelivery,
+    DayDelivery,
+    DeliveryReport,
+    MediaBuyDelivery,
+    Metrics,
+    PackageDelivery,
+    ReportDetails,
+    ReportExt,
+    ReportingPeriod,
+)
+from postback.delivery.request import DeliveryRequest, Period
+from postback.delivery.selection import selected
+from postback.errors import AccountNotFound
+from postback.media_buys.attribution_windows import Window
+from postback.media_buys.media_buy import MediaBuy, Package, missing_media_buys
+from postback.products.product import Catalogue
+from postback.protocol.enums import has_pricing_model
+from postback.protocol.envelope import error_object
+from postback.protocol.releases import Release
+from postback.protocol.timestamps import rfc3339
+from postback.sandbox.overlay import overlay_simulations
+from postback.services import Services
+from postback.tasks.call import Payload, TaskCall
+from postback.tasks.task import Task
+
+__all__ = ["GET_MEDIA_BUY_DELIVERY", "get_media_buy_delivery"]
+
+_NO_CURRENCY = "XXX"
+"""ISO 4217's code for none: of an answer about no media buy."""
+
+PackageFigures = dict[tuple[str, str, str], Figures]
+"""(account_id, media_buy_id, package_id) → its figures."""
+
+
+async def get_media_buy_delivery(call: TaskCall) -> Payload:
+    """Report the delivery of media buys.
+
+    Returns:
+        A DeliveryReport. ``errors`` lists the named media buys that don't exist or are another caller's.
+
+    Raises:
+        InvalidRequest, InvalidPeriod, UnsupportedGranularity: A malformed argument, or one that can't be met.
+        AccountNotFound: No account fits.
+        StoreUnavailable: A store is unavailable.
+    """
+    request = call.arguments.to(DeliveryRequest)
+    period = request.period()
+    accounts = matching_accounts(call.principal, request.account)
+    if not accounts:
+        raise AccountNotFound("No account of your API key matches this reference.", field="account")
+    return await call.services.read_events(_report, call, request, period, accounts)
+
+
+def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: tuple[Account, ...]) -> Payload:
+    account_ids = [account.account_id for account in accounts]
+    store = call.services.media_buys
+    buys = store.find(account_ids, request.media_buy_ids, request.statuses())
+    figures = _figures(call.services, buys, period)
+    if call.services.settings.sandbox:
+        overlay_simulations(call.services.simulations, call.services.events, buys, figures, period)
+    now = datetime.now(UTC)
+    start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
+    currency = buys[0].currency if buys else _NO_CURRENCY
+    named = store.find(account_ids, request.media_buy_ids) if request.media_buy_ids else []
+    missing = missing_media_buys(request.media_buy_ids or (), {buy.media_buy_id for buy in named})
+    days = request.include_package_daily_breakdown
+    report = DeliveryReport(
+        reporting_period=ReportingPeriod(rfc3339(start), rfc3339(end)),
+        currency=currency,
+        attribution_window=_common_window(buys),
+        aggregated_totals=_aggregated(buys, figures, currency),
+        media_buy_deliveries=[_delivery(call, buy, figures, days=days) for buy in buys],
+        errors=[error_object(error, call.release) for error in missing] or UNSET,
+        sandbox=all(account.sandbox for account in accounts) or UNSET,
+        ext=ReportExt(_details(call.services, buys, period)),
+    )
+    return selected(report, request.requested_metrics, call.release)
+
+
+def _details(services: Services, buys: Sequence[MediaBuy], period: Period) -> ReportDetails:
+    complete = services.attribution.complete_through
+    asked = {**_asked(buys, period), "currencies": [buy.currency for buy in buys]}
+    rows = services.events.query("delivery_left_out", **asked) if buys else ()
+    return ReportDetails(
+        complete_through=rfc3339(complete) if complete else UNSET,
+        left_out=left_out_amounts(rows) or UNSET,
+        after_final=after_final(rows) or UNSET,
+    )
+
+
+def _asked(buys: Sequence[MediaBuy], period: Period) -> dict[str, Any]:
+    start, end = period.stored()
+    return {
+        "account_ids": [buy.account_id for buy in buys],
+        "media_buy_ids": [buy.media_buy_id for buy in buys],
+        "start": start,
+        "end": end,
+    }
+
+
+def _figures(services: Services, buys: Sequence[MediaBuy], period: Period) -> PackageFigures:
+    figures: PackageFigures = defaultdict(Figures)
+    if not buys:
+        return figures
+    asked, currencies = _asked(buys, period), [buy.currency for buy in buys]
+    for *key, day, creative_id, impressions, clicks, spend in services.events.query(
+        "delivery_exposures", **asked, currencies=currencies
+    ):
+        package = figures[key[0], key[1], key[2]]
+        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
+            part.deliver(impressions, clicks, spend)
+    for *key, day, event_type, action_source, creative_id, conversions, value in services.events.query(
+        "delivery_conversions", **asked
+    ):
+        package = figures[key[0], key[1], key[2]]
+        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
+            part.attribute(event_type, action_source, conversions, value)
+    return figures
+
+
+def _of_buy(buy: MediaBuy, figures: PackageFigures) -> list[Figures]:
+    """The figures of its packages, in their order."""
+    return [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
+
+
+def _aggregated(buys: Sequence[MediaBuy], figures: PackageFigures, currency: str) -> AggregatedTotals:
+    """The sum over the buys in the report's currency: amounts in others are never converted. All are counted."""
+    whole = total(part for buy in buys if buy.currency == currency for part in _of_buy(buy, figures))
+    return AggregatedTotals(**whole.brief(), media_buy_count=len(buys))
+
+
+def _delivery(call: TaskCall, buy: MediaBuy, figures: PackageFigures, *, days: bool) -> MediaBuyDelivery:
+    parts = _of_buy(buy, figures)
+    whole = total(parts)
+    final = [package.finalized_at for package in buy.packages if package.finalized_at]
+    return MediaBuyDelivery(
+        media_buy_id=buy.media_buy_id,
+        status=buy.status,
+        **_finality(max(final) if len(final) == len(buy.packages) else None),
+        totals=Metrics(**whole.metrics()),
+        by_package=[
+            _package(call, buy, package, part, days=days) for package, part in zip(buy.packages, parts, strict=True)
+        ],
+        daily_breakdown=_days(whole),
+    )
+
+
+def _package(call: TaskCall, buy: MediaBuy, package: Package, figures: Figures, *, days: bool) -> PackageDelivery:
+    goals = package.event_goals
+    creatives = sorted(figures.by_creative.items())
+    return PackageDelivery(
+        package_id=package.package_id,
+        **figures.metrics(),
+        **_pricing(call.services.catalogue, package, call.release),
+        currency=buy.currency,
+        paused=package.paused,
+        **_finality(package.finalized_at),
+        attribution_window=goals[0].window if goals else UNSET,
+        by_creative=[CreativeDelivery(creative_id=name, **part.metrics()) for name, part in creatives] or UNSET,
+        daily_breakdown=_days(figures) if days else UNSET,
+    )
+
+
+def _pricing(catalogue: Catalogue, package: Package, release: Release | None) -> dict[str, Any]:
+    product = catalogue.get(package.product_id)
+    option = product.pricing_option(package.pricing_option_id) if product else None
+    if option is None or not has_pricing_model(release, option.pricing_model):
+        # No longer on offer, or unknown to the caller's release: what is left of its price is the bid.
+        return {"pricing_model": "flat_rate", "rate": package.bid_price or 0}
+    rate = package.bid_price or option.fixed_price or option.floor_price or option.commission_rate or 0
+    return {"pricing_model": option.pricing_model, "rate": rate}
+
+
+def _finality(finalized_at: datetime | None) -> dict[str, Any]:
+    return {"is_final": True, "finalized_at": rfc3339(finalized_at)} if finalized_at else {"is_final": False}
+
+
+def _days(figures: Figures) -> list[DayDelivery]:
+    return [DayDelivery(date=day.isoformat(), **part.brief()) for day, part in sorted(figures.by_day.items())]
+
+
+def _common_window(buys: Sequence[MediaBuy]) -> Window:
+    """The window of all goals, or the seller's where they differ: packages then say their own."""
+    windows = {goal.window for buy in buys for package in buy.packages for goal in package.event_goals}
+    return windows.pop() if len(windows) == 1 else Window()
+
+
+GET_MEDIA_BUY_DELIVERY = Task(
+    name="get_media_buy_delivery",
+    title="Get media buy delivery",
+    description=(
+        "Report impressions, clicks, spend, conversions, their value, ROAS and cost per acquisition of media buys, "
+        "by package, event type, action source, creative and day. Conversions count on the day of the event, and late "
+        "exposures or events restate earlier days until is_final. Changes nothing."
+    ),
+    function=get_media_buy_delivery,
+    request=DeliveryRequest,
+    response=DeliveryReport,
+    example={"start_date": "2026-01-01", "end_date": "2026-02-01"},
+    mutating=False,
+    failure_defaults={
+        "reporting_period": {"start": "1970-01-01T00:00:00Z", "end": "1970-01-01T00:00:00Z"},
+        "currency": _NO_CURRENCY,
+        "media_buy_deliveries": [],
+    },
+)

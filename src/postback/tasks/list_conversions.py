@@ -1,0 +1,181 @@
+"""The conversions of a media buy, each with the exposure that it is attributed to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from postback.accounts.references import AccountRef, matching_accounts
+from postback.attribution.explain import Attribution, StoredOutcome, shown_outcome
+from postback.auth.principal import Principal
+from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
+from postback.media_buys.media_buy import MediaBuy, Package
+from postback.protocol.envelope import TIME
+from postback.protocol.pagination import PageInfo, Pagination, StoredNumber, page_info, position_of
+from postback.protocol.timestamps import micros, rfc3339
+from postback.services import Services
+
+__all__ = ["Conversion", "ConversionsResponse", "FinalityResponse", "finalize_package", "media_buy_conversions"]
+
+_Size = Annotated[int, Meta(ge=1, le=1000)]
+
+
+class Conversion(msgspec.Struct, kw_only=True):
+    """An event that is attributed to the media buy."""
+
+    event_source_id: Annotated[str, Meta(description="The source that logged it.")]
+    event_type: Annotated[str, Meta(description="What happened.")]
+    event_id: Annotated[str, Meta(description="Its id.")]
+    event_time: Annotated[str, Meta(description=f"When it happened: {TIME}")]
+    action_source: Annotated[str | UnsetType, Meta(description="Where it happened.")] = UNSET
+    attribution: Annotated[
+        Attribution, Meta(description="The exposure that it is attributed to, by which identifier and rule.")
+    ]
+
+
+class ConversionsResponse(msgspec.Struct):
+    """A page of the conversions of a media buy."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    currency: Annotated[str, Meta(description="ISO 4217 code of all values.")]
+    complete_through: Annotated[
+        str | None, Meta(description=f"Everything received by this time is in the list: {TIME}")
+    ]
+    conversions: Annotated[list[Conversion], Meta(description="Newest event first.")]
+    pagination: Annotated[PageInfo, Meta(description="What follows.")]
+
+
+class FinalityResponse(msgspec.Struct):
+    """When the numbers of a package became final."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    package_id: Annotated[str, Meta(description="The package.")]
+    finalized_at: Annotated[str, Meta(description=f"Since when: {TIME}")]
+    is_final: Literal[True] = True
+
+
+def media_buy_conversions(
+    services: Services, principal: Principal, media_buy_id: str, query: dict[str, str]
+) -> ConversionsResponse:
+    """The events that are attributed to a media buy, newest first. Reads both stores, so call it in a thread.
+
+    Args:
+        services: The opened resources.
+        principal: Who asks; only its accounts are searched.
+        media_buy_id: The media buy.
+        query: ``account_id``, ``max_results`` (1 to 1,000, by default 100) and ``cursor``, all optional.
+
+    Raises:
+        NotFound: No such media buy, or another caller's.
+        InvalidRequest: A parameter is malformed.
+        StoreUnavailable: A store is unavailable.
+    """
+    buy = _find(services, principal, media_buy_id, query.get("account_id"))
+    size = _size(query.get("max_results"))
+    cursor = Pagination(cursor=query.get("cursor"))
+    after = position_of(cursor, tuple[StoredNumber, str, str, str])
+    event_time, event_type, event_id, event_source_id = after or (0, "", "", "")
+    rows = services.events.query(
+        "conversions",
+        account_id=buy.account_id,
+        media_buy_id=buy.media_buy_id,
+        first=after is None,
+        event_time=event_time,
+        event_type=event_type,
+        event_id=event_id,
+        event_source_id=event_source_id,
+        most=size + 1,
+    )
+    complete = services.attribution.complete_through
+    page = rows[:size]
+    last = page[-1] if len(rows) > size else None
+    return ConversionsResponse(
+        media_buy_id=buy.media_buy_id,
+        currency=buy.currency,
+        complete_through=rfc3339(complete) if complete else None,
+        conversions=[_conversion(buy.media_buy_id, *row) for row in page],
+        pagination=page_info(last and (micros(last[3]), last[1], last[2], last[0])),
+    )
+
+
+async def finalize_package(
+    services: Services, principal: Principal, media_buy_id: str, package_id: str, account_id: str | None
+) -> FinalityResponse:
+    """Make a package's numbers final, once it has ended and its attribution windows with it.
+
+    Raises:
+        NotFound: No such media buy or package, or another caller's.
+        MediaBuyNotFinal: It is too early.
+        StoreUnavailable: A store is unavailable.
+    """
+    threads = services.threads
+    buy = await threads.control.run(_find, services, principal, media_buy_id, account_id)
+    package = _package(buy, package_id)
+    if package.finalized_at is None:
+        closes = _closes_at(buy, package)
+        if datetime.now(UTC) < closes:
+            raise MediaBuyNotFinal(
+                f"Conversions can be attributed to the package until {rfc3339(closes)}, when its attribution window "
+                "closes.",
+            )
+        await services.log.flushed()
+        # A run may be at work for long, so whoever waits for it waits where it runs.
+        await threads.attribution.run(services.attribution.finalize, buy.account_id, buy.media_buy_id, package_id)
+        buy = await threads.control.run(_find, services, principal, media_buy_id, buy.account_id)
+        package = _package(buy, package_id)
+    return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or datetime.now(UTC)))
+
+
+def _closes_at(buy: MediaBuy, package: Package) -> datetime:
+    ended = min(moment for moment in (buy.canceled_at, package.end_at, buy.end_at) if moment)
+    windows = (max(goal.post_click_seconds, goal.post_view_seconds) for goal in package.goals)
+    return ended + timedelta(seconds=max(windows, default=0))
+
+
+def _find(services: Services, principal: Principal, media_buy_id: str, account_id: str | None) -> MediaBuy:
+    accounts = matching_accounts(principal, AccountRef(account_id=account_id) if account_id else None)
+    found = services.media_buys.find([account.account_id for account in accounts], [media_buy_id])
+    if not found:
+        raise NotFound("You have no media buy with this id.")
+    if len(found) > 1:
+        raise InvalidRequest(
+            "Several of your accounts have a media buy with this id. Add account_id.", field="account_id"
+        )
+    return found[0]
+
+
+def _package(buy: MediaBuy, package_id: str) -> Package:
+    for package in buy.packages:
+        if package.package_id == package_id:
+            return package
+    raise NotFound("The media buy has no package with this id.")
+
+
+def _size(text: str | None) -> int:
+    try:
+        return msgspec.convert(text or "100", _Size, strict=False)
+    except msgspec.ValidationError:
+        raise InvalidRequest("max_results must be a whole number from 1 to 1,000.", field="max_results") from None
+
+
+def _conversion(
+    media_buy_id: str,
+    event_source_id: str,
+    event_type: str,
+    event_id: str,
+    event_time: datetime,
+    action_source: str,
+    run_id: int,
+    *outcome: Any,
+) -> Conversion:
+    return Conversion(
+        event_source_id=event_source_id,
+        event_type=event_type,
+        event_id=event_id,
+        event_time=rfc3339(event_time),
+        action_source=action_source or UNSET,
+        attribution=shown_outcome(StoredOutcome(run_id, media_buy_id, *outcome), event_source_id, event_time),
+    )

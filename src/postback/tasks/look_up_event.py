@@ -1,0 +1,342 @@
+"""The status of one event, for debugging an integration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from postback.accounts.references import AccountRef
+from postback.attribution.explain import Attribution, NamedEvent, StoredOutcome, UndonePurchase, explanation
+from postback.attribution.rules import AccountRules, EventKind
+from postback.auth.principal import Principal
+from postback.errors import NotFound
+from postback.event_sources.event_source import EventSource
+from postback.events.event_ids import names_an_order
+from postback.events.identifiers import KINDS
+from postback.media_buys.media_buy import PackageGoals
+from postback.protocol.envelope import TIME
+from postback.protocol.json_schema import documented
+from postback.protocol.timestamps import micros
+from postback.services import Services
+from postback.store.copies import EventContent, changed_fields, order_fields
+from postback.store.event_store import StoredCopy, StoredEvent, StoredEventStatus, StoredRejection
+
+__all__ = ["EventStatus", "look_up_event"]
+
+_SHOWN_COPIES = 20
+
+
+class EventStatusEntry(msgspec.Struct, kw_only=True):
+    """The status of an event when it was received: live, as a test event, or when it was last rejected."""
+
+    status: Annotated[Literal["accepted", "rejected"], Meta(description="Whether it was accepted.")]
+    test_event_code: Annotated[str | UnsetType, Meta(description="Present for a test event.")] = UNSET
+    received_at: Annotated[str, documented(f"When it arrived: {TIME}", format="date-time")]
+    event_time: Annotated[str, documented(f"When it happened: {TIME}", format="date-time")] | UnsetType = UNSET
+    match_quality: (
+        Annotated[float, Meta(ge=0, le=1, description="How likely it is to be matched to an exposure.")] | UnsetType
+    ) = UNSET
+    identifiers: Annotated[
+        list[str] | UnsetType, Meta(description="Kinds of the identifiers that it can be matched by.")
+    ] = UNSET
+    warnings: Annotated[list[str] | UnsetType, Meta(description="Codes of its warnings.")] = UNSET
+    reason: Annotated[str | UnsetType, Meta(description="For programs: why it was rejected.")] = UNSET
+    field: Annotated[str | UnsetType, Meta(description="Which field it was rejected for.")] = UNSET
+    message: Annotated[str | UnsetType, Meta(description="What is wrong and what to send instead.")] = UNSET
+
+
+class DifferingCopy(msgspec.Struct):
+    """A copy that says something else than the first."""
+
+    received_at: Annotated[str, documented(f"When it arrived: {TIME}", format="date-time")]
+    differs: Annotated[
+        list[str],
+        Meta(description="The fields that differ, for example custom_data.value; user_match stands for identifiers."),
+    ]
+
+
+class DifferingCopies(msgspec.Struct):
+    """The copies of an event that differ from the first. The first counts, with the identifiers of all."""
+
+    count: Annotated[int, Meta(ge=1, description="How many there are. Exact repeats are not stored.")]
+    earliest: Annotated[list[DifferingCopy], Meta(max_length=20, description="The earliest of them; at most 20.")]
+
+
+class SameOrder(msgspec.Struct):
+    """Another event of the same type and order."""
+
+    event_source_id: Annotated[str, Meta(description="The source that logged it.")]
+    event_id: Annotated[str, Meta(description="Its id.")]
+    received_at: Annotated[str, documented(f"When it arrived: {TIME}", format="date-time")]
+
+
+class PurchaseElsewhere(msgspec.Struct):
+    """An event that a refund may mean, in a source where its purchase isn't looked for."""
+
+    event_source_id: Annotated[str, Meta(description="The source that logged it.")]
+    event_type: Annotated[str, Meta(description="Its type.")]
+    event_id: Annotated[str, Meta(description="Its id.")]
+    message: Annotated[str, Meta(description="What to do.")]
+
+
+class EventStatus(msgspec.Struct, kw_only=True):
+    """The status of an event."""
+
+    account_id: Annotated[str, Meta(description="The account of its source.")]
+    event_source_id: Annotated[str, Meta(description="The source that logged it.")]
+    event_type: Annotated[str, Meta(description="Its type.")]
+    event_id: Annotated[str, Meta(description="Its id.")]
+    statuses: Annotated[list[EventStatusEntry], Meta(min_length=1, description="Newest first.")]
+    differing_copies: Annotated[
+        DifferingCopies | UnsetType, Meta(description="Present if copies of the live event differ from the first.")
+    ] = UNSET
+    same_order: (
+        Annotated[
+            list[SameOrder],
+            Meta(
+                max_length=20,
+                description="Other events of this type with the same order_id, from this source and those that goals "
+                "name together with it, received within 7 days of this one; at most 20. Each counts. Not for refunds.",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    purchase_elsewhere: Annotated[
+        PurchaseElsewhere | UnsetType,
+        Meta(
+            description="Present for a refund without a purchase when a source that no goal names together with its "
+            "own has an event with its event_id or order_id."
+        ),
+    ] = UNSET
+    attribution: Annotated[
+        Attribution | UnsetType,
+        Meta(
+            description="The exposure that it is attributed to, or why it is not attributed. Absent unless the event "
+            "was accepted live."
+        ),
+    ] = UNSET
+
+
+def look_up_event(
+    services: Services,
+    principal: Principal,
+    account_id: str | None,
+    *,
+    event_source_id: str,
+    event_type: str,
+    event_id: str,
+) -> EventStatus:
+    """Every status of one event, newest first. Reads both stores, so call it in a thread.
+
+    Args:
+        services: The opened resources.
+        principal: The caller; only its accounts are searched.
+        account_id: The account, if several of the principal's accounts have the source; else None.
+        event_source_id: The buyer's identifier of the source, or the seller_id.
+        event_type: The event's type, for example ``purchase``.
+        event_id: The event's identifier.
+
+    Raises:
+        EventSourceNotFound: No such source, or another caller's.
+        AccountAmbiguous: Several accounts match.
+        NotFound: The source has not received such an event, or its rejection is no longer stored.
+        StoreUnavailable: A store is unavailable.
+    """
+    account = AccountRef(account_id=account_id) if account_id else None
+    source = services.sources.resolve(principal, event_source_id, account)
+    stored = services.events.status(source.account_id, source.event_source_id, event_type, event_id)
+    packages = services.media_buys.goals(source.account_id) if stored.event else []
+    rules = AccountRules.of(packages)
+    linked = _linked_sources(rules, source, stored.event, event_type) if stored.event else []
+    same_order = _same_order(services, source, stored, linked, event_type, event_id)
+    statuses = sorted(
+        _statuses(stored, ["SAME_ORDER_ID"] if same_order else []), key=lambda entry: entry.received_at, reverse=True
+    )
+    if not statuses:
+        raise NotFound(
+            "This event source has not received such an event.",
+            suggestion="Compare event_type and event_id with what was sent. Rejected events are stored for 30 days, "
+            "test events for 7 days.",
+        )
+    status = EventStatus(
+        account_id=source.account_id,
+        event_source_id=source.event_source_id,
+        event_type=event_type,
+        event_id=event_id,
+        statuses=statuses,
+        differing_copies=_differing_copies(stored) or UNSET,
+        same_order=same_order or UNSET,
+    )
+    if stored.event:
+        status.attribution = _attribution(
+            services, source, stored, stored.event, packages, linked, event_type, event_id
+        )
+        if event_type == "refund" and not status.attribution.purchase:
+            _name_purchase(services, rules, source, stored, status)
+    return status
+
+
+def _attribution(
+    services: Services,
+    source: EventSource,
+    stored: StoredEventStatus,
+    event: StoredEvent,
+    packages: list[PackageGoals],
+    linked: list[str],
+    event_type: str,
+    event_id: str,
+) -> Attribution:
+    """The exposure that the event is attributed to, or why it is not attributed."""
+    key = {
+        "account_id": source.account_id,
+        "event_source_id": source.event_source_id,
+        "event_type": event_type,
+        "event_id": event_id,
+    }
+    outcomes = services.events.query("outcome", **key)
+    siblings = [other for (other,) in services.events.query("siblings", **key, linked=linked)] if linked else []
+    match_keys = {match_key for copy in stored.copies for match_key in copy.match_keys}
+    candidates = services.attribution.nearest_exposures(source.account_id, match_keys, event.event_time)
+    named = NamedEvent(
+        source.event_source_id,
+        event_type,
+        event.custom_event_name,
+        event.event_time,
+        event.received_at,
+        event.kinds,
+    )
+    attribution = explanation(
+        named,
+        StoredOutcome(*outcomes[0]) if outcomes else None,
+        candidates,
+        packages,
+        services.attribution.complete_through,
+    )
+    attribution.linked_event_source_ids = siblings or UNSET
+    return attribution
+
+
+def _linked_sources(rules: AccountRules, source: EventSource, event: StoredEvent, event_type: str) -> list[str]:
+    """The sources that goals name together with this one for such events, itself included; none if no goal names it."""
+    name = event.custom_event_name if event_type == "custom" else ""
+    return list(rules.linked.get(EventKind(event_type, source.event_source_id, name), ()))
+
+
+def _same_order(
+    services: Services,
+    source: EventSource,
+    stored: StoredEventStatus,
+    linked: list[str],
+    event_type: str,
+    event_id: str,
+) -> list[SameOrder]:
+    """Other events of the order of the live event."""
+    order_id = _order_id(stored)
+    if not stored.event or event_type == "refund" or not order_id:
+        return []
+    rows = services.events.query(
+        "same_order",
+        account_id=source.account_id,
+        event_source_ids=linked or [source.event_source_id],
+        event_type=event_type,
+        event_id=event_id,
+        order_id=order_id,
+        received_at=micros(stored.event.received_at),
+    )
+    return [SameOrder(other_source, other_id, _time(received_at)) for other_source, other_id, received_at in rows]
+
+
+def _order_id(stored: StoredEventStatus) -> str:
+    """The order of the live event; empty if it names none."""
+    order_id = order_fields(stored.copies[0].custom_data.encode()).order_id if stored.copies else None
+    return order_id if isinstance(order_id, str) and names_an_order(order_id) else ""
+
+
+def _name_purchase(
+    services: Services, rules: AccountRules, source: EventSource, stored: StoredEventStatus, status: EventStatus
+) -> None:
+    """Name the purchase of a refund that no goal names, or the one that a refund without a purchase may mean."""
+    unnamed = status.attribution is not UNSET and status.attribution.reason == "REFUND_NOT_NAMED"
+    found = services.events.query(
+        "purchase_of_refund",
+        account_id=source.account_id,
+        searched=list(rules.near.get(source.event_source_id, (source.event_source_id,))),
+        elsewhere=not unnamed,
+        event_id=status.event_id,
+        order_id=_order_id(stored),
+        received_at=micros(stored.copies[0].received_at),
+    )
+    if not found:
+        return
+    where, event_type, purchase_id = found[0]
+    if unnamed and status.attribution:
+        status.attribution.purchase = UndonePurchase(where, event_type, purchase_id)
+        return
+    status.purchase_elsewhere = PurchaseElsewhere(
+        where,
+        event_type,
+        purchase_id,
+        "A refund finds its purchase in its own source and in those that a goal names together with it. If this is its "
+        "purchase, name both sources in one goal.",
+    )
+
+
+def _differing_copies(stored: StoredEventStatus) -> DifferingCopies | None:
+    """The copies of the live event that differ from the first, or None."""
+    if stored.stored_copies < 2:
+        return None
+    first, *others = stored.copies
+    differing = [DifferingCopy(_time(copy.received_at), fields) for copy in others if (fields := _differs(first, copy))]
+    unread = stored.stored_copies - len(stored.copies)
+    return DifferingCopies(len(differing) + unread, differing[:_SHOWN_COPIES]) if differing else None
+
+
+def _differs(first: StoredCopy, copy: StoredCopy) -> list[str]:
+    changed = changed_fields(_content(first), _content(copy))
+    if not set(copy.match_keys) <= set(first.match_keys):
+        changed.append("user_match")
+    return changed
+
+
+def _content(copy: StoredCopy) -> EventContent:
+    return EventContent(micros(copy.event_time), copy.custom_event_name, copy.custom_data.encode())
+
+
+def _statuses(stored: StoredEventStatus, of_other_events: list[str]) -> Iterator[EventStatusEntry]:
+    """Every status of an event; the live one has the warnings that follow from other events, too."""
+    if stored.event:
+        yield _accepted(stored.event, of_other_events)
+    for test in stored.tests:
+        yield _accepted(test, [])
+    yield from map(_rejected, stored.rejections)
+
+
+def _accepted(event: StoredEvent, further_warnings: list[str]) -> EventStatusEntry:
+    return EventStatusEntry(
+        status="accepted",
+        test_event_code=event.test_event_code or UNSET,
+        received_at=_time(event.received_at),
+        event_time=_time(event.event_time),
+        match_quality=round(event.quality, 3),
+        identifiers=[KINDS[kind] for kind in event.kinds],
+        warnings=[*event.warnings, *further_warnings],
+    )
+
+
+def _rejected(rejection: StoredRejection) -> EventStatusEntry:
+    return EventStatusEntry(
+        status="rejected",
+        test_event_code=rejection.test_event_code or UNSET,
+        received_at=_time(rejection.received_at),
+        reason=rejection.reason,
+        field=rejection.field or UNSET,
+        message=rejection.message,
+    )
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -1,0 +1,92 @@
+"""The threads of a server: a pool for each kind of work, so that no kind can starve another.
+
+The default pools of asyncio and anyio serve everything: twenty slow reports there keep every event waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+__all__ = ["ThreadPool", "Threads"]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+class ThreadPool:
+    """Runs blocking work for event loops. Whatever finds every thread busy waits its turn without one.
+
+    Args:
+        name: What the threads are called.
+        threads: Most threads. Each starts when it is first needed.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    async def run(
+        self, work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+    ) -> _Result:
+        """What ``work`` returns or raises. Once begun it runs to its end, even if the caller is cancelled."""
+        call = partial(copy_context().run, partial(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def start(self, work: Callable[_Arguments, None], *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
+        """Have ``work`` run, for which nobody waits: it reports by itself, and never raises."""
+        self._executor.submit(partial(copy_context().run, partial(work, *args, **kwargs)))
+
+    def close(self) -> None:
+        """Wait for the work that has begun, and drop the rest."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+class Threads:
+    """Every thread pool of one server.
+
+    Pools that use the control store have 13 threads and ``reports``: no more than its 15 connections, so that none of
+    them waits for a connection.
+
+    Attributes:
+        ingestion: Short look-ups and group commits in the control store that every call waits for: API keys, event
+            sources, idempotency records.
+        compute: Work without a store: decompression, large signed bodies, validation and encryption of large batches.
+        log: One thread, which appends to the ingest log.
+        inserts: One thread, which moves what is in the ingest log into the stores.
+        reports: Reads of the event store. It has a thread for each reader, so that none waits for a reader.
+        control: Transactions of the control store.
+        attribution: One thread, since attribution does one run at a time.
+        background: What nobody waits for: purges, deliveries.
+
+    Args:
+        readers: How many readers the event store has.
+    """
+
+    def __init__(self, readers: int) -> None:
+        self.ingestion = ThreadPool("ingestion", 3)
+        self.compute = ThreadPool("compute", max(2, min(4, os.cpu_count() or 1)))
+        self.log = ThreadPool("log", 1)
+        self.inserts = ThreadPool("inserts", 1)
+        self.reports = ThreadPool("reports", readers)
+        self.control = ThreadPool("control", 4)
+        self.attribution = ThreadPool("attribution", 1)
+        self.background = ThreadPool("background", 4)
+
+    def close(self) -> None:
+        """Wait for the work that has begun, and drop the rest."""
+        for pool in (
+            self.reports,
+            self.control,
+            self.compute,
+            self.ingestion,
+            self.attribution,
+            self.background,
+            self.log,
+            self.inserts,
+        ):
+            pool.close()

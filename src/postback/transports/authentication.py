@@ -1,0 +1,57 @@
+"""The request id and the API key, which every transport reads from a request's headers."""
+
+from __future__ import annotations
+
+import re
+from uuid import uuid4
+
+from starlette.datastructures import Headers
+
+from postback.auth.api_keys import KeyStore
+from postback.auth.principal import Principal
+from postback.errors import AuthInvalid, AuthMissing
+from postback.threads import ThreadPool
+
+__all__ = ["api_key", "authenticate", "request_id", "require"]
+
+# No '@', '+' or space: personal data must not reach the log as a request id.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def request_id(headers: Headers) -> str:
+    """The caller's ``X-Request-Id`` if it is safe to log, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+def api_key(headers: Headers) -> str | None:
+    """The API key, from ``Authorization: Bearer KEY`` or ``x-adcp-auth: KEY``; None when there is none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return bearer or headers.get("x-adcp-auth", "").strip() or None
+
+
+async def authenticate(keys: KeyStore, headers: Headers, threads: ThreadPool) -> Principal | None:
+    """The caller; None when the request has no key.
+
+    Raises:
+        AuthInvalid: The key is unknown or revoked.
+    """
+    key = api_key(headers)
+    if key is None:
+        return None
+    principal = keys.cached_principal(key) or await threads.run(keys.principal, key)
+    if principal is None:
+        raise AuthInvalid("The API key is unknown or revoked.")
+    return principal
+
+
+def require(principal: Principal | None) -> Principal:
+    """The principal of a call that needs one.
+
+    Raises:
+        AuthMissing: The request has no key.
+    """
+    if principal is None:
+        raise AuthMissing("This call requires an API key.")
+    return principal

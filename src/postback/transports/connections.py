@@ -1,0 +1,149 @@
+"""HTTP/1.1 connections as uvicorn reads them, with bounds that it lacks: on heads, on time, and on their number."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+from uuid import uuid4
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from postback.errors import InvalidRequest, Overloaded, PostbackError, RequestTimeout, StartupError
+from postback.transports.responses import failure_response
+
+__all__ = ["BODY_GRACE_SECONDS", "HEAD_SECONDS", "BoundedProtocol", "bounded_protocol", "close_overdue"]
+
+HEAD_SECONDS = 10
+"""How long a request's line and headers may take, from the connection or the first byte on."""
+
+BODY_GRACE_SECONDS = 20
+"""After so long a body must have come at ``_BODY_BYTES_A_SECOND`` on average."""
+
+_BODY_BYTES_A_SECOND = 1_000
+_MAX_HEAD_BYTES = 65_536
+_NOT_HTTP = (
+    "The request is not valid HTTP/1.1. Send headers of the form 'Name: value', and state the length of the body "
+    "either by Content-Length or by Transfer-Encoding: chunked."
+)
+
+_MOST_DESCRIPTORS = 65_536
+_LEAST_DESCRIPTORS = 1_024
+_KEPT_DESCRIPTORS = 600
+"""For the stores: the engine of the event store alone opens about 500 files."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that is closed when it has no place, or when the caller takes too long.
+
+    Attributes:
+        awaits: What the server waits for: a head, a body, or the next request of a connection that was answered; None
+            while a request is at work.
+        since: When it began to wait for it, by the loop's clock.
+    """
+
+    def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most = most
+        self.awaits: Literal["head", "body", "request"] | None = "head"
+        self.since = self.loop.time()
+        self._received = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        if len(self.connections) > self._most and not _make_place(self):
+            self._refuse(Overloaded("All connections are in use.", retry_after=1))
+
+    def data_received(self, data: bytes) -> None:
+        if self.awaits == "request":
+            self._await("head")
+        if self.awaits:
+            self._received += len(data)
+        super().data_received(data)
+        if self.awaits == "head" and self._received > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            error = f"The request line and headers are larger than {_MAX_HEAD_BYTES:,} bytes. Send fewer."
+            self._refuse(InvalidRequest(error))
+
+    def on_headers_complete(self) -> None:
+        self._await("body")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._await(None)
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.awaits is None and not self.pipeline:
+            self._await("request")
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What uvicorn answers, as plain text, to bytes that it can't parse: here a failure like any other."""
+        self._refuse(InvalidRequest(_NOT_HTTP))
+
+    def close_if_overdue(self, now: float) -> None:
+        """Close the connection if the head or body that is awaited takes too long."""
+        if self.flow.read_paused:  # it is the server that takes its time
+            self.since = now
+        seconds = now - self.since
+        if self.awaits == "head" and seconds > HEAD_SECONDS:
+            if self._received:
+                self._refuse(RequestTimeout(f"The request line and headers took longer than {HEAD_SECONDS} seconds."))
+            else:
+                self.transport.close()
+        elif self.awaits == "body":
+            least = (seconds - BODY_GRACE_SECONDS) * _BODY_BYTES_A_SECOND
+            if self._received < least:
+                self._refuse(RequestTimeout(f"The body came at less than {_BODY_BYTES_A_SECOND:,} bytes a second."))
+
+    def _await(self, what: Literal["head", "body", "request"] | None) -> None:
+        self.awaits = what
+        self.since = self.loop.time()
+        self._received = 0
+
+    def _refuse(self, error: PostbackError) -> None:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            request_id = uuid4().hex
+            response = failure_response(error, request_id)
+            response.headers.update({"X-Request-Id": request_id, "Connection": "close"})
+            headers = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
+            phrase = _PHRASES[error.status]
+            self.transport.write(b"HTTP/1.1 %d %s\r\n%s\r\n%s" % (error.status, phrase, headers, bytes(response.body)))
+        self.transport.close()
+
+
+_PHRASES = {400: b"Bad Request", 408: b"Request Timeout", 503: b"Service Unavailable"}
+
+
+def bounded_protocol() -> Callable[..., BoundedProtocol]:
+    """What makes a connection's protocol, with as many places as this process may open files.
+
+    Raises:
+        StartupError: It may open too few.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if allowed < _LEAST_DESCRIPTORS:
+        raise StartupError(
+            f"This process may open {allowed:,} files; Postback needs {_LEAST_DESCRIPTORS:,}, of which the event store "
+            f"takes about 500. Raise the limit: ulimit -n {_MOST_DESCRIPTORS}, or LimitNOFILE= in a unit of systemd."
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return partial(BoundedProtocol, allowed - _KEPT_DESCRIPTORS)
+
+
+def close_overdue(connections: set[Any], now: float) -> None:
+    """Close the connections whose callers take too long; ``now`` is by the loop's clock."""
+    for connection in list(connections):
+        connection.close_if_overdue(now)
+
+
+def _make_place(newest: BoundedProtocol) -> bool:
+    """Close the connection that has waited longest without a request; returns whether there is one."""
+    others = [each for each in newest.connections if isinstance(each, BoundedProtocol) and each is not newest]
+    waiting = [each for each in others if each.awaits in ("head", "request")]
+    if not waiting:
+        return False
+    min(waiting, key=lambda each: each.since).transport.close()
+    return True

@@ -1,0 +1,257 @@
+"""One HTTP exchange: its request id, its line in the access log, its metrics, and the response to whatever fails."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from postback.auth.principal import Principal
+from postback.auth.signatures.verifier import Operation
+from postback.errors import InternalError, MethodNotAllowed, NotFound, PostbackError
+from postback.logs import LogFields, RequestContext, current_request
+from postback.metrics import Metrics
+from postback.protocol.envelope import failure
+from postback.services import Services
+from postback.tasks.dispatch import Answer, Call, Transport, run
+from postback.tasks.registry import SELLER_TASKS, TASKS
+from postback.transports.authentication import authenticate, request_id, require
+from postback.transports.body import read_body
+from postback.transports.responses import failure_response
+
+__all__ = [
+    "EXCEPTION_HANDLERS",
+    "AccessLine",
+    "Exchange",
+    "ExchangeMiddleware",
+    "identify",
+    "read",
+    "received",
+    "run_task",
+]
+
+_access = logging.getLogger("postback.access")
+_defects = logging.getLogger("postback.defects")
+_CLIENT_CLOSED = 499
+"""Logged when the caller disconnected before the response; never sent."""
+
+
+class AccessLine(LogFields):
+    """The line of one exchange in the access log.
+
+    Attributes:
+        method: The HTTP method; None for a path that isn't a route, as callers choose both.
+        path: The template of the path, because the path itself contains event ids; None likewise.
+        task: The task that was called, or None.
+        status: The HTTP status that was sent.
+        outcome: ``ok``, or the reason that the call failed as a whole.
+        duration_ms: Time from the request's head to the end of the response.
+        request_bytes: Size of the request's body, inflated; 0 when it wasn't read to its end.
+        response_bytes: Size of the response's body.
+    """
+
+    method: str | None
+    path: str | None
+    task: str | None
+    status: int
+    outcome: str
+    duration_ms: float
+    request_bytes: int
+    response_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.method or '-'} {self.path or '-'} task={self.task or '-'} status={self.status} "
+            f"outcome={self.outcome} ms={self.duration_ms} in={self.request_bytes} out={self.response_bytes}"
+        )
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known of an exchange so far.
+
+    Attributes:
+        context: The ids that every line of its log carries.
+        transport: The transport of a task call; None when no task was called.
+        task: The task that was called, ``unknown`` when there is none of that name.
+        outcome: ``ok``, or the reason that the call failed as a whole.
+        status: The HTTP status that was sent.
+        request_bytes: Size of the request's body, inflated.
+        response_bytes: Size of the response's body, as far as it was sent.
+        started: When it began, by the performance counter.
+    """
+
+    context: RequestContext
+    transport: Transport | None = None
+    task: str = "-"
+    outcome: str = "ok"
+    status: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def request_id(self) -> str:
+        """Identifies the exchange in the log and in the response."""
+        return self.context.request_id
+
+    @staticmethod
+    def of(scope: Scope) -> Exchange:
+        """The exchange that a scope belongs to."""
+        exchange: Exchange = scope["postback.exchange"]
+        return exchange
+
+    def calls(self, transport: Transport, task: str) -> None:
+        """Record which task is called, and over which transport."""
+        self.transport = transport
+        self.task = task if task in TASKS or task in SELLER_TASKS else "unknown"
+
+    def fail(self, error: PostbackError) -> Response:
+        """The response to an error that kept a task from running."""
+        self.outcome = error.reason
+        return failure_response(error, self.request_id)
+
+    def defect(self, error: Exception) -> InternalError:
+        """Log an unexpected exception; returns the error that the caller gets."""
+        _defects.error("request %s failed", self.request_id, exc_info=error)
+        return InternalError("An internal error occurred. It is logged with the request_id.")
+
+
+async def identify(services: Services, scope: Scope) -> Principal | None:
+    """The caller; None when the request has no key.
+
+    Raises:
+        AuthInvalid: The key is unknown or revoked.
+    """
+    principal = await authenticate(services.keys, Headers(scope=scope), services.threads.ingestion)
+    if principal:
+        Exchange.of(scope).context.key_id = principal.key_id
+    return principal
+
+
+async def received(
+    services: Services, scope: Scope, receive: Receive, operation: Operation = lambda _: ""
+) -> tuple[Principal, bytes]:
+    """The caller and the body of the request; signed, if the caller's API key requires it.
+
+    Args:
+        services: The opened resources.
+        scope: The request's ASGI scope.
+        receive: Its channel.
+        operation: Returns the task that the body calls; a request without a task must always be signed.
+
+    Raises:
+        AuthMissing, AuthInvalid, SignatureRefused: The caller is not authenticated.
+        BodyTooLarge, InvalidRequest: The body can't be read.
+    """
+    principal = require(await identify(services, scope))
+    body = await read(services, scope, receive, services.settings.max_body_bytes)
+    await services.signatures.verify(scope, body, principal, operation)
+    return principal, body
+
+
+async def read(services: Services, scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Read and inflate the body of a request, at most ``limit`` bytes; timed and counted.
+
+    Raises:
+        BodyTooLarge, InvalidRequest: The body can't be read.
+    """
+    with services.metrics.request_stages.time("read"):
+        body = await read_body(Headers(scope=scope), receive, limit, services.threads.compute)
+    Exchange.of(scope).request_bytes = len(body)
+    return body
+
+
+async def run_task(services: Services, exchange: Exchange, call: Call) -> Answer:
+    """Run the task that an exchange calls."""
+    exchange.calls(call.transport, call.task)
+    services.metrics.request_size(call.transport, len(call.arguments))
+    try:
+        answer = await run(services, call)
+    except Exception as unexpected:
+        error = exchange.defect(unexpected)
+        answer = Answer(failure(error, exchange.request_id), error)
+    exchange.outcome = answer.error.reason if answer.error else "ok"
+    return answer
+
+
+class ExchangeMiddleware:
+    """Wraps the application: gives each exchange an id, answers what fails, logs and counts it at its end."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = scope["postback.exchange"] = Exchange(RequestContext(request_id(Headers(scope=scope))))
+        bound = current_request.set(exchange.context)
+
+        async def send_numbered(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                exchange.status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = exchange.request_id
+            else:
+                exchange.response_bytes += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_numbered)
+        except ClientDisconnect:
+            exchange.status = _CLIENT_CLOSED
+        except Exception as unexpected:
+            error = exchange.defect(unexpected)
+            if not exchange.status:
+                await exchange.fail(error)(scope, receive, send_numbered)
+        finally:
+            self._record(scope, exchange)
+            current_request.reset(bound)
+
+    def _record(self, scope: Scope, exchange: Exchange) -> None:
+        seconds = time.perf_counter() - exchange.started
+        if exchange.transport:
+            self.metrics.request(exchange.task, exchange.transport, exchange.outcome, seconds)
+        if not _access.isEnabledFor(logging.INFO):
+            return
+        path = getattr(scope.get("route"), "path", None)
+        line = AccessLine(
+            message="request",
+            method=scope["method"] if path else None,
+            path=path,
+            task=exchange.task if exchange.transport else None,
+            status=exchange.status,
+            outcome=exchange.outcome,
+            duration_ms=round(seconds * 1000, 1),
+            request_bytes=exchange.request_bytes,
+            response_bytes=exchange.response_bytes,
+        )
+        # Not by info(), which looks for the calling line of code: no formatter shows that.
+        _access.handle(logging.LogRecord(_access.name, logging.INFO, __file__, 0, line, None, None))
+
+
+async def _known(request: Request, error: PostbackError) -> Response:
+    return Exchange.of(request.scope).fail(error)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    """What the router rejects: an unknown path, or a method that the path doesn't have."""
+    refused: PostbackError = NotFound("This path does not exist.")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        refused = MethodNotAllowed(f"This path requires {(error.headers or {}).get('Allow', 'another method')}.")
+    response = Exchange.of(request.scope).fail(refused)
+    response.headers.update(error.headers or {})
+    return response
+
+
+EXCEPTION_HANDLERS: dict[Any, Any] = {PostbackError: _known, HTTPException: _http}
+"""For ``Starlette(exception_handlers=...)``: every error gets the same body."""

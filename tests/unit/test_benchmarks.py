@@ -1,0 +1,99 @@
+"""The benchmarks' command line, their tables, and what the PostgreSQL peer accepts. Nothing here is timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+from benchmarks.__main__ import main
+from benchmarks.against import measure_against
+from benchmarks.events import Batches, realistic_event
+from benchmarks.postgresql_peer.models import Event, Failure, LogEvent
+from benchmarks.programs import PROGRAMS, programs_table
+from benchmarks.report import Goal, Section, Table
+from benchmarks.size import QUICK
+from click.testing import CliRunner
+from pydantic import ValidationError
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+
+
+def test_the_help_says_what_can_be_run_and_what_it_costs() -> None:
+    shown = CliRunner().invoke(main, ["--help"]).output
+
+    assert all(f"| `{name}`" in shown and program.measures in shown for name, program in PROGRAMS.items())
+
+
+def test_a_program_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    result = CliRunner().invoke(main, ["rest", "speed"])
+
+    assert result.exit_code == 2
+    assert "'speed'" in result.output
+    assert all(f"'{name}'" in result.output for name in PROGRAMS)
+
+
+def test_a_commit_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(click.ClickException, match="no-such-commit"):
+        measure_against(QUICK, tmp_path, "no-such-commit")
+
+
+def test_the_page_lists_every_program() -> None:
+    assert str(programs_table()) in PAGE.read_text()
+
+
+def test_a_section_reads_as_markdown() -> None:
+    table = Table(("server", "load", "events/s"), [("Postback", "10", "1,000"), ("peer", "1", "90")], words=2)
+    section = Section(
+        "Rates", "How.", table, [Goal("ten times", "11.1", met=True), Goal("20 times", "11.1", met=False)]
+    )
+
+    assert str(section) == (
+        "## Rates\n\nHow.\n\n"
+        "| server   | load | events/s |\n"
+        "| -------- | ---- | -------: |\n"
+        "| Postback | 10   |    1,000 |\n"
+        "| peer     | 1    |       90 |\n\n"
+        "- Goal met: ten times; measured: 11.1.\n"
+        "- **Goal missed**: 20 times; measured: 11.1.\n"
+    )
+
+
+def test_the_peer_accepts_the_batches_that_are_sent() -> None:
+    events = LogEvent.model_validate_json(Batches(3).body(7)).events
+
+    assert [type(event) for event in events] == [Event, Event, Event]
+
+
+def test_the_peer_accepts_the_events_beside_one_that_is_wrong() -> None:
+    body = Batches(3).body(7).replace(b"purchase", b"bought", 1)
+
+    assert [type(event) for event in LogEvent.model_validate_json(body).events] == [Failure, Event, Event]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("event_type", "bought"),
+        ("event_time", "2026-11-26T10:00:00"),
+        ("event_time", "2020-01-01T00:00:00Z"),
+        ("event_time", "2106-01-01T00:00:00Z"),
+        ("action_source", "fax"),
+        ("event_id", ""),
+        ("unknown", 1),
+        ("user_match", {"hashed_email": "jane@shop.example"}),
+        ("user_match", {"client_ip": "192.0.2.1"}),
+        ("custom_data", {"value": -1, "currency": "USD"}),
+        ("custom_data", {"value": 1, "currency": "USX"}),
+        ("custom_data", {"value": "1", "currency": "USD"}),
+        ("custom_data", {"value": 1, "currency": 840}),
+    ],
+)
+def test_the_peer_refuses_what_postback_refuses(field: str, value: Any) -> None:
+    event = realistic_event(1) | {"user_match": {"hashed_email": "a" * 64}}
+    Event.model_validate_json(msgspec.json.encode(event))
+
+    with pytest.raises(ValidationError, match=field):
+        Event.model_validate_json(msgspec.json.encode(event | {field: value}))

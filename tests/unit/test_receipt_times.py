@@ -1,0 +1,53 @@
+"""The times of receipt."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from postback.store.receipt_times import ReceiptTimes
+
+
+def test_no_two_events_share_a_stamp_whatever_thread_takes_it() -> None:
+    stamps = ReceiptTimes()
+    with ThreadPoolExecutor(8) as threads:
+        firsts = list(threads.map(lambda _: stamps.take(100), range(200)))
+    taken = {first + n for first in firsts for n in range(100)}
+    assert len(taken) == 200 * 100
+
+
+def test_stamps_follow_the_wall_clock() -> None:
+    before = time.time_ns() // 1_000
+    assert before <= ReceiptTimes().take(1) <= time.time_ns() // 1_000
+
+
+def test_a_clock_that_was_set_back_does_not_repeat_the_past() -> None:
+    in_an_hour = time.time_ns() // 1_000 + 3_600_000_000
+    assert ReceiptTimes(last=in_an_hour).take(10) == in_an_hour + 1
+
+
+def test_nothing_is_promised_beyond_what_is_on_its_way() -> None:
+    times = ReceiptTimes()
+    first = times.announce()
+    second = times.announce()
+    assert times.stored_through() == first
+    times.settle(second)
+    assert times.stored_through() == first
+    times.settle(first)
+    assert first < times.stored_through() < times.take(1)
+
+
+def test_what_comes_after_a_promise_is_later_even_when_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = ReceiptTimes()
+    promised = times.stored_through()
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert promised < times.announce() < times.take(1)
+
+
+def test_rows_that_were_never_stored_hold_nothing_up() -> None:
+    times = ReceiptTimes()
+    with pytest.raises(ZeroDivisionError), times.on_their_way():
+        raise ZeroDivisionError
+    assert times.stored_through() >= time.time_ns() // 1_000 - 10_000_000
