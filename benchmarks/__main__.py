@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
 
-from benchmarks import attribution, exposure_import, mcp_calls, resources, rest_batches, single_events, stored_events
-from benchmarks.report import heading
-from benchmarks.size import FULL, QUICK
+from benchmarks.against import measure_against
+from benchmarks.programs import PROGRAMS, programs_table
+from benchmarks.report import Section, heading
+from benchmarks.server import CHECKOUT
+from benchmarks.size import FULL, LARGE_EXPOSURES, QUICK, Size
+from benchmarks.wrk import require_wrk
 
-SECTIONS = {
-    "rest": rest_batches.measure,
-    "mcp": mcp_calls.measure,
-    "single": single_events.measure,
-    "stored": stored_events.measure,
-    "resources": resources.measure,
-    "import": exposure_import.measure,
-    "attribution": attribution.measure,
-}
-
-_ROOT = Path(__file__).parents[1]
+_PAGE = CHECKOUT / "docs" / "benchmarks.md"
 
 
-@click.command()
-@click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
+@click.command(epilog="\b\n" + str(programs_table()))
+@click.argument("names", nargs=-1, type=click.Choice(list(PROGRAMS)), metavar="[NAMES]...")
 @click.option("--quick", is_flag=True, help="See that everything runs; the figures mean nothing.")
-def main(sections: tuple[str, ...], quick: bool) -> None:
-    """Measure all SECTIONS, or those named. Only a full run of all is kept in docs/benchmarks.md."""
-    chosen = sections or tuple(SECTIONS)
-    if "single" in chosen:
-        single_events.require_wrk()
-    command = " ".join(["python -m benchmarks", *sections, *(["--quick"] if quick else [])])
-    scratch = _ROOT / "build"  # on a disk: a temporary folder in memory would make every flush free
-    scratch.mkdir(exist_ok=True)
-    parts = [heading(command)]
+@click.option("--large", is_flag=True, help=f"Go on to {LARGE_EXPOSURES:,} exposures in growth: 8 minutes more.")
+@click.option(
+    "--against", metavar="COMMIT", help="Compare with the server of another commit, under the same loads in turns."
+)
+def main(names: tuple[str, ...], quick: bool, large: bool, against: str | None) -> None:
+    """Measure by all programs, or by those named; with --against by those named and the comparison.
+
+    A full run of all is kept in docs/benchmarks.md.
+    """
+    chosen = names or (() if against else tuple(PROGRAMS))
+    if against or any(PROGRAMS[name].wrk for name in chosen):
+        require_wrk()
+    size = QUICK if quick else FULL
+    if large:
+        size = replace(size, growing_exposures=(*size.growing_exposures, LARGE_EXPOSURES))
+    measures: list[Callable[[Size, Path], Section]] = [PROGRAMS[name].measure for name in chosen]
+    if against:
+        measures.append(partial(measure_against, commit=against))
+    options = [
+        *(["--quick"] if quick else []),
+        *(["--large"] if large else []),
+        *(["--against", against] if against else []),
+    ]
+    parts = [heading(" ".join(["python -m benchmarks", *names, *options]), programs_table())]
     click.echo(parts[0])
-    for name in chosen:
-        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=scratch) as folder:
-            parts.append(str(SECTIONS[name](QUICK if quick else FULL, Path(folder))))
+    for section in _sections(measures, size):
+        parts.append(str(section))
         click.echo(parts[-1])
-    if not (sections or quick):
-        (_ROOT / "docs" / "benchmarks.md").write_text("\n".join(parts))
+    if chosen == tuple(PROGRAMS) and not quick:
+        _PAGE.write_text("\n".join(parts))
+
+
+def _sections(measures: list[Callable[[Size, Path], Section]], size: Size) -> Iterator[Section]:
+    scratch = CHECKOUT / "build"  # on a disk: a temporary folder in memory would make every flush free
+    scratch.mkdir(exist_ok=True)
+    for measure in measures:
+        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=scratch) as folder:
+            yield measure(size, Path(folder))
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m benchmarks")

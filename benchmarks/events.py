@@ -47,6 +47,10 @@ class Batches:
         """The body of the batch with this number, below 2³²."""
         return self.template.replace(BATCH, b"%08x" % number)
 
+    def last_event_id(self, number: int) -> str:
+        """The event_id of the last event of the batch with this number."""
+        return _event_id(self.events - 1).replace(BATCH.decode(), f"{number:08x}")
+
     def arguments(self, number: int) -> dict[str, Any]:
         """The same as Python objects."""
         arguments: dict[str, Any] = msgspec.json.decode(self.body(number))
@@ -58,9 +62,8 @@ def realistic_event(number: int) -> dict[str, Any]:
     chance = random.Random(number)  # the same events in each run
     batch = BATCH.decode()
     address = [chance.randrange(11, 99), chance.randrange(256), chance.randrange(256), chance.randrange(1, 255)]
-    order = f"{batch}-{number:05}"
     return {
-        "event_id": f"order-{order}",
+        "event_id": _event_id(number),
         "event_type": "purchase",
         "event_time": (datetime.now(UTC) - timedelta(minutes=chance.randrange(1440))).isoformat(timespec="seconds"),
         "action_source": "website",
@@ -75,7 +78,11 @@ def realistic_event(number: int) -> dict[str, Any]:
         "custom_data": {
             "value": chance.randrange(100, 40_000) / 100,
             "currency": "USD",
-            "order_id": order,
+            "order_id": _event_id(number).removeprefix("order-"),
             "content_ids": [f"sku-{chance.randrange(10_000):04}"],
         },
     }
+
+
+def _event_id(number: int) -> str:
+    return f"order-{BATCH.decode()}-{number:05}"

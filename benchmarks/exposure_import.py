@@ -14,12 +14,11 @@ from pathlib import Path
 from benchmarks.report import Goal, Section, Table
 from benchmarks.server import data_folder, serving
 from benchmarks.size import Size
-from postback.exposures.blocks import judge_block
-from postback.exposures.files import ExposureFile
-from postback.ingest.identifiers import IdentifierHasher
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
-from postback.store.stamps import Stamps
+from postback.events.identifiers import IdentifierHasher
+from postback.exposures.file_reader import ExposureFile
+from postback.exposures.validate_columns import validate_block
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
 
 __all__ = ["measure"]
 
@@ -76,10 +75,10 @@ def _file(path: Path, count: int) -> Path:
 def _floor(file: Path, folder: Path) -> float:
     data = DataDir.open(data_folder(folder))
     store = EventStore.open(data.events_dsn, data.scratch)
-    stamps, hasher = Stamps(store.last_stamp()), IdentifierHasher(data.secret)
-    described = ExposureFile.of(file, None, {}, {"currency": "USD"})
+    hasher = IdentifierHasher(data.secret)
+    described = ExposureFile(file, None, {}, {"currency": "USD"})
     judged = [
-        judge_block(block, "floor", hasher, datetime.now(UTC), stamps.take(len(block)), sandbox=False)
+        validate_block(block.records, "floor", hasher, datetime.now(UTC), sandbox=False)
         for block, _ in zip(described.blocks(), range(_REFERENCE_BLOCKS), strict=False)
     ]
     started = time.perf_counter()

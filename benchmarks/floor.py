@@ -16,14 +16,14 @@ from statistics import median
 import msgspec
 
 from benchmarks.events import BATCH, SOURCE, Batches
-from postback.ingest.checks import Rules
-from postback.ingest.event import Event, StrictCustomData
-from postback.ingest.identifiers import IdentifierHasher
-from postback.ingest.judge import judge
-from postback.ingest.request import LogEventRequest, events_of
-from postback.sources.model import EventSource
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
+from postback.event_sources.event_source import EventSource
+from postback.events.event import Event, StrictCustomData
+from postback.events.identifiers import IdentifierHasher
+from postback.events.request import LogEventRequest, events_of
+from postback.events.rules import EventRules
+from postback.events.validate import validate_events
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
 from postback.store.rows import Rows, arrow_stream
 
 __all__ = ["Floor", "measure_floor", "ready_rows"]
@@ -73,7 +73,7 @@ def _measure(batches: Batches, folder: Path, count: int) -> Floor:
         decoded = _decoded(body)
         between = time.perf_counter()
         # EventStore.insert without the building of the stream.
-        store._writer.raw_insert("event", names, stream, fmt="ArrowStream")
+        store.deriver.raw_insert("event", names, stream, fmt="ArrowStream")
         floor.insert_s.append(time.perf_counter() - between)
         floor.decode_s.append(between - started)
         assert len(decoded) == batches.events
@@ -94,7 +94,7 @@ def ready_rows(batches: Batches, secret: bytes) -> Rows:
         account_id="default", event_source_id=str(SOURCE["event_source_id"]), seller_id="src_benchmark"
     )
     now = datetime.now(UTC)
-    rules = Rules.of(source, now=now, sandbox=False, max_age_days=90, require_user_match=False)
-    verdicts = judge(events_of(_decode_request(batches.template)), rules, IdentifierHasher(secret))
-    [rows] = verdicts.accepted.rows(source, "", int(now.timestamp() * 1e6))
-    return rows
+    rules = EventRules.of(source, now=now, sandbox=False, max_age_days=90, require_user_match=False)
+    verdicts = validate_events(events_of(_decode_request(batches.template)), rules, IdentifierHasher(secret))
+    [rows] = verdicts.accepted.rows(source, "")
+    return rows.received(int(now.timestamp() * 1e6))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import http.client
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from statistics import median
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from http.client import HTTPException
+from statistics import median, quantiles
 
 import msgspec
 
 from benchmarks.events import Batches
+from benchmarks.processes import Endpoint
 from benchmarks.server import Server
 
-__all__ = ["Load", "send_batches", "send_for"]
+__all__ = ["Load", "send_batches", "send_for", "send_until_killed", "store_for"]
 
 _CONNECTIONS = 4
 """Enough to keep every core of a small server busy: while some batches are judged, another is stored or read."""
@@ -29,55 +32,123 @@ class Load:
         seconds: From the first byte sent to the last answer.
         answered_in: Seconds of each call.
         client_s: The client's CPU time, in seconds.
+        server_s: The server's CPU time, in seconds.
+        last_events: The event_id of the last event that each connection had acknowledged.
+        drain_s: Seconds from the last answer until everything acknowledged was in the store.
     """
 
     events: int
     seconds: float
     answered_in: list[float]
     client_s: float
+    server_s: float
+    last_events: list[str]
+    drain_s: float = 0.0
+
+    @property
+    def acknowledged_rate(self) -> float:
+        """Events a second that were acknowledged."""
+        return self.events / self.seconds
 
     @property
     def rate(self) -> float:
-        """Events a second."""
-        return self.events / self.seconds
+        """Events a second that were stored: until all were there."""
+        return self.events / (self.seconds + self.drain_s)
 
     @property
     def median_s(self) -> float:
         """Seconds of a call, at the median."""
         return median(self.answered_in)
 
+    @property
+    def p99_s(self) -> float:
+        """Seconds of a call, at the 99th percentile."""
+        return quantiles(self.answered_in, n=100, method="inclusive")[98]
 
-def send_for(seconds: float, server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
+
+@dataclass(slots=True)
+class _Connection:
+    """One connection: the seconds of each batch that was acknowledged, and the number of the last one."""
+
+    answered_in: list[float] = field(default_factory=list)
+    last: int | None = None
+
+    def send(self, more: Callable[[], bool], endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> None:
+        """Send one batch after the other."""
+        with closing(http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=60)) as connection:
+            while more():
+                number = next(numbers)
+                body = batches.body(number)
+                started = time.perf_counter()
+                connection.request("POST", "/v1/log_event", body, dict(endpoint.headers))
+                answer = connection.getresponse().read()
+                seconds = time.perf_counter() - started
+                if msgspec.json.decode(answer).get("events_processed") != batches.events:
+                    raise RuntimeError(f"a batch was not accepted as a whole: {answer[:1000]!r}")
+                self.answered_in.append(seconds)
+                self.last = number
+
+
+def store_for(seconds: float, server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
+    """Send batches for so many seconds, then wait until the store has them: its time and its work count.
+
+    Events are stored in the order in which they are acknowledged, so it has all when it has each connection's last.
+    """
+    load, before = send_for(seconds, server, batches, numbers), server.cpu_s()
+    drain_s = server.wait_until_stored(load.last_events)
+    return replace(load, drain_s=drain_s, server_s=load.server_s + server.cpu_s() - before)
+
+
+def send_for(seconds: float, endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> Load:
     """Send batches for so many seconds; ``numbers`` gives each its own."""
     deadline = time.perf_counter() + seconds
-    return _send(lambda: time.perf_counter() < deadline, server, batches, numbers)
+    return _send(lambda: time.perf_counter() < deadline, endpoint, batches, numbers)
 
 
-def send_batches(count: int, server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
+def send_batches(count: int, endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> Load:
     """Send so many batches."""
     left = iter(range(count))
-    return _send(lambda: next(left, None) is not None, server, batches, numbers)
+    return _send(lambda: next(left, None) is not None, endpoint, batches, numbers)
 
 
-def _send(more: Callable[[], bool], server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
-    cpu, started = time.process_time(), time.perf_counter()
+def send_until_killed(
+    kill: Callable[[], object], seconds: float, endpoint: Endpoint, batches: Batches, numbers: Iterator[int]
+) -> tuple[int, list[str]]:
+    """Send batches, have the server killed after so many seconds.
+
+    Returns:
+        The number of events that were acknowledged, and the event_id of the last one of each connection.
+    """
+    connections = [_Connection() for _ in range(_CONNECTIONS)]
+
+    def send(connection: _Connection) -> None:
+        with suppress(ConnectionError, HTTPException):  # the kill
+            connection.send(lambda: True, endpoint, batches, numbers)
+
     with ThreadPoolExecutor(_CONNECTIONS) as threads:
-        connections = [threads.submit(_send_over_one, more, server, batches, numbers) for _ in range(_CONNECTIONS)]
-        answered_in = [seconds for connection in connections for seconds in connection.result()]
-    seconds = time.perf_counter() - started
-    return Load(len(answered_in) * batches.events, seconds, answered_in, time.process_time() - cpu)
+        sending = threads.map(send, connections)
+        time.sleep(seconds)
+        kill()
+        list(sending)
+    return sum(len(connection.answered_in) for connection in connections) * batches.events, _last(connections, batches)
 
 
-def _send_over_one(more: Callable[[], bool], server: Server, batches: Batches, numbers: Iterator[int]) -> list[float]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
-    answered_in: list[float] = []
-    while more():
-        body = batches.body(next(numbers))
-        started = time.perf_counter()
-        connection.request("POST", "/v1/log_event", body, server.headers)
-        answer = connection.getresponse().read()
-        answered_in.append(time.perf_counter() - started)
-        if msgspec.json.decode(answer).get("events_processed") != batches.events:
-            raise RuntimeError(f"a batch was not accepted as a whole: {answer[:1000]!r}")
-    connection.close()
-    return answered_in
+def _send(more: Callable[[], bool], endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> Load:
+    connections = [_Connection() for _ in range(_CONNECTIONS)]
+    before, cpu, started = endpoint.cpu_s(), time.process_time(), time.perf_counter()
+    with ThreadPoolExecutor(_CONNECTIONS) as threads:
+        list(threads.map(lambda connection: connection.send(more, endpoint, batches, numbers), connections))
+    seconds, client_s = time.perf_counter() - started, time.process_time() - cpu
+    answered_in = [seconds for connection in connections for seconds in connection.answered_in]
+    return Load(
+        events=len(answered_in) * batches.events,
+        seconds=seconds,
+        answered_in=answered_in,
+        client_s=client_s,
+        server_s=endpoint.cpu_s() - before,
+        last_events=_last(connections, batches),
+    )
+
+
+def _last(connections: Sequence[_Connection], batches: Batches) -> list[str]:
+    return [batches.last_event_id(connection.last) for connection in connections if connection.last is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,16 +27,23 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells, already formatted. The first column is words, the others are figures."""
+    """Cells, already formatted. The first ``words`` columns are words, the others are figures."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: int = 1
 
     def __str__(self) -> str:
         widths = [max(map(len, cells)) for cells in zip(self.columns, *self.rows, strict=True)]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-        lines = [self.columns, rule, *self.rows]
-        return "\n".join(f"| {' | '.join(_justified(line, widths))} |" for line in lines)
+        rule = ["-" * width if n < self.words else "-" * (width - 1) + ":" for n, width in enumerate(widths)]
+        return "\n".join(self._line(cells, widths) for cells in (self.columns, rule, *self.rows))
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        justified = [
+            cell.ljust(width) if n < self.words else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(justified)} |"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +64,27 @@ class Section:
         return "\n\n".join(parts) + "\n"
 
 
-def heading(command: str) -> str:
-    """What the figures are of: the command, the day, the machine and the versions."""
+def heading(command: str, programs: Table) -> str:
+    """What the figures are of: the command, the commit, the day, the machine and the versions; and what can be run."""
     machine = f"{os.cpu_count()} cores ({_from_proc('cpuinfo', 'model name')}), {_memory_gib():.0f} GiB of memory"
     versions = ", ".join(f"{name} {version(name)}" for name in _MEASURED)
     return f"""# Benchmarks
 
-Printed by `{command}` on {datetime.now(UTC):%Y-%m-%d}. Client and server shared one machine: {machine}, \
-{platform.system()}, Python {platform.python_version()}. Versions: {versions}.
+Printed by `{command}` on {datetime.now(UTC):%Y-%m-%d} at commit {_commit()}. Client and server shared one machine: \
+{machine}, {platform.system()}, Python {platform.python_version()}. Versions: {versions}.
 
 Ratios compare what was measured in the same run. The server is `postback serve` with `POSTBACK_RATE_LIMIT=0` and \
 otherwise default settings; each answer was given after its events were on disk. An event is a purchase of about \
 560 bytes of JSON with the digest of an e-mail address, a click id, and an IP address with a browser.
+
+## What can be run
+
+`python -m benchmarks` runs all of these, `python -m benchmarks NAMES` some. `--quick` is a smoke run of a few \
+minutes, whose figures mean nothing. `--against COMMIT` compares with the server of another commit: both get the same \
+loads in turns, and the ratio is printed. Nothing else should run on the machine. Single events are sent by wrk.
+
+{programs}
 """
-
-
-def _justified(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
-    return [cells[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))]
 
 
 def _mark(goal: Goal) -> str:
@@ -81,6 +93,11 @@ def _mark(goal: Goal) -> str:
 
 def _memory_gib() -> float:
     return int(_from_proc("meminfo", "MemTotal").removesuffix(" kB")) / 2**20
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=, with changes"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 
 
 def _from_proc(file: str, name: str) -> str:

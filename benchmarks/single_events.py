@@ -1,83 +1,85 @@
-"""Single events from many connections: what waits at the same time shares one durable insert."""
+"""Single events over REST from one connection and from many, beside a handler that stores nothing."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
-import click
-import msgspec
-
-from benchmarks.events import BATCH, Batches
-from benchmarks.report import Section, Table
+from benchmarks.bare_handler import serving_bare_handler
+from benchmarks.report import Goal, Section, Table
 from benchmarks.server import Server, serving
 from benchmarks.size import Size
+from benchmarks.wrk import SingleEvents, Wrk
 
-__all__ = ["measure", "require_wrk"]
+__all__ = ["measure"]
 
-_SCRIPT = Path(__file__).with_name("single_event.lua")
-_CONNECTIONS = 32
-_NUMBERS_A_RUN = 2**24
-
-
-class _Run(msgspec.Struct):
-    """What the script prints when it is done."""
-
-    requests: int
-    seconds: float
-    p50_ms: float
-    p99_ms: float
-    failed: int
-
-
-def require_wrk() -> None:
-    """Fail, with the way out, when the load generator is missing."""
-    if not shutil.which("wrk"):
-        raise click.ClickException("The section 'single' needs wrk. Install it: apt-get install wrk")
+_MANY = 32
+_MOST_P99_MS = 50
+_LEAST_SHARE = 0.2
+_LEAST_RATE = 1_500
 
 
 def measure(size: Size, folder: Path) -> Section:
-    """Measure one connection and many, without and with idempotency keys."""
-    ways = [(connections, keyed) for keyed in (False, True) for connections in (1, _CONNECTIONS)]
-    with serving(folder / "server") as server:
-        rows = [_row(server, folder, number, *way, seconds=size.single_s) for number, way in enumerate(ways)]
+    """Measure one connection and many: without idempotency keys, with them, and the bare handler with them."""
+    rows: list[tuple[str, ...]] = []
+    keyed: dict[int, SingleEvents] = {}
+    shares: dict[int, float] = {}
+    wrk = Wrk(folder)
+    with serving(folder / "server") as server, serving_bare_handler(folder) as bare:
+        for connections in (1, _MANY):
+            unkeyed = _send(wrk, server, connections, size.single_s, keyed=False)
+            keyed[connections] = _send(wrk, server, connections, size.single_s, keyed=True)
+            least = wrk.send(bare, connections, size.single_s)
+            shares[connections] = keyed[connections].rate / least.rate
+            rows += [
+                _row(f"Postback without keys, {connections}", unkeyed, least),
+                _row(f"Postback with keys, {connections}", keyed[connections], least),
+                _row(f"bare handler, {connections}", least, least),
+            ]
+    one, many = keyed[1], keyed[_MANY]
     return Section(
         title="Single events over REST",
         method=(
-            f"One event a call, never the same, sent by wrk from one thread for {size.single_s} s a row. Group commit "
-            "is what the last column shows: calls that wait at the same time share an insert, and its flushes of the "
-            "disk. A call with an idempotency key also waits until its answer is kept, in a second store."
+            f"One event a call, never the same, sent by wrk from one thread for {size.single_s} s a row; the keys are "
+            "idempotency keys, a fresh one for each call. The bare handler is Starlette on uvicorn, one process with "
+            "the event loop and the HTTP parser of Postback: it decodes the same bodies, keys included, into typed "
+            "structs with msgspec and answers JSON, and stores nothing. CPU is that of all of a server's processes."
         ),
-        table=Table(("connections", "requests/s", "p50", "p99", "calls an insert"), rows),
+        table=Table(("server, connections", "requests/s", "p50", "p99", "CPU a request", "of the bare handler"), rows),
+        goals=[
+            Goal(
+                f"with keys, {_MANY} connections: p99 under {_MOST_P99_MS} ms",
+                f"{many.p99_ms:.1f} ms",
+                many.p99_ms < _MOST_P99_MS,
+            ),
+            Goal(
+                f"with keys, {_MANY} connections: at least {_LEAST_SHARE} of the bare handler",
+                f"{shares[_MANY]:.2f}",
+                shares[_MANY] >= _LEAST_SHARE,
+            ),
+            Goal(
+                f"with keys, 1 connection: at least {_LEAST_RATE:,} requests/s",
+                f"{one.rate:,.0f}",
+                one.rate >= _LEAST_RATE,
+            ),
+        ],
     )
 
 
-def _row(server: Server, folder: Path, run: int, connections: int, keyed: bool, *, seconds: int) -> tuple[str, ...]:
-    before = server.counters()
-    result = _wrk(server, folder, run, connections, keyed, seconds)
-    counted = {name: value - before.get(name, 0) for name, value in server.counters().items()}
-    accepted = counted["postback_events_accepted_total"]
-    if result.failed or accepted < result.requests:
-        raise RuntimeError(
-            f"of {result.requests} calls {result.failed} failed, and {accepted:.0f} events were accepted"
-        )
-    shared = counted["postback_insert_calls_sum"] / counted["postback_insert_calls_count"]
+def _send(wrk: Wrk, server: Server, connections: int, seconds: int, *, keyed: bool) -> SingleEvents:
+    before = server.counters()["postback_events_accepted_total"]
+    found = wrk.send(server, connections, seconds, keyed=keyed)
+    accepted = server.counters()["postback_events_accepted_total"] - before
+    if accepted < found.requests:
+        raise RuntimeError(f"{found.requests} calls were answered, but {accepted:.0f} events were accepted")
+    return found
+
+
+def _row(name: str, found: SingleEvents, least: SingleEvents) -> tuple[str, ...]:
     return (
-        f"{connections}, {'with' if keyed else 'without'} idempotency keys",
-        f"{result.requests / result.seconds:,.0f}",
-        f"{result.p50_ms:,.1f} ms",
-        f"{result.p99_ms:,.1f} ms",
-        f"{shared:.1f}",
+        name,
+        f"{found.rate:,.0f}",
+        f"{found.p50_ms:,.1f} ms",
+        f"{found.p99_ms:,.1f} ms",
+        f"{found.server_ms:.3f} ms",
+        f"{found.rate / least.rate:.2f}",
     )
-
-
-def _wrk(server: Server, folder: Path, run: int, connections: int, keyed: bool, seconds: int) -> _Run:
-    template = folder / "event.json"
-    template.write_bytes(Batches(1, keyed=keyed).template)
-    headers = [part for name, value in server.headers.items() for part in ("-H", f"{name}: {value}")]
-    load = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT)]
-    script_arguments = [str(template), BATCH.decode(), str(run * _NUMBERS_A_RUN)]
-    command = ["wrk", *load, *headers, f"{server.url}/v1/log_event", "--", *script_arguments]
-    printed = subprocess.run(command, check=True, capture_output=True).stdout
-    return msgspec.json.decode(printed.splitlines()[-1], type=_Run)

@@ -15,12 +15,12 @@ import clickhouse_connect
 
 from benchmarks.events import Batches
 from benchmarks.floor import ready_rows
-from benchmarks.load import send_batches, send_for
+from benchmarks.load import send_batches, store_for
 from benchmarks.report import Goal, Section, Table
 from benchmarks.server import data_folder, serving
 from benchmarks.size import Size
-from postback.store.datadir import DataDir
-from postback.store.events import EventStore
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
 from postback.store.rows import Rows
 
 __all__ = ["measure"]
@@ -47,16 +47,17 @@ def measure(size: Size, folder: Path) -> Section:
         stored += missing
         with serving(folder) as server:
             warm_up = send_batches(_WARM_UP, server, batches, numbers)
-            load = send_for(size.stored_s, server, batches, numbers)
+            load = store_for(size.stored_s, server, batches, numbers)
         rates.append((stored, load.rate))
         stored += warm_up.events + load.events
     share = min(rate for _, rate in rates) / rates[0][1]
     return Section(
         title="Rate by the number of stored events",
         method=(
-            f"Batches of {_EVENTS:,} events over REST, {size.stored_s:.0f} s each. In between the store was filled "
-            "with distinct events through its own insert, while no server ran; each rate was measured when the "
-            "merges that this left to the engine were done. Those that the rate itself causes are in it."
+            f"Batches of {_EVENTS:,} events over REST, {size.stored_s:.0f} s each and until all are stored. In between "
+            "the store was filled with distinct events through its own insert, while no server ran; each rate was "
+            "measured when the merges that this left to the engine were done. Those that the rate itself causes are "
+            "in it."
         ),
         table=Table(
             ("stored before", "events/s", "of the first"),
@@ -75,7 +76,8 @@ def _fill_in_a_process(folder: Path, batches: Batches, first: int, end: int) -> 
 def _fill(folder: Path, batches: Batches, first: int, end: int) -> None:
     data = DataDir.open(folder)
     store = EventStore.open(data.events_dsn, data.scratch)
-    like = ready_rows(batches, data.secret).columns
+    ready = ready_rows(batches, data.secret).columns
+    like = {name: values.to_pylist() if hasattr(values, "to_pylist") else values for name, values in ready.items()}
     for start in range(first, end, _INSERT_ROWS):
         store.insert([_distinct_rows(like, start, min(start + _INSERT_ROWS, end))])
     _wait_for_merges(data.events_dsn)
