@@ -1,1 +1,0 @@
-"""Postback against the official AdCP runner and storyboards."""
