@@ -114,8 +114,8 @@ REPORTING = WEBHOOK | {"reporting_frequency": "daily"}
 
 def warnings(answer: dict[str, Any]) -> list[str]:
     assert answer["status"] != "failed", answer
-    assert "4711" not in json.dumps(answer["ext"])
     told: list[str] = answer["ext"]["postback"].get("warnings", [])
+    assert "4711" not in json.dumps(told)
     return told
 
 

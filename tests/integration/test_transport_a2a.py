@@ -274,4 +274,4 @@ def test_a_webhook_of_the_protocol_is_accepted_and_said_not_to_be_served(
         warnings = answer["ext"]["postback"].get("warnings", [])
         assert answer["status"] == "completed"
         assert len(warnings) == told
-        assert "4711" not in json.dumps(answer)
+        assert "4711" not in json.dumps(warnings)
