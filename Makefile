@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo bench conformance lock upgrade clean
+.PHONY: help install install-dev test test-fast demo bench kills conformance lock upgrade clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +26,9 @@ demo: .venv/installed ## start a server, log a realistic batch, print the respon
 
 bench: .venv/installed-dev ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
+
+kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and compare (an hour; goes on where it was stopped)
+	@$(BIN)/python -m tests.faults.server_kills --kills 1000
 
 conformance: .venv/installed-dev official_runner/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
 	@$(BIN)/python -m official_runner --write

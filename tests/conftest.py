@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,23 +72,24 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Start a server with these settings, as ``rate_limit=2``, and under ``prefix``; it stops when the tests end."""
-    with _servers(tmp_path_factory) as start:
+    with servers(partial(tmp_path_factory.mktemp, "server")) as start:
         yield start
 
 
 @pytest.fixture
 def start_own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """The same for a server that only one test needs; it stops with the test."""
-    with _servers(tmp_path_factory) as start:
+    with servers(partial(tmp_path_factory.mktemp, "server")) as start:
         yield start
 
 
 @contextmanager
-def _servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
+    """Start servers as ``start_server`` does, each in a folder of its own; they stop when the block is left."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*prefix: str, **settings: object) -> Server:
-        folder = tmp_path_factory.mktemp("server")
+        folder = make_folder()
         chosen = {"data": folder / "data", "port": free_port(), "bootstrap_key": _KEY, "rate_limit": 0} | settings
         environ = _environ() | {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
         log = folder / "log"

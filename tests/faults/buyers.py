@@ -19,7 +19,6 @@ from tests.engine import select_from
 EVENTS = 40
 """Good events in a call; a broken one follows them."""
 
-_BUYERS = 6
 _RETRY_SECONDS = 0.05
 
 Answer = dict[str, Any]
@@ -86,6 +85,7 @@ class Buyers:
         server: Where they send to.
         task: What they call.
         arguments: Makes the arguments of each call from its number; they have an idempotency_key.
+        buyers: How many they are.
 
     Attributes:
         acknowledged: The calls that were answered with success and their answers, by idempotency key.
@@ -94,7 +94,13 @@ class Buyers:
         cut_off: How many calls were sent and lost their connection instead of being answered.
     """
 
-    def __init__(self, server: Server, task: str = "log_event", arguments: Callable[[int], Body] = call) -> None:
+    def __init__(
+        self,
+        server: Server,
+        task: str = "log_event",
+        arguments: Callable[[int], Body] = call,
+        buyers: int = 6,
+    ) -> None:
         self.acknowledged: dict[str, tuple[Body, Answer]] = {}
         self.refused: list[int] = []
         self.unanswered: set[str] = set()
@@ -102,8 +108,10 @@ class Buyers:
         self._server = server
         self._task = task
         self._arguments = arguments
+        self._buyers = buyers
         self._numbers = itertools.count()
         self._stopping = threading.Event()
+        self._given_up = False
         self._counting = threading.Lock()
         self._defects: list[str] = []
 
@@ -114,16 +122,19 @@ class Buyers:
         Args:
             persistently: Whether a call is repeated until it succeeds. If not, a buyer leaves at its first failure.
         """
-        buyers = [threading.Thread(target=self._buy, args=(persistently,)) for _ in range(_BUYERS)]
+        buyers = [threading.Thread(target=self._buy, args=(persistently,)) for _ in range(self._buyers)]
         for buyer in buyers:
             buyer.start()
         try:
             yield
+        except BaseException:
+            self._given_up = True
+            raise
         finally:
             self._stopping.set()
             for buyer in buyers:
                 buyer.join()
-        assert not self._defects
+        assert not self._defects, self._defects[0]
 
     def wait_for_answers(self, more: int) -> None:
         """Wait until this many more calls are acknowledged."""
@@ -151,17 +162,19 @@ class Buyers:
             try:
                 response = self._post(client, body)
             except httpx2.TransportError:
-                if not persistently:
+                if not persistently or self._given_up:
                     raise
                 time.sleep(_RETRY_SECONDS)
                 continue
-            if response.status_code == 200:
-                self.acknowledged[body["idempotency_key"]] = body, response.json()
+            answer = response.json()
+            if response.status_code == 200 and answer["status"] == "completed":
+                self.acknowledged[body["idempotency_key"]] = body, answer
                 return
             self.refused.append(response.status_code)
             if response.status_code != 503:
                 self._defects.append(response.text)
-            if not persistently or response.status_code != 503:
+                return
+            if not persistently or self._given_up:
                 response.raise_for_status()
 
     def _post(self, client: httpx2.Client, body: Body) -> httpx2.Response:

@@ -8,7 +8,6 @@ are counted in a file, so that a later run goes on with them.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.counted_tries import counted_tries
 from tests.faults.test_store_full_disk import can_mount, fill_under_merges
 
 _BUSY = 3
@@ -44,13 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not can_mount(Path(folder)):
             sys.exit("This system lets no test mount a disk of its own (unshare --mount --map-root-user).")
-    arguments.counted.parent.mkdir(parents=True, exist_ok=True)
-    tries = [json.loads(line) for line in arguments.counted.open()] if arguments.counted.exists() else []
-    with busy_processor(), arguments.counted.open("a") as counted:
-        while len(tries) < arguments.tries:
-            tries.append(fill_under_merges())
-            counted.write(json.dumps(tries[-1]) + "\n")
-            counted.flush()
+    with busy_processor():
+        tries = counted_tries(arguments.tries, arguments.counted, fill_under_merges)
     hits = [each for each in tries if each["hit"]]
     lost, restored = (sum(each[name] for each in hits) for name in ("lost", "restored"))
     told = (

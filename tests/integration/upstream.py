@@ -52,7 +52,10 @@ def upstream(port: int = 0) -> Iterator[Upstream]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            sent = self.rfile.read(int(self.headers["Content-Length"]))
+            if len(sent) < int(self.headers["Content-Length"]):  # the server was killed meanwhile
+                return
+            body = json.loads(sent)
             status, headers = state.answers.pop(0) if state.answers and "event_sources" not in body else (200, {})
             state.received.append({"body": body, "headers": dict(self.headers), "path": self.path, "status": status})
             if state.holds(body):
@@ -60,8 +63,8 @@ def upstream(port: int = 0) -> Iterator[Upstream]:
             self.send_response(status)
             for name, value in {"Content-Length": "0", **headers}.items():
                 self.send_header(name, value)
-            self.end_headers()
             with suppress(ConnectionError):
+                self.end_headers()
                 for part in state.body:
                     self.wfile.write(part)
 

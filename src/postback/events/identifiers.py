@@ -39,7 +39,7 @@ class Matchable(msgspec.Struct, gc=False, frozen=True):
 
     Attributes:
         keys: Its match keys, KEY_BYTES each, one after the other.
-        quality: 1 - Π(1 - prior) over the usable identifiers; see ``ingest.quality``.
+        quality: 1 - Π(1 - prior) over the usable identifiers; see ``events.match_quality``.
     """
 
     keys: bytes

@@ -1,0 +1,33 @@
+"""Tries of a fault that are counted in a file, so that a later run of the same command goes on with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["counted_tries"]
+
+Try = TypeVar("Try")
+
+
+def counted_tries(wanted: int, file: Path, run: Callable[[], Try]) -> list[Try]:
+    """Run as many tries as are missing.
+
+    Args:
+        wanted: How many there are to be, those of earlier runs included.
+        file: What came of each, a line of JSON each.
+        run: Runs one, and returns what came of it.
+
+    Returns:
+        What came of all of them.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    tries: list[Try] = [json.loads(line) for line in file.open()] if file.exists() else []
+    with file.open("a") as counted:
+        while len(tries) < wanted:
+            tries.append(run())
+            counted.write(json.dumps(tries[-1]) + "\n")
+            counted.flush()
+    return tries
