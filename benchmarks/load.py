@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from http.client import HTTPException
 from statistics import median, quantiles
 
 import msgspec
@@ -17,10 +16,17 @@ from benchmarks.events import Batches
 from benchmarks.processes import Endpoint
 from benchmarks.server import Server
 
-__all__ = ["Load", "send_batches", "send_for", "send_until_killed", "store_for"]
+__all__ = ["Load", "send_batches", "send_for", "send_until_refused", "store_for"]
 
 _CONNECTIONS = 4
 """Enough to keep every core of a small server busy: while some batches are judged, another is stored or read."""
+
+
+_UNAVAILABLE = 503
+
+
+class Refused(Exception):
+    """The server has no room for another call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,11 @@ class _Connection:
                 body = batches.body(number)
                 started = time.perf_counter()
                 connection.request("POST", "/v1/log_event", body, dict(endpoint.headers))
-                answer = connection.getresponse().read()
+                response = connection.getresponse()
+                answer = response.read()
                 seconds = time.perf_counter() - started
+                if response.status == _UNAVAILABLE:
+                    raise Refused
                 if msgspec.json.decode(answer).get("events_processed") != batches.events:
                     raise RuntimeError(f"a batch was not accepted as a whole: {answer[:1000]!r}")
                 self.answered_in.append(seconds)
@@ -111,26 +120,18 @@ def send_batches(count: int, endpoint: Endpoint, batches: Batches, numbers: Iter
     return _send(lambda: next(left, None) is not None, endpoint, batches, numbers)
 
 
-def send_until_killed(
-    kill: Callable[[], object], seconds: float, endpoint: Endpoint, batches: Batches, numbers: Iterator[int]
-) -> tuple[int, list[str]]:
-    """Send batches, have the server killed after so many seconds.
+def send_until_refused(endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> tuple[int, str]:
+    """Send batches over one connection until the server has no room for another.
 
     Returns:
-        The number of events that were acknowledged, and the event_id of the last one of each connection.
+        The number of events that were acknowledged, and the event_id of the last one.
     """
-    connections = [_Connection() for _ in range(_CONNECTIONS)]
-
-    def send(connection: _Connection) -> None:
-        with suppress(ConnectionError, HTTPException):  # the kill
-            connection.send(lambda: True, endpoint, batches, numbers)
-
-    with ThreadPoolExecutor(_CONNECTIONS) as threads:
-        sending = threads.map(send, connections)
-        time.sleep(seconds)
-        kill()
-        list(sending)
-    return sum(len(connection.answered_in) for connection in connections) * batches.events, _last(connections, batches)
+    connection = _Connection()
+    with suppress(Refused):
+        connection.send(lambda: True, endpoint, batches, numbers)
+    if connection.last is None:
+        raise RuntimeError("the server had no room for one batch")
+    return len(connection.answered_in) * batches.events, batches.last_event_id(connection.last)
 
 
 def _send(more: Callable[[], bool], endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> Load:

@@ -50,7 +50,7 @@ PROGRAMS = {
     "copies": Program(copies.measure, "batches of events that are known, beside batches of new ones", 2),
     "stored": Program(stored_events.measure, "the rate of batches at 0, 5 and 20 million stored events", 6),
     "resources": Program(resources.measure, "memory after 5 million events, and the start on them", 2),
-    "restart": Program(restart.measure, "the start after SIGKILL under load", 2),
+    "restart": Program(restart.measure, "the start after SIGKILL, with a full log", 2),
     "import": Program(exposure_import.measure, "exposures from a file of 10 million, beside inserting alone", 3),
     "attribution": Program(attribution.measure, "attribution at 1 and 10 million exposures, beside pandas", 5),
     "growth": Program(growth.measure_attribution, "attribution from 1 to 10 million exposures; --large: to 50", 3),

@@ -25,7 +25,6 @@ class Size:
         stored_s: Seconds that each of these rates is measured.
         ingested: Events after which memory is read.
         starts: Starts that are timed, and kills.
-        killed_s: Seconds of load before a kill.
         exposures: Exposures against which events are attributed, and rows that are imported.
         growing_exposures: Numbers of exposures at which attribution is measured, rising.
         growing_conversions: Numbers of conversions in one media buy at which the report is measured, rising.
@@ -43,7 +42,6 @@ class Size:
     stored_s: float
     ingested: int
     starts: int
-    killed_s: float
     exposures: int
     growing_exposures: tuple[int, ...]
     growing_conversions: tuple[int, ...]
@@ -62,7 +60,6 @@ FULL = Size(
     stored_s=20,
     ingested=5_000_000,
     starts=5,
-    killed_s=10,
     exposures=10_000_000,
     growing_exposures=(1_000_000, 10_000_000),
     growing_conversions=(100_000, 1_000_000, 5_000_000),
@@ -81,7 +78,6 @@ QUICK = Size(
     stored_s=2,
     ingested=100_000,
     starts=2,
-    killed_s=2,
     exposures=200_000,
     growing_exposures=(100_000, 200_000),
     growing_conversions=(10_000, 20_000),
