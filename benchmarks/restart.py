@@ -53,10 +53,10 @@ def measure(size: Size, folder: Path) -> Section:
         title="Killed with a full log",
         method=(
             "Another process locks the control store, so that nothing leaves the ingest log, and batches of "
-            f"{_EVENTS:,} events are sent over REST until the server answers 503. Then it gets SIGKILL. The next one is timed from "
-            "its command until /readyz answers 200, and until everything that was acknowledged is in the event store, "
-            f"where the health of the event source must count it. {size.starts} times on the same folder. The backlog "
-            "is the size of the log's files."
+            f"{_EVENTS:,} events are sent over REST until the server answers 503. Then it gets SIGKILL. The next one "
+            "is timed from its command until /readyz answers 200, and until everything that was acknowledged is in the "
+            f"event store, where the health of the event source must count it. {size.starts} "
+            "times on the same folder. The backlog is the size of the log's files."
         ),
         table=Table(
             ("", "median", "most"),
