@@ -138,6 +138,24 @@ async def test_rows_that_the_store_refuses_are_set_aside_and_hold_nothing_up(
     assert stores.folder.log.names() == []
 
 
+async def test_rows_that_the_engine_itself_refuses_are_set_aside_too(
+    stores: Stores, log: IngestLog, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    alter = "ALTER TABLE rejected_event {} CONSTRAINT of_an_operator"
+    stores.events.deriver.command(alter.format("ADD") + " CHECK field != 'refused'")
+    try:
+        [fit] = rejections("constrained", "refused")
+        unfit = Rows("rejected_event", {**fit.columns, "field": ["refused"]})
+        await asyncio.gather(*(log.append(call) for call in (rejections("constrained", "fit"), [unfit])))
+        stored = [await has(stores.events, log, "constrained", name) for name in ("fit", "refused")]
+    finally:
+        stores.events.deriver.command(alter.format("DROP"))
+
+    assert stored == [True, False]
+    assert "The event store failed: VIOLATED_CONSTRAINT" in caplog.text
+    assert 'postback_quarantined_rows_total{table="rejected_event"} 1.0' in metrics.render().decode()
+
+
 async def test_a_full_log_refuses_at_once_and_takes_nothing(store: EventStore, log: IngestLog) -> None:
     taken = asyncio.create_task(log.append(rejections("full", *map(str, range(60)))))
     await asyncio.sleep(0)

@@ -54,7 +54,13 @@ _SETTINGS = {
     "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
 }
 
-_UNFIT = frozenset(("CANNOT_CONVERT_TYPE", "DECIMAL_OVERFLOW", "INCORRECT_DATA", "TYPE_MISMATCH"))
+_UNFIT = frozenset(
+    (
+        *("ARGUMENT_OUT_OF_BOUND", "CANNOT_CONVERT_TYPE", "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", "DECIMAL_OVERFLOW"),
+        *("INCORRECT_DATA", "TOO_LARGE_STRING_SIZE", "TYPE_MISMATCH", "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
+        "VIOLATED_CONSTRAINT",
+    )
+)
 """The engine's errors that are about the rows, so that the same ones will fail again."""
 
 _SQL = resources.files("postback.store") / "sql"
