@@ -23,7 +23,7 @@ async def serving(data: Path, **settings: object) -> AsyncIterator[httpx2.AsyncC
     """A sandbox over this data folder, and a client that calls it."""
     chosen = {"data": data, "bootstrap_key": KEY, "rate_limit": 0, "sandbox": True} | settings
     async with (
-        open_app(load_settings({}, **chosen)) as app,
+        open_app(load_settings({}, **chosen)) as (app, _),
         httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app),
             base_url="http://127.0.0.1:8787",

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NoReturn
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
+from starlette.routing import Router
+from starlette.types import ASGIApp
 
 from postback.background import Background, repeat
 from postback.config import Settings
@@ -19,7 +19,7 @@ from postback.tasks.registry import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
 from postback.transports.mcp import McpEndpoint
-from postback.transports.middleware import EXCEPTION_HANDLERS, ExchangeMiddleware
+from postback.transports.middleware import ExchangeMiddleware
 
 __all__ = ["open_app"]
 
@@ -29,10 +29,10 @@ _MERGE_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[Starlette]:
+async def open_app(settings: Settings) -> AsyncIterator[tuple[ASGIApp, str | None]]:
     """Open the stores of ``settings.data``, and the server over them until the block is left.
 
-    ``app.state.new_key`` is the API key that this start generated, or None.
+    Beside the application comes the API key that this start generated, or None.
 
     Raises:
         StartupError: A setting, the data folder or a store can't be used. What was opened until then is closed.
@@ -44,18 +44,13 @@ async def open_app(settings: Settings) -> AsyncIterator[Starlette]:
         services, new_key = open_services(settings, offered(settings.sandbox), resources)
         mcp = McpEndpoint(services)
         a2a = A2aEndpoint(services)
-        app = Starlette(
-            routes=[*rest.routes(services), *mcp.routes(), *a2a.routes()],
-            middleware=[Middleware(ExchangeMiddleware, metrics=services.metrics)],
-            exception_handlers=EXCEPTION_HANDLERS,
-        )
-        app.router.redirect_slashes = False  # a redirected POST loses its body or its key
-        app.state.new_key = new_key
+        routes = [*rest.routes(services), *mcp.routes(), *a2a.routes()]
+        router = Router(routes, redirect_slashes=False)  # a redirected POST loses its body or its key
         gc.freeze()
         services.watchdog.start()
         _start_background(services, resources)
         await resources.entering("MCP sessions", mcp.run())
-        yield app
+        yield ExchangeMiddleware(router, services.metrics), new_key
 
 
 def _start_background(services: Services, resources: Resources) -> None:

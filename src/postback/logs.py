@@ -7,6 +7,7 @@ library logs as a message, or as an argument of one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import logging.config
@@ -16,13 +17,14 @@ import traceback
 from asyncio import AbstractEventLoop
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import msgspec
 
 from postback.errors import PostbackError, StartupError
 
 __all__ = [
+    "GatheredLines",
     "JsonFormatter",
     "LogFields",
     "RequestContext",
@@ -35,6 +37,10 @@ __all__ = [
 
 _QUIET = ("alembic", "clickhouse_connect", "httpcore", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
+
+
+_GATHERED_SECONDS = 0.1
+_GATHERED_LINES = 1_000
 
 
 class RequestContext(msgspec.Struct):
@@ -80,7 +86,7 @@ def configure(level: str, line_format: Literal["text", "json"]) -> None:
             "version": 1,
             "disable_existing_loggers": False,
             "formatters": {"line": {"()": formatter}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+            "handlers": {"stderr": {"()": GatheredLines, "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
             "loggers": {name: {"level": "WARNING"} for name in _QUIET},
         }
@@ -91,6 +97,48 @@ def log_loop_exception(_: AbstractEventLoop, context: dict[str, Any]) -> None:
     """Log what no task awaits, for ``loop.set_exception_handler``: asyncio's own handler quotes arguments."""
     what = re.split(r"\s*[<({]", str(context.get("message") or "Unhandled exception in event loop"))[0]
     logging.getLogger("asyncio").error("%s", what, exc_info=context.get("exception"))
+
+
+class GatheredLines(logging.StreamHandler[TextIO]):
+    """Writes the lines of a stream together: one that the event loop logs waits for others, at most 0.1 s.
+
+    A system call for each line takes longer than all else about it, and lets other threads keep the event loop waiting.
+    A warning or worse waits for nothing, nor does what another thread logs.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, or have it written with those that follow."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+            loop = _running_loop() if record.levelno < logging.WARNING else None
+            if loop is None or len(self._lines) >= _GATHERED_LINES:
+                self.flush()
+            elif len(self._lines) == 1:
+                loop.call_later(_GATHERED_SECONDS, self.flush)
+        except Exception:  # as StreamHandler does: a log that fails stops nobody
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self.acquire()
+        try:
+            lines, self._lines = self._lines, []
+            if lines:
+                self.stream.write("".join(lines))
+            super().flush()
+        finally:
+            self.release()
+
+
+def _running_loop() -> AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class TextFormatter(logging.Formatter):

@@ -174,7 +174,7 @@ def test_the_company_of_an_event_changes_nothing_about_it(events: list[dict[str,
     assert _outcomes(together) == _outcomes(in_odd_company, len(_COMPANY))
     assert _outcomes(together) == {place: _outcomes(result)[0] for place, result in enumerate(alone)}
     assert _without_places(together) == _without_places(in_odd_company, len(_COMPANY))
-    assert together.accepted.coverage() == sum((result.accepted.coverage() for result in alone), Counter())
+    assert together.accepted.coverage() == sum((Counter(result.accepted.coverage()) for result in alone), Counter())
 
 
 @pytest.mark.slow

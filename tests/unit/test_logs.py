@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
+from tests.conftest import eventually
 
 from postback.errors import StoreUnavailable
 from postback.logs import (
+    GatheredLines,
     JsonFormatter,
     LogFields,
     RequestContext,
@@ -41,6 +45,25 @@ def _failed(error: Exception) -> logging.LogRecord:
 
 def _logged(error: Exception) -> str:
     return TextFormatter().format(_failed(error))
+
+
+class _Stream(io.StringIO):
+    """A stream that remembers what each write brought."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+
+def _logger(stream: _Stream) -> logging.Logger:
+    """A logger of its own, whose lines are their messages."""
+    logger = logging.Logger("postback.access")
+    logger.addHandler(GatheredLines(stream))
+    return logger
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
@@ -217,3 +240,49 @@ async def test_what_the_event_loop_reports_quotes_neither_exceptions_nor_argumen
     assert "ERROR asyncio Exception in callback" in caplog.text
     assert "in fail" in caplog.text
     assert "jane@example.com" not in caplog.text
+
+
+def test_lines_of_the_event_loop_are_written_together_and_soon() -> None:
+    stream = _Stream()
+    log = _logger(stream)
+
+    async def serve() -> None:
+        log.info("one")
+        log.info("two")
+        await asyncio.to_thread(eventually, lambda: stream.writes)
+
+    asyncio.run(serve())
+
+    assert stream.writes == ["one\ntwo\n"]
+
+
+def test_a_warning_is_written_at_once_behind_what_came_before_it() -> None:
+    stream = _Stream()
+    log = _logger(stream)
+
+    async def serve() -> None:
+        log.info("one")
+        log.warning("two")
+        assert stream.writes == ["one\ntwo\n"]
+
+    asyncio.run(serve())
+
+
+def test_what_a_thread_logs_is_written_at_once() -> None:
+    stream = _Stream()
+
+    _logger(stream).info("one")
+
+    assert stream.writes == ["one\n"]
+
+
+def test_the_end_of_a_process_writes_what_still_waits() -> None:
+    program = (
+        "import asyncio, logging; from postback import logs; logs.configure('info', 'text')\n"
+        "async def serve(): logging.getLogger('postback.access').info('the last line')\n"
+        "asyncio.run(serve())"
+    )
+
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stderr.endswith("the last line\n")

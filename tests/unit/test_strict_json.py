@@ -190,3 +190,9 @@ def test_deep_json_does_not_grow_when_it_is_read() -> None:
         assert tracemalloc.get_traced_memory()[1] < 20 * len(text)
     finally:
         tracemalloc.stop()
+
+
+def test_a_text_alone_has_the_form_of_rfc_8785_whatever_its_characters() -> None:
+    text = "".join(map(chr, (*range(0x3000), 0xFFFD, 0x1F600)))
+
+    assert rfc8785_json(json.dumps(text).encode()) == rfc8785.dumps(text)

@@ -10,16 +10,14 @@ from typing import Any
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
 
 from postback.errors import StoreUnavailable
 from postback.logs import JsonFormatter, current_request
 from postback.metrics import Metrics
-from postback.transports.middleware import EXCEPTION_HANDLERS, Exchange, ExchangeMiddleware
+from postback.transports.middleware import Exchange, ExchangeMiddleware
 
 
 async def _broken(_: Request) -> Response:
@@ -49,16 +47,13 @@ class _Application:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
-        self.app = Starlette(
-            routes=[
-                Route("/broken", _broken),
-                Route("/unavailable/{event_id}", _unavailable),
-                Route("/abandoned", _abandoned),
-                Route("/ship/{order}", _shipped),
-            ],
-            middleware=[Middleware(ExchangeMiddleware, metrics=self.metrics)],
-            exception_handlers=EXCEPTION_HANDLERS,
-        )
+        routes = [
+            Route("/broken", _broken),
+            Route("/unavailable/{event_id}", _unavailable),
+            Route("/abandoned", _abandoned),
+            Route("/ship/{order}", _shipped),
+        ]
+        self.app = ExchangeMiddleware(Router(routes), self.metrics)
 
     async def get(self, path: str, request_id: str = "request-7") -> httpx2.Response:
         transport = httpx2.ASGITransport(self.app)

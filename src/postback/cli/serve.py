@@ -66,8 +66,8 @@ async def _serve(settings: Settings) -> None:
         # The engine takes a moment to load, so other commands don't import it.
         from postback.app import open_app
 
-        async with open_app(settings) as app:
-            _announce(settings, app.state.new_key)
+        async with open_app(settings) as (app, new_key):
+            _announce(settings, new_key)
             config = uvicorn.Config(
                 app,
                 http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
@@ -76,6 +76,7 @@ async def _serve(settings: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,  # nothing reads the caller's address or scheme
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )

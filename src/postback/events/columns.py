@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,7 +13,7 @@ from postback.event_sources.event_source import EventSource
 from postback.events.decode import Decoded
 from postback.events.identifiers import KEY_BYTES, KINDS, UNMATCHABLE, Matchable
 from postback.events.rejection import RejectedEvent
-from postback.store.copies import NO_ORDER_FIELDS, event_facts, order_fields
+from postback.store.copies import NO_ORDER_FIELDS, event_fact, order_fields
 from postback.store.rows import Column, Rows, plain_array
 
 __all__ = ["AcceptedEvents", "PackedEvents", "PendingEvent", "rejected_rows"]
@@ -56,15 +55,15 @@ class AcceptedEvents:
     Attributes:
         indexes: Their places in the batch.
         qualities: Their match qualities.
-        columns: What is stored of each, by the column's name, and ``facts`` (``store.copies.event_facts``).
+        columns: What is stored of each, by the column's name, and ``facts`` (``store.copies.event_fact``).
         order_ids: The order of each, or None; not passed on to another process.
     """
 
     def __init__(self) -> None:
         self.indexes: list[int] = []
         self.qualities: list[float] = []
-        self._kinds: Counter[bytes] = Counter()
-        self.columns: dict[str, Any] = {}
+        self._kinds: dict[bytes, int] = {}
+        self.columns: dict[str, Any] = {name: [] for name in _COLUMNS}
         self.order_ids: list[str | None] = []
 
     def __len__(self) -> int:
@@ -72,28 +71,16 @@ class AcceptedEvents:
 
     def extend(self, accepted: Sequence[PendingEvent]) -> None:
         """Add events that passed every step; afterwards their objects are not needed any more."""
-        decoded = [a.decoded for a in accepted]
-        events = [d.event for d in decoded]
-        self.indexes += [a.index for a in accepted]
-        self.qualities += [a.matchable.quality for a in accepted]
-        self._kinds.update([a.matchable.keys[::KEY_BYTES] for a in accepted])
-        self.order_ids += [data.order_id if (data := d.custom_data) else None for d in decoded]
-        chunk: dict[str, list[Any]] = {
-            "event_type": [e.event_type for e in events],
-            "event_id": [e.event_id for e in events],
-            "event_time": [(e.event_time - _EPOCH) // _MICROSECOND for e in events],
-            "action_source": [e.action_source or "" for e in events],
-            "event_source_url": [e.event_source_url or "" for e in events],
-            "custom_event_name": [e.custom_event_name or "" for e in events],
-            "custom_data": [a.custom_data for a in accepted],
-            "extra": [a.extra for a in accepted],
-            "match_keys": [a.matchable.keys for a in accepted],
-            "warnings": [d.warnings for d in decoded],
-        }
-        orders = [_order(a) if (d := a.decoded).warnings else d.custom_data or NO_ORDER_FIELDS for a in accepted]
-        chunk["facts"] = event_facts(chunk["event_time"], chunk["custom_event_name"], orders)
-        for name, values in chunk.items():
-            self.columns.setdefault(name, []).extend(values)
+        if accepted:
+            for column, values in zip(self.columns.values(), zip(*map(_stored, accepted), strict=True), strict=True):
+                column += values
+        kinds = self._kinds
+        for event in accepted:
+            self.indexes.append(event.index)
+            self.qualities.append(event.matchable.quality)
+            self.order_ids.append(data.order_id if (data := event.decoded.custom_data) else None)
+            kind = event.matchable.keys[::KEY_BYTES]
+            kinds[kind] = kinds.get(kind, 0) + 1
 
     def packed(self) -> PackedEvents:
         """These events, ready for another process."""
@@ -101,25 +88,25 @@ class AcceptedEvents:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        return PackedEvents(self.indexes, self.qualities, dict(self._kinds), memoryview(sink.getvalue()))
+        return PackedEvents(self.indexes, self.qualities, self._kinds, memoryview(sink.getvalue()))
 
     @classmethod
     def unpacked(cls, packed: PackedEvents) -> AcceptedEvents:
         """The events that another process packed. Complete: none can be added."""
         events = cls()
-        events.indexes, events.qualities, events._kinds = packed.indexes, packed.qualities, Counter(packed.kinds)
+        events.indexes, events.qualities, events._kinds = packed.indexes, packed.qualities, packed.kinds
         if events.indexes:
             with pa.ipc.open_stream(packed.columns) as reader:
                 batch = reader.read_next_batch()
             events.columns = dict(zip(batch.schema.names, batch.columns, strict=True))
         return events
 
-    def coverage(self) -> Counter[str]:
+    def coverage(self) -> dict[str, int]:
         """Kind of identifier → number of events that have a usable one."""
-        coverage: Counter[str] = Counter()
+        coverage: dict[str, int] = {}
         for numbers, events in self._kinds.items():
             for number in set(numbers):
-                coverage[KINDS[number]] += events
+                coverage[KINDS[number]] = coverage.get(KINDS[number], 0) + events
         return coverage
 
     def rows(self, source: EventSource, test_event_code: str, duplicates: Column | None = None) -> list[Rows]:
@@ -146,6 +133,33 @@ class AcceptedEvents:
         if duplicates is not None:
             columns["duplicate"] = duplicates
         return [Rows("event", columns)]
+
+
+_COLUMNS = (
+    *("event_type", "event_id", "event_time", "action_source", "event_source_url", "custom_event_name"),
+    *("custom_data", "extra", "match_keys", "warnings", "facts"),
+)
+
+
+def _stored(accepted: PendingEvent) -> tuple[Any, ...]:
+    """What is stored of an event, in the order of _COLUMNS."""
+    decoded, event = accepted.decoded, accepted.decoded.event
+    event_time = (event.event_time - _EPOCH) // _MICROSECOND
+    name = event.custom_event_name or ""
+    order = _order(accepted) if decoded.warnings else decoded.custom_data or NO_ORDER_FIELDS
+    return (
+        event.event_type,
+        event.event_id,
+        event_time,
+        event.action_source or "",
+        event.event_source_url or "",
+        name,
+        accepted.custom_data,
+        accepted.extra,
+        accepted.matchable.keys,
+        decoded.warnings,
+        event_fact(event_time, name, order),
+    )
 
 
 def _order(event: PendingEvent) -> Any:

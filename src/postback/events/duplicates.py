@@ -91,7 +91,7 @@ async def find_duplicates(
 
 
 def _count(marks: Any, mark: int) -> int:
-    return bytes(marks).count(mark)
+    return (marks if isinstance(marks, list) else bytes(marks)).count(mark)
 
 
 def _hashes(accepted: AcceptedEvents, source: EventSource, test_event_code: str) -> Any:

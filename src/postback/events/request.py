@@ -13,6 +13,7 @@ from postback.errors import InvalidRequest
 from postback.events.event import DescribedEvent
 from postback.events.personal_data import looks_personal
 from postback.events.test_marks import find_test_mark, may_mark_test
+from postback.protocol.envelope import IdempotencyKeyField, RequestEnvelope
 from postback.protocol.json_schema import published_as
 from postback.protocol.strict_json import MAX_ITEMS, items_of
 
@@ -34,6 +35,16 @@ class LogEventRequest(msgspec.Struct):
     events: Annotated[msgspec.Raw, published_as(_Events)]
     test_event_code: Annotated[str, _TEST_EVENT_CODE] | None = None
     account: AccountArgument = None
+
+
+_KNOWN_FIELDS = frozenset(
+    (
+        *LogEventRequest.__struct_fields__,
+        *RequestEnvelope.__struct_fields__,
+        *IdempotencyKeyField.__struct_fields__,
+    )
+)
+"""Those of a call that AdCP has; another's may mark a test."""
 
 
 def events_of(request: LogEventRequest) -> list[msgspec.Raw]:
@@ -63,9 +74,8 @@ def refuse_test_marks(fields: Mapping[str, msgspec.Raw], request: LogEventReques
     """
     if request.test_event_code:
         return
-    marks = {name: msgspec.json.decode(raw) for name, raw in fields.items() if may_mark_test(name)}
-    marks.pop("test_event_code", None)
-    if name := find_test_mark(marks):
+    others = [name for name in fields if name not in _KNOWN_FIELDS and may_mark_test(name)]
+    if name := find_test_mark({name: msgspec.json.decode(fields[name]) for name in others}):
         raise InvalidRequest(
             f"{name} marks a test, but without test_event_code the events would count as live conversions.",
             field=name,

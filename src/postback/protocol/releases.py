@@ -15,7 +15,9 @@ Release = str
 
 RELEASES: tuple[Release, ...] = ("3.0", "3.1", "3.2")
 
-MAJORS: tuple[int, ...] = tuple(sorted({int(release.partition(".")[0]) for release in RELEASES}))
+_PARTS = {release: tuple(map(int, release.split("."))) for release in RELEASES}
+
+MAJORS: tuple[int, ...] = tuple(sorted({major for major, _ in _PARTS.values()}))
 
 MAJOR_ONLY: Release = "3"
 """What a request is served that pins only the major: the newest release of it, but no value that the enumerations of
@@ -85,7 +87,7 @@ def _at_or_below(pin: object, supported: Sequence[str]) -> Negotiated:
             details=_supported(supported),
         )
     major, minor, patch, pre_release = int(match[1]), int(match[2]), match[3], match[4]
-    fitting = [r for r in RELEASES if _parts(r)[0] == major and _parts(r)[1] <= minor]
+    fitting = [release for release, parts in _PARTS.items() if parts[0] == major and parts[1] <= minor]
     if patch or (pre_release and pin not in supported) or not fitting:
         echoed: dict[str, object] = {} if patch else {"adcp_version": pin}
         raise _unsupported(f"This server does not support AdCP {pin}.", "adcp_version", echoed, supported)
@@ -114,8 +116,3 @@ def _unsupported(sentence: str, field: str, echoed: dict[str, object], supported
 def _supported(supported: Sequence[str]) -> dict[str, object]:
     """What is served, in the form of error-details/version-unsupported.json."""
     return {"supported_versions": list(supported), "supported_majors": list(MAJORS)}
-
-
-def _parts(release: Release) -> tuple[int, int]:
-    major, minor = release.split(".")
-    return int(major), int(minor)

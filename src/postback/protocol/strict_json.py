@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Set
 from decimal import Decimal, InvalidOperation
 from functools import cache, partial
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -159,6 +160,8 @@ def parse_json(
         tree = _decode_any(sent)
     except UNREADABLE:
         raise _diagnosis(sent, quotable, what, max_depth) from None
+    if isinstance(tree, str):
+        return tree
     # Only what has so many brackets can be so deep.
     if sent.count(b"[") + sent.count(b"{") > max_depth or _LONG_NUMBER.search(sent):
         _check_tree(tree, max_depth, partial(_too_deep, what, max_depth), wide_integers=wide_integers)
@@ -274,18 +277,25 @@ def _only(names: tuple[str, ...]) -> type[msgspec.Struct]:
 def _refuse_lost_fields(text: memoryview, fields: Mapping[str, msgspec.Raw]) -> None:
     """Raise RepeatedName if a field was lost: then more than one name lies before the value that follows it."""
     start = pa.py_buffer(text).address
-    values = sorted((pa.py_buffer(raw).address - start, memoryview(raw).nbytes) for raw in fields.values())
     end = 0
-    for begin, length in values:
-        between = str(text[end:begin], "utf-8", "surrogatepass").strip(_WHITE_SPACE)
-        opened = between[1:].lstrip(_WHITE_SPACE)  # behind the brace or comma
-        name, behind = _scanner.raw_decode(opened)
-        if opened[behind:].strip(_WHITE_SPACE) != ":":
-            raise RepeatedName(str(name))
-        end = begin + length
+    for value in sorted(map(pa.py_buffer, fields.values()), key=_address):
+        begin = value.address - start
+        if not _ONE_NAME.fullmatch(text, end, begin):
+            raise RepeatedName(_first_name(text[end:begin]))
+        end = begin + value.size
 
 
+_ONE_NAME = re.compile(rb'[ \t\n\r]*+[{,][ \t\n\r]*+"[^"\\]*+(?:\\.[^"\\]*+)*+"[ \t\n\r]*+:[ \t\n\r]*+', re.DOTALL)
+"""What lies before a field's value: a brace or comma, and its name."""
+
+_address = attrgetter("address")
 _scanner = json.JSONDecoder()
+
+
+def _first_name(between: memoryview) -> str:
+    behind_comma = str(between, "utf-8", "surrogatepass").strip(_WHITE_SPACE)[1:]
+    name, _ = _scanner.raw_decode(behind_comma.lstrip(_WHITE_SPACE))
+    return str(name)
 
 
 def _diagnosis(sent: bytes, quotable: Set[str], what: str, max_depth: int) -> InvalidJson:
@@ -341,7 +351,8 @@ def canonical_json(raw: bytes | msgspec.Raw) -> bytes:
 def rfc8785_json(raw: bytes | msgspec.Raw) -> bytes:
     """JSON in the canonical form of RFC 8785; as it is, when it can't be parsed."""
     try:
-        return rfc8785.dumps(_as_doubles(raw))
+        tree = _as_doubles(raw)
+        return _encode(tree) if isinstance(tree, str) else rfc8785.dumps(tree)  # the same for a text
     except (*UNREADABLE, OverflowError):
         return bytes(raw)
 

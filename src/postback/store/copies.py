@@ -6,7 +6,7 @@ something else, or brings other identifiers, stays beside the first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -20,7 +20,7 @@ __all__ = [
     "OrderFields",
     "changed_fields",
     "event_copies",
-    "event_facts",
+    "event_fact",
     "exposure_copies",
     "order_fields",
 ]
@@ -86,22 +86,19 @@ def changed_fields(first: EventContent, copy: EventContent) -> list[str]:
     return changed
 
 
-def event_facts(times: Sequence[int], names: Sequence[str], orders: Sequence[Any]) -> list[int]:
-    """A 32-bit digest of what a copy of each event may not change.
+def event_fact(event_time: int, name: str, order: Any) -> int:
+    """A 32-bit digest of what a copy of an event may not change.
 
     Args:
-        times: Their event_times, in µs since the epoch.
-        names: Their custom_event_names; empty for those that have none.
-        orders: Structs with what custom_data has of the fields of ``OrderFields``.
+        event_time: In µs since the epoch.
+        name: Its custom_event_name; empty if it has none.
+        order: A struct with what custom_data has of the fields of ``OrderFields``.
     """
-    return [
-        crc32(_encode((at, name, order.value, order.currency, order.order_id)))
-        for at, name, order in zip(times, names, orders, strict=True)
-    ]
+    return crc32(_encode((event_time, name, order.value, order.currency, order.order_id)))
 
 
 def event_copies(facts: pa.Array, match_keys: pa.BinaryArray) -> Any:
-    """A 32-bit digest of each event's facts (see ``event_facts``) and identifiers, whatever their order.
+    """A 32-bit digest of each event's facts (see ``event_fact``) and identifiers, whatever their order.
 
     Args:
         facts: Of the events, as uint32.

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 import msgspec
 from sqlalchemy import Connection, delete, select
@@ -71,6 +69,24 @@ class LoggedAnswer(NamedTuple):
     expires_at: int
 
 
+class Claim:
+    """A key that one call has claimed, for ``async with``; others with the same key wait for its end."""
+
+    __slots__ = ("_claims", "_scope")
+
+    def __init__(self, claims: dict[IdempotencyScope, asyncio.Event], scope: IdempotencyScope) -> None:
+        self._claims = claims
+        self._scope = scope
+
+    async def __aenter__(self) -> None:
+        while ended := self._claims.get(self._scope):
+            await ended.wait()
+        self._claims[self._scope] = asyncio.Event()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._claims.pop(self._scope).set()
+
+
 class IdempotencyStore:
     """Records of calls that succeeded, durable and shared by every process on one control store.
 
@@ -98,16 +114,13 @@ class IdempotencyStore:
         self._known = KnownKeys(REPLAY_TTL_SECONDS) if alone else None
         self._learned = False
         self._logged: dict[tuple[str, str], dict[str, StoredResponse]] = {}
-        self._claims: WeakValueDictionary[IdempotencyScope, asyncio.Lock] = WeakValueDictionary()
+        self._claims: dict[IdempotencyScope, asyncio.Event] = {}
         self._lookups = Coalescer(self._select, threads)
         self._commits = Coalescer(self._insert, threads)
 
-    @asynccontextmanager
-    async def claim(self, scope: IdempotencyScope) -> AsyncIterator[None]:
+    def claim(self, scope: IdempotencyScope) -> Claim:
         """Claim a key while its call runs: a second call with the same key waits until the first is done."""
-        lock = self._claims.setdefault(scope, asyncio.Lock())
-        async with lock:
-            yield
+        return Claim(self._claims, scope)
 
     async def find(self, scope: IdempotencyScope) -> StoredResponse | None:
         """The response that is stored under this key, or None.

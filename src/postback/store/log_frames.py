@@ -11,7 +11,6 @@ are encrypted.
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -96,7 +95,7 @@ class Frame(NamedTuple):
 
 
 def _listed(value: Any) -> Any:
-    """What msgpack doesn't know: ranges, and the arrays and numbers of numpy."""
+    """What msgpack doesn't know: ranges, and the arrays and numbers of numpy and Arrow."""
     return list(value) if isinstance(value, range) else value.tolist()
 
 
@@ -121,20 +120,20 @@ def pack(
         InternalError: A value can't be stored.
     """
     try:
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         for part in rows:
-            counts[part.table] += len(part)
+            counts[part.table] = counts.get(part.table, 0) + len(part)
         places = max((part.places for part in rows), default=0)
         summary = _encode(Summary(counts, places, answer, len(deliveries)))
         body = _encode(([(part.table, _packed_columns(part)) for part in rows], deliveries))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         # Its text may quote a payload, so it goes nowhere.
         raise InternalError(f"Events could not be stored ({type(error).__name__}).") from None
-    return PackedCall(summary, body, places, counts.total())
+    return PackedCall(summary, body, places, sum(counts.values()))
 
 
 def _packed_columns(rows: Rows) -> Mapping[str, Column] | memoryview:
-    if len(rows) <= _FEW and not any(isinstance(column, pa.Array) for column in rows.columns.values()):
+    if len(rows) <= _FEW:
         return rows.columns
     batch = pa.record_batch({name: plain_array(rows.table, name, values) for name, values in rows.columns.items()})
     sink = pa.BufferOutputStream()

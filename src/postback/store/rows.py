@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from postback.store.copies import event_copies, event_facts, exposure_copies, order_fields
+from postback.store.copies import event_copies, event_fact, exposure_copies, order_fields
 
 __all__ = ["COLUMNS", "Column", "Rows", "Table", "arrow_stream", "plain_array"]
 
@@ -167,7 +167,7 @@ def _copies(table: Table, rows: Sequence[Rows], plain: Mapping[str, pa.Array]) -
         facts = _joined([_given(part, "facts") for part in rows])
     else:
         times, names, data = (plain[name].to_pylist() for name in ("event_time", "custom_event_name", "custom_data"))
-        facts = event_facts(times, names, list(map(order_fields, data)))
+        facts = list(map(event_fact, times, names, map(order_fields, data)))
     return event_copies(facts, plain["match_keys"])
 
 

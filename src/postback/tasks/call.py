@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from postback.auth.principal import Principal
-from postback.errors import (
-    IdempotencyConflict,
-)
+from postback.errors import IdempotencyConflict
 from postback.protocol.releases import Release
 from postback.services import Services
 from postback.store.idempotency import IdempotencyScope, IdempotencyStore, LoggedAnswer, SaveIn, StoredResponse
@@ -96,57 +93,58 @@ class TaskCall:
         Raises:
             IdempotencyConflict: The key was used for another call.
         """
-        async with self._claimed(account_id, fingerprint) as (saver, replay):
-            if replay is not None:
-                return replay
+
+        async def save(saver: ResponseSaver | None) -> Payload:
             response = await work()
             if saver:
                 with self.services.metrics.request_stages.time("idempotency"):
                     await saver.save(response)
             return response
 
+        return await self._replayed_or(save, account_id, fingerprint)
+
     async def once_in_control(self, account_id: str, fingerprint: bytes, work: ControlWork) -> Payload:
         """The same for work in the control store, which stores its response in its own transaction.
 
         After a crash both or neither are stored, so that a retry does not repeat the work.
         """
-        async with self._claimed(account_id, fingerprint) as (saver, replay):
-            if replay is not None:
-                return replay
+
+        async def save(saver: ResponseSaver | None) -> Payload:
             return await self.services.threads.control.run(work, saver.save_in if saver else _save_nothing)
+
+        return await self._replayed_or(save, account_id, fingerprint)
 
     async def once_in_log(self, account_id: str, fingerprint: bytes, work: LogWork) -> Payload:
         """The same for work that writes rows, which the ingest log makes durable together with its response."""
-        async with self._claimed(account_id, fingerprint) as (saver, replay):
-            if replay is not None:
-                return replay
 
+        async def save(saver: ResponseSaver | None) -> Payload:
             async def log(response: Payload, rows: Sequence[Rows], deliveries: Sequence[Mapping[str, Any]]) -> None:
                 answer = saver.logged(response) if saver else None
                 await self.services.log.append(rows, answer, deliveries)
 
             return await work(log)
 
-    @asynccontextmanager
-    async def _claimed(
-        self, account_id: str, fingerprint: bytes
-    ) -> AsyncIterator[tuple[ResponseSaver | None, dict[str, Any] | None]]:
-        """Claim the call's key; yields what stores the response, and the stored response; None without a key."""
+        return await self._replayed_or(save, account_id, fingerprint)
+
+    async def _replayed_or(
+        self, save: Callable[[ResponseSaver | None], Awaitable[Payload]], account_id: str, fingerprint: bytes
+    ) -> Payload:
+        """The stored response; else what ``save`` returns, which has it stored if the call has a key."""
         if self.idempotency_key is None:
-            yield None, None
-            return
+            return await save(None)
         records = self.services.idempotency
         scope = IdempotencyScope(self.principal.key_id, account_id, self.idempotency_key)
         async with records.claim(scope):
             with self.services.metrics.request_stages.time("idempotency"):
                 record = await records.find(scope)
-            if record and (record.task, record.fingerprint) != (self.task, fingerprint):
+            if record is None:
+                return await save(ResponseSaver(records, scope, self.task, fingerprint))
+            if (record.task, record.fingerprint) != (self.task, fingerprint):
                 raise IdempotencyConflict(
                     "This idempotency_key was used for a different call within the last 24 hours. "
                     "Use a new one for a new call, and repeat the original call unchanged to retry it."
                 )
-            replay = {**msgspec.json.decode(record.answer), "replayed": True} if record else None
-            yield ResponseSaver(records, scope, self.task, fingerprint), replay
+            return {**msgspec.json.decode(record.answer), "replayed": True}
 
 
 def _save_nothing(_: Connection, __: Payload) -> None:

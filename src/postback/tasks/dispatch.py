@@ -120,13 +120,15 @@ async def _admitted(services: Services, principal: Principal, arguments: Argumen
 
 
 def _task(services: Services, call: Call) -> Task:
-    names = offered(services.settings.sandbox)
-    task = TASKS[call.task] if call.task in names else None
-    if task is None and call.transport == "rest":
-        task = SELLER_TASKS.get(call.task)
-    if task is None:
-        raise UnsupportedTask("This server does not support this task.", details={"supported_tasks": sorted(names)})
-    return task
+    sandbox = services.settings.sandbox
+    task = TASKS.get(call.task)
+    if task and (sandbox or not task.sandbox_only):
+        return task
+    if call.transport == "rest" and call.task in SELLER_TASKS:
+        return SELLER_TASKS[call.task]
+    raise UnsupportedTask(
+        "This server does not support this task.", details={"supported_tasks": sorted(offered(sandbox))}
+    )
 
 
 def require_scope(principal: Principal, scope: str) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from uuid import uuid4
-
-from starlette.datastructures import Headers
+from collections.abc import Mapping
+from random import Random
 
 from postback.auth.api_keys import KeyStore
 from postback.auth.principal import Principal
@@ -17,21 +16,23 @@ __all__ = ["api_key", "authenticate", "request_id", "require"]
 # No '@', '+' or space: personal data must not reach the log as a request id.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+_random = Random()  # noqa: S311 - an id is no secret, and to ask the system for each takes longer than a look-up
 
-def request_id(headers: Headers) -> str:
-    """The caller's ``X-Request-Id`` if it is safe to log, else a new one."""
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The caller's ``X-Request-Id`` if it is safe to log, else a new one; names of headers are in lower case."""
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else f"{_random.getrandbits(128):032x}"
 
 
-def api_key(headers: Headers) -> str | None:
+def api_key(headers: Mapping[str, str]) -> str | None:
     """The API key, from ``Authorization: Bearer KEY`` or ``x-adcp-auth: KEY``; None when there is none."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     return bearer or headers.get("x-adcp-auth", "").strip() or None
 
 
-async def authenticate(keys: KeyStore, headers: Headers, threads: ThreadPool) -> Principal | None:
+async def authenticate(keys: KeyStore, headers: Mapping[str, str], threads: ThreadPool) -> Principal | None:
     """The caller; None when the request has no key.
 
     Raises:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -43,11 +42,11 @@ CODINGS: dict[str, Callable[[], _Decompressor]] = {"gzip": _gzip, "zstd": _zstd}
 """The content codings that a request may use, besides identity."""
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, threads: ThreadPool) -> bytes:
+async def read_body(headers: Mapping[str, str], receive: Receive, limit: int, threads: ThreadPool) -> bytes:
     """Read and decompress the body of one request.
 
     Args:
-        headers: The request's headers.
+        headers: The request's headers; their names are in lower case.
         receive: The ASGI channel of the request.
         limit: Largest body in bytes, both as sent and decompressed.
         threads: Where it is decompressed.
@@ -69,7 +68,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, threads: Thr
     return await threads.run(_inflate, sent, coding, limit)
 
 
-async def _read(headers: Headers, receive: Receive, limit: int) -> bytes:
+async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise _too_large(limit)

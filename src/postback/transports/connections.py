@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from postback.errors import InvalidRequest, Overloaded, PostbackError, RequestTimeout, StartupError
 from postback.transports.responses import failure_response
 
-__all__ = ["BODY_GRACE_SECONDS", "HEAD_SECONDS", "BoundedProtocol", "bounded_protocol", "close_overdue"]
+__all__ = [
+    "BODY_GRACE_SECONDS",
+    "HEAD_SECONDS",
+    "BoundedProtocol",
+    "GatheredWrites",
+    "bounded_protocol",
+    "close_overdue",
+]
 
 HEAD_SECONDS = 10
 """How long a request's line and headers may take, from the connection or the first byte on."""
@@ -34,6 +42,44 @@ _KEPT_DESCRIPTORS = 600
 """For the stores: the engine of the event store alone opens about 500 files."""
 
 
+class GatheredWrites(asyncio.Transport):
+    """A transport that sends what is written in one turn of the event loop together: a response's head and its body.
+
+    Each alone would cost a system call and a packet, and wake the caller for half a response.
+
+    Args:
+        transport: What sends it.
+        loop: The event loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._parts: list[bytes | bytearray | memoryview] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send bytes, at the latest in the loop's next turn."""
+        if not self._parts:
+            self._loop.call_soon(self.flush)
+        self._parts.append(data)
+
+    def flush(self) -> None:
+        """Send what was written now; nothing if the caller has gone."""
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():
+            self._transport.writelines(parts)
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it, after what was written is sent."""
+        self.flush()
+        self._transport.close()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed when it has no place, or when the caller takes too long.
 
@@ -52,6 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._writes = self.transport = GatheredWrites(transport, self.loop)
         if len(self.connections) > self._most and not _make_place(self):
             self._refuse(Overloaded("All connections are in use.", retry_after=1))
 
@@ -74,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
+        self._writes.flush()
         if self.awaits is None and not self.pipeline:
             self._await("request")
         super().on_response_complete()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -28,7 +27,6 @@ from postback.transports.body import read_body
 from postback.transports.responses import failure_response
 
 __all__ = [
-    "EXCEPTION_HANDLERS",
     "AccessLine",
     "Exchange",
     "ExchangeMiddleware",
@@ -79,6 +77,7 @@ class Exchange:
     """What is known of an exchange so far.
 
     Attributes:
+        headers: The request's headers, by their names in lower case; the first one of each name.
         context: The ids that every line of its log carries.
         transport: The transport of a task call; None when no task was called.
         task: The task that was called, ``unknown`` when there is none of that name.
@@ -89,6 +88,7 @@ class Exchange:
         started: When it began, by the performance counter.
     """
 
+    headers: Mapping[str, str]
     context: RequestContext
     transport: Transport | None = None
     task: str = "-"
@@ -102,6 +102,15 @@ class Exchange:
     def request_id(self) -> str:
         """Identifies the exchange in the log and in the response."""
         return self.context.request_id
+
+    @classmethod
+    def begun(cls, scope: Scope) -> Exchange:
+        """A new exchange, which the scope belongs to from now on."""
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+        exchange = scope["postback.exchange"] = cls(headers, RequestContext(request_id(headers)))
+        return exchange
 
     @staticmethod
     def of(scope: Scope) -> Exchange:
@@ -131,9 +140,10 @@ async def identify(services: Services, scope: Scope) -> Principal | None:
     Raises:
         AuthInvalid: The key is unknown or revoked.
     """
-    principal = await authenticate(services.keys, Headers(scope=scope), services.threads.ingestion)
+    exchange = Exchange.of(scope)
+    principal = await authenticate(services.keys, exchange.headers, services.threads.ingestion)
     if principal:
-        Exchange.of(scope).context.key_id = principal.key_id
+        exchange.context.key_id = principal.key_id
     return principal
 
 
@@ -164,9 +174,10 @@ async def read(services: Services, scope: Scope, receive: Receive, limit: int) -
     Raises:
         BodyTooLarge, InvalidRequest: The body can't be read.
     """
+    exchange = Exchange.of(scope)
     with services.metrics.request_stages.time("read"):
-        body = await read_body(Headers(scope=scope), receive, limit, services.threads.compute)
-    Exchange.of(scope).request_bytes = len(body)
+        body = await read_body(exchange.headers, receive, limit, services.threads.compute)
+    exchange.request_bytes = len(body)
     return body
 
 
@@ -184,23 +195,22 @@ async def run_task(services: Services, exchange: Exchange, call: Call) -> Answer
 
 
 class ExchangeMiddleware:
-    """Wraps the application: gives each exchange an id, answers what fails, logs and counts it at its end."""
+    """Wraps the router: gives each exchange an id, answers what fails, logs and counts it at its end."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        exchange = scope["postback.exchange"] = Exchange(RequestContext(request_id(Headers(scope=scope))))
+        scope["app"] = self  # so that the router raises what it refuses, instead of answering it
+        exchange = Exchange.begun(scope)
         bound = current_request.set(exchange.context)
+        numbered = b"x-request-id", exchange.request_id.encode()
 
         async def send_numbered(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = exchange.request_id
+                message["headers"] = [*message["headers"], numbered]
             else:
                 exchange.response_bytes += len(message.get("body", b""))
             await send(message)
@@ -209,10 +219,11 @@ class ExchangeMiddleware:
             await self.app(scope, receive, send_numbered)
         except ClientDisconnect:
             exchange.status = _CLIENT_CLOSED
-        except Exception as unexpected:
-            error = exchange.defect(unexpected)
-            if not exchange.status:
-                await exchange.fail(error)(scope, receive, send_numbered)
+        except Exception as error:  # whatever it is, the caller gets one kind of answer
+            if exchange.status:
+                exchange.defect(error)
+            else:
+                await _response_to(error, exchange)(scope, receive, send_numbered)
         finally:
             self._record(scope, exchange)
             current_request.reset(bound)
@@ -239,19 +250,20 @@ class ExchangeMiddleware:
         _access.handle(logging.LogRecord(_access.name, logging.INFO, __file__, 0, line, None, None))
 
 
-async def _known(request: Request, error: PostbackError) -> Response:
-    return Exchange.of(request.scope).fail(error)
+def _response_to(error: Exception, exchange: Exchange) -> Response:
+    """The response to what kept an exchange from its own."""
+    if isinstance(error, PostbackError):
+        return exchange.fail(error)
+    if isinstance(error, HTTPException):
+        return _response_to_refusal(error, exchange)
+    return exchange.fail(exchange.defect(error))
 
 
-async def _http(request: Request, error: HTTPException) -> Response:
-    """What the router rejects: an unknown path, or a method that the path doesn't have."""
+def _response_to_refusal(error: HTTPException, exchange: Exchange) -> Response:
+    """The response to what the router refuses: an unknown path, or a method that the path doesn't have."""
     refused: PostbackError = NotFound("This path does not exist.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         refused = MethodNotAllowed(f"This path requires {(error.headers or {}).get('Allow', 'another method')}.")
-    response = Exchange.of(request.scope).fail(refused)
+    response = exchange.fail(refused)
     response.headers.update(error.headers or {})
     return response
-
-
-EXCEPTION_HANDLERS: dict[Any, Any] = {PostbackError: _known, HTTPException: _http}
-"""For ``Starlette(exception_handlers=...)``: every error gets the same body."""

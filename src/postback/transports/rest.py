@@ -8,6 +8,7 @@ from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from postback.auth.principal import Principal
 from postback.errors import StoreUnavailable
@@ -33,7 +34,7 @@ def routes(services: Services) -> list[Route]:
     """The routes of the REST API."""
     rest = _Rest(services)
     return [
-        Route("/v1/{task}", rest.task, methods=["POST"]),
+        Route("/v1/{task}", _Tasks(services), methods=["POST"]),
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
@@ -48,22 +49,29 @@ def routes(services: Services) -> list[Route]:
 _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
 
 
+class _Tasks:
+    """Every task under its name; an ASGI application, since Starlette wraps functions twice over."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run one AdCP task; an empty body means no arguments."""
+        task: str = scope["path_params"]["task"]
+        exchange = Exchange.of(scope)
+        exchange.calls("rest", task)
+        principal, body = await received(self._services, scope, receive, lambda _: task)
+        call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
+        answer = await run_task(self._services, exchange, call)
+        await json_response(answer.body, answer.error)(scope, receive, send)
+
+
 class _Rest:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
         self._readiness = SharedAnswer(self._check_readiness)
         self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
-
-    async def task(self, request: Request) -> Response:
-        """Run one AdCP task; an empty body means no arguments."""
-        task: str = request.path_params["task"]
-        exchange = Exchange.of(request.scope)
-        exchange.calls("rest", task)
-        principal, body = await received(self._services, request.scope, request.receive, lambda _: task)
-        call = Call(task, body or b"{}", principal, exchange.request_id, "rest")
-        answer = await run_task(self._services, exchange, call)
-        return json_response(answer.body, answer.error)
 
     async def _caller(self, request: Request) -> Principal:
         """Authenticate a request that is not a task call; it counts against the rate limit."""
