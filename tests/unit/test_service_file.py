@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="sys
 
 
 def test_the_service_may_do_little() -> None:
-    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", UNIT]
+    command = ["systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", str(UNIT)]
     judged = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert judged.returncode == 0, judged.stdout
@@ -23,7 +23,7 @@ def test_the_service_may_do_little() -> None:
 def test_systemd_reads_every_line_of_it(tmp_path: Path) -> None:
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("/opt/postback/.venv/bin/postback", "/bin/true"))
-    read = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    read = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
 
     assert UNIT.name not in read.stderr
     assert read.returncode == 0, read.stderr
