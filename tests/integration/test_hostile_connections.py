@@ -38,7 +38,7 @@ def _head(server: Server, *headers: bytes, path: bytes = b"/v1/log_event") -> by
 
 def _connect(server: Server) -> socket.socket:
     host, _, port = server.url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def _exchange(server: Server, sent: bytes, *, hang_up: bool = False) -> bytes:

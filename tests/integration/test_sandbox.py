@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from tests.acceptance.conversions import call
 from tests.acceptance.official import pinned, refuse_unless_valid, unique_key
+from tests.conftest import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +88,8 @@ def test_a_server_that_is_no_sandbox_has_no_controller(server: Server) -> None:
     answer = call(server, "rest", "comply_test_controller", {"scenario": "list_scenarios"})
     capabilities = call(server, "rest", "get_adcp_capabilities", {})
     as_demo = call(server, "rest", "get_adcp_capabilities", {}, Authorization=f"Bearer {KEY}")
-    document = httpx2.get(f"{server.url}/openapi.json").text
-    card = httpx2.get(f"{server.url}/.well-known/agent-card.json").text
+    document = HTTP.get(f"{server.url}/openapi.json").text
+    card = HTTP.get(f"{server.url}/.well-known/agent-card.json").text
 
     assert answer["adcp_error"]["code"] == "UNSUPPORTED_FEATURE"
     assert "comply_test_controller" not in answer["adcp_error"]["details"]["supported_tasks"]
