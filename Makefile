@@ -15,7 +15,7 @@ install-dev: .venv/installed-dev ## set up .venv with what the tests need as wel
 
 test: .venv/installed-dev ## lint, check types, run all tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
-	@echo "Checking types" && $(BIN)/mypy --no-error-summary --num-workers auto
+	@echo "Checking types" && $(BIN)/mypy --no-error-summary
 	@echo "Running the tests" && $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute

@@ -76,7 +76,7 @@ def made(start_server: StartServer) -> Server:
 @pytest.fixture
 def stopped(made: Server, tmp_path: Path) -> Server:
     """The same, with a copy of that folder."""
-    return replace(made, data=shutil.copytree(made.data, tmp_path / "data"))
+    return replace(made, data=shutil.copytree(made.data, tmp_path / "data", symlinks=True))
 
 
 def test_a_log_is_the_same_in_every_format(stopped: Server, tmp_path: Path) -> None:
