@@ -71,7 +71,13 @@ StartServer = Callable[..., Server]
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("repeatable", derandomize=True, **_UNTIMED)
 settings.register_profile("searching", **_UNTIMED)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "repeatable")
+settings.load_profile(_PROFILE)
+
+
+def examples(count: int) -> settings:
+    """So many examples of a property, or twenty times as many where HYPOTHESIS_PROFILE=searching."""
+    return settings(max_examples=20 * count if _PROFILE == "searching" else count)
 
 
 @pytest.fixture(scope="session")

@@ -107,7 +107,7 @@ def test_a_table_comes_to_the_same_as_its_rows_through_log_event(start_own_serve
     server.call("sync_event_sources", event_sources=sources).raise_for_status()
     examples = count()
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
+    @settings(examples(12), suppress_health_check=list(HealthCheck))
     @given(
         rows=_ROWS,
         separator=st.sampled_from(",;\t|"),
