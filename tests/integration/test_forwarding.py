@@ -40,6 +40,14 @@ def crm() -> Iterator[Upstream]:
 
 
 @pytest.fixture
+def hanging() -> Iterator[Upstream]:
+    """One that answers nothing, so that what is sent to it is due again when the server starts again."""
+    with upstream() as running:
+        running.holds = lambda _body: True
+        yield running
+
+
+@pytest.fixture
 def forwarding(start_own_server: StartServer, tmp_path: Path) -> Start:
     """Starts a server that forwards the events of ``website`` to these URLs."""
     return partial(started, start_own_server, tmp_path)
@@ -163,14 +171,14 @@ def test_an_event_that_is_refused_holds_up_no_other(shared: tuple[Server, Upstre
     assert sorted(taken) == [f"event_{number}" for number in range(10)]
 
 
-def test_what_waited_in_another_shape_goes_by_the_template_of_today(forwarding: Start) -> None:
-    port = free_port()
-    first = forwarding(f"http://127.0.0.1:{port}/take")
+def test_what_waited_in_another_shape_goes_by_the_template_of_today(
+    forwarding: Start, hanging: Upstream, crm: Upstream
+) -> None:
+    first = forwarding(hanging.url)
     log(first, "website", order("a"), order("b"))
     first.stop()
-    with upstream(port) as crm:
-        again = forwarding(f"http://127.0.0.1:{port}/take", more=TEMPLATE, data=first.data)
-        eventually(lambda: nothing_waits(again))
+    again = forwarding(crm.url, more=TEMPLATE, data=first.data)
+    eventually(lambda: nothing_waits(again))
 
     assert {request["body"]["order"] for request in crm.requests} == {"a", "b"}
 
@@ -234,18 +242,16 @@ def test_a_destination_that_is_away_does_not_hold_up_another(forwarding: Start, 
     eventually(lambda: any(delivery.error == "no response (ConnectError)" for delivery in deliveries(server)))
 
 
-def test_what_was_acknowledged_arrives_after_a_kill(forwarding: Start) -> None:
-    port = free_port()
-    server = forwarding(f"http://127.0.0.1:{port}/take")
+def test_what_was_acknowledged_arrives_after_a_kill(forwarding: Start, hanging: Upstream, crm: Upstream) -> None:
+    server = forwarding(hanging.url)
     answers = [log(server, "website", order(f"kept_{number}")) for number in range(20)]
     assert not nothing_waits(server)
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
     stored = b"".join(path.read_bytes() for path in server.data.glob("control.db*"))
-    with upstream(port) as crm:
-        again = forwarding(f"http://127.0.0.1:{port}/take", data=server.data)
-        eventually(lambda: len(crm.event_ids()) == 20, "delivery")
-        eventually(lambda: nothing_waits(again))
+    again = forwarding(crm.url, data=server.data)
+    eventually(lambda: len(crm.event_ids()) == 20, "delivery")
+    eventually(lambda: nothing_waits(again))
 
     assert [answer["events_processed"] for answer in answers] == [1] * 20
     assert order("any")["user_match"]["hashed_email"].encode() not in stored

@@ -14,7 +14,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import Server, StartServer
+from tests.conftest import Server, StartServer, examples
 from tests.engine import select_from
 
 from postback.cli import main
