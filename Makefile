@@ -16,10 +16,13 @@ install-dev: .venv/installed-dev ## set up .venv with what the tests need as wel
 test: .venv/installed-dev ## lint, check types, run all tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
-	@echo "Running the tests" && $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@echo "Running the tests" && $(BIN)/python -m pytest $(IN_PARALLEL)
 
 test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute
-	@$(BIN)/python -m pytest tests/unit -m "not slow" --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(BIN)/python -m pytest tests/unit -m "not slow" $(IN_PARALLEL)
+
+# A file at a time, the long ones of tests/acceptance and tests/faults first, so that no worker ends with one of them.
+IN_PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 demo: .venv/installed ## start a server, log a realistic batch, print the response (DEMO_ONCE=1: then stop)
 	@$(BIN)/postback demo

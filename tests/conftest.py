@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _KEY = "pb_of_the_tests_servers_and_of_nobody"
 _TRUST = ssl.create_default_context()
 """Made once: to read the certificates that nobody needs here takes longer than a call."""
+
+_PATIENCE = 60
+"""Seconds that a test waits for anything: it fails for what is wrong, and not for a machine that does much else."""
+
+HTTP = httpx2.Client(timeout=_PATIENCE, verify=_TRUST)
+"""For calls without a key of a server; httpx2's own functions give up after five seconds."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Server:
     def client(self, **headers: str) -> httpx2.Client:
         """A client that sends the API key, and these headers."""
         keyed = {"Authorization": f"Bearer {self.key}", **headers}
-        return httpx2.Client(base_url=self.url, headers=keyed, timeout=60, verify=_TRUST)
+        return httpx2.Client(base_url=self.url, headers=keyed, timeout=_PATIENCE, verify=_TRUST)
 
     def call(self, task: str, **arguments: Any) -> httpx2.Response:
         """Call a task over REST."""
@@ -52,15 +60,24 @@ class Server:
     def stop(self) -> None:
         """Stop it as an operator does; its data folder is free when this returns."""
         self.process.terminate()
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=_PATIENCE) == 0
 
 
 StartServer = Callable[..., Server]
 
 
-# The same examples in every run, so that a build fails for what changed; HYPOTHESIS_PROFILE=default looks further.
-settings.register_profile("repeatable", derandomize=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+# The same examples in every run, so that a build fails for what changed; HYPOTHESIS_PROFILE=searching looks further.
+# Neither fails for a machine that is slow.
+_UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_UNTIMED)
+settings.register_profile("searching", **_UNTIMED)
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "repeatable")
+settings.load_profile(_PROFILE)
+
+
+def examples(count: int) -> settings:
+    """So many examples of a property, or twenty times as many where HYPOTHESIS_PROFILE=searching."""
+    return settings(max_examples=20 * count if _PROFILE == "searching" else count)
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +86,19 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": True}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
-    """Start a server with these settings, as ``rate_limit=2``, and under ``prefix``; it stops when the tests end."""
+    """Start a server with these settings, as ``rate_limit=2``, and under ``prefix``; it stops with the last of a file.
+
+    One that is idle takes a fiftieth of a core, and 400 MB.
+    """
+    with servers(partial(tmp_path_factory.mktemp, "server")) as start:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def start_shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+    """The same for a server that many files share; it stops when the tests end."""
     with servers(partial(tmp_path_factory.mktemp, "server")) as start:
         yield start
 
@@ -108,13 +135,13 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
         for process in started:
             process.terminate()
         for process in started:
-            process.wait(timeout=30)
+            process.wait(timeout=_PATIENCE)
 
 
 @pytest.fixture(scope="session")
-def server(start_server: StartServer) -> Server:
+def server(start_shared_server: StartServer) -> Server:
     """A server with default settings and without rate limits, which has the event source ``website``."""
-    running = start_server()
+    running = start_shared_server()
     running.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
     return running
 
@@ -123,12 +150,23 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
 
 
+def _ports() -> Iterator[int]:
+    """Ports below those that the system gives to clients, in turn; another worker of the run has others."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(10_000 + worker % 20 * 1_000, 11_000 + worker % 20 * 1_000)
+    start = random.randrange(len(ports))  # another than a run beside this one
+    return cycle([*ports[start:], *ports[:start]])
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """A TCP port that nobody listens on, nor will before a server of this worker does."""
+    while True:
+        port = next(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def eventually(look: Callable[[], Any], what: str = "it", pause: float = 0.05) -> Any:
@@ -139,7 +177,7 @@ def eventually(look: Callable[[], Any], what: str = "it", pause: float = 0.05) -
         what: What did not happen, for the message of the test that fails.
         pause: Seconds between two looks.
     """
-    until = time.monotonic() + 60
+    until = time.monotonic() + _PATIENCE
     while not (found := look()):
         if time.monotonic() > until:
             pytest.fail(f"{what} did not happen within a minute")

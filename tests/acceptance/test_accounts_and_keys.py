@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from tests.acceptance.conversions import DOORS, Door, ago, call, error_of, order
 from tests.acceptance.official import DIALECTS, pinned, unique_key
-from tests.conftest import eventually
+from tests.conftest import HTTP, eventually
 
 if TYPE_CHECKING:
     from tests.conftest import Server
@@ -168,6 +167,6 @@ def test_a_revoked_key_stops_while_the_server_runs(server: Server) -> None:
 
 def test_without_a_key_nothing_is_told(server: Server) -> None:
     for path in ("log_event", "sync_event_sources", "get_adcp_capabilities"):
-        response = httpx2.post(f"{server.url}/v1/{path}", json={})
+        response = HTTP.post(f"{server.url}/v1/{path}", json={})
         assert (response.status_code, error_of(response.json())["code"]) == (401, "AUTH_MISSING")
-    assert httpx2.get(f"{server.url}/v1/events/website/purchase/1").status_code == 401
+    assert HTTP.get(f"{server.url}/v1/events/website/purchase/1").status_code == 401

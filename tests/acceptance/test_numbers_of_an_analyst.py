@@ -211,9 +211,11 @@ def test_a_refund_that_no_goal_names_says_so_and_names_its_purchase(start_server
     report(seller, exposure("e", buy) | {"user_match": person("e")})
     sent(seller, "shop", event("purchase", "p", 200, user_match=person("e"), custom_data={"order_id": "o"}))
     sent(seller, "shop", event("refund", "r", 50, user_match=person("e"), custom_data={"order_id": "o"}))
-    eventually(lambda: status(seller, "p", source="shop")["attribution"]["status"] == "attributed")
 
-    told = status(seller, "r", "refund", "shop")["attribution"]
+    def of_refund() -> dict[str, Any]:
+        return dict(status(seller, "r", "refund", "shop")["attribution"])
+
+    told = eventually(lambda: (a := of_refund())["status"] != "pending" and a)
 
     assert (told["status"], told["reason"]) == ("not_attributed", "REFUND_NOT_NAMED")
     assert told["purchase"] == {"event_source_id": "shop", "event_type": "purchase", "event_id": "p"}

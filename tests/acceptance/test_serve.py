@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
+from tests.conftest import HTTP, free_port
 
 ENVIRON = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 def command(data: Path, port: int, *options: str) -> list[str]:
@@ -42,13 +40,13 @@ def served(data: Path, port: int, **environ: str) -> Iterator[tuple[subprocess.P
 def _printed_until_ready(server: subprocess.Popen[str], port: int) -> str:
     assert server.stdout
     lines = [server.stdout.readline()]  # printed once it listens and the stores are open
-    assert httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=30).status_code == 200
+    assert HTTP.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
     os.set_blocking(server.stdout.fileno(), False)
     return "".join([*lines, *server.stdout.readlines()])
 
 
 def status_with(key: str, port: int) -> int:
-    call = httpx2.post(
+    call = HTTP.post(
         f"http://127.0.0.1:{port}/v1/sync_event_sources",
         json={"idempotency_key": "discovery-of-sources"},
         headers={"Authorization": f"Bearer {key}"},
@@ -63,14 +61,14 @@ def test_the_first_start_prints_a_key_that_works_and_later_ones_print_none(tmp_p
         assert status_with(key, port) == 200
 
         server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
+        assert server.wait(60) == 0
 
     with served(tmp_path / "data", port) as (server, printed):
         assert "pb_" not in printed
         assert status_with(key, port) == 200
 
         server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
+        assert server.wait(60) == 0
 
 
 def test_a_container_brings_its_own_key(tmp_path: Path, port: int) -> None:
@@ -105,10 +103,8 @@ def test_a_start_that_fails_says_why_in_one_sentence(
 
 def test_a_second_server_on_the_folder_refuses_to_start(tmp_path: Path, port: int) -> None:
     with served(tmp_path / "data", port) as (server, _):
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            other_port = int(listener.getsockname()[1])
         run = subprocess.run(
-            command(tmp_path / "data", other_port), env=ENVIRON, capture_output=True, text=True, check=False
+            command(tmp_path / "data", free_port()), env=ENVIRON, capture_output=True, text=True, check=False
         )
 
         assert run.returncode == 2

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.acceptance.conversions import order
 from tests.acceptance.official import DIALECTS, refuse_unless_valid, unique_key
+from tests.conftest import HTTP
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -78,7 +79,7 @@ class Agency:
         keyed = headers | {"Authorization": f"Bearer {self.key}"}
         if path in {"/mcp", "/a2a"}:
             keyed |= {"Accept": "application/json, text/event-stream"}
-        return httpx2.post(f"{self.server.url}{path}", content=body, headers=keyed)
+        return HTTP.post(f"{self.server.url}{path}", content=body, headers=keyed)
 
 
 def new_key(server: Server) -> tuple[str, str]:

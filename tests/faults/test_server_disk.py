@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tests.conftest import Server, StartServer, eventually, free_port
+from tests.conftest import HTTP, Server, StartServer, eventually, free_port
 from tests.faults.buyers import Buyers, call, sent_events, stored_events, stored_rejections
 from tests.faults.kills import waiting_in_log
 
@@ -32,7 +32,7 @@ def can(*command: str) -> bool:
 def readiness(server: Server) -> httpx2.Response:
     """What the server says of itself now, and not what it said a moment ago."""
     time.sleep(SHARED_SECONDS)
-    return httpx2.get(f"{server.url}/readyz")
+    return HTTP.get(f"{server.url}/readyz")
 
 
 def refuses_until(server: Server, repair: Callable[[], object]) -> None:
@@ -46,7 +46,7 @@ def refuses_until(server: Server, repair: Callable[[], object]) -> None:
     unready = readiness(server)
     assert unready.status_code == 503
     assert int(unready.headers["Retry-After"]) >= 1
-    assert httpx2.get(f"{server.url}/healthz").status_code == 200
+    assert HTTP.get(f"{server.url}/healthz").status_code == 200
 
     repair()
     assert readiness(server).status_code == 200

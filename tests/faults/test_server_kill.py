@@ -33,27 +33,24 @@ Moment = Callable[[], object]
 
 
 def _killed_again_and_again(
-    server: Server, buyers: Buyers, start_server: StartServer, table: str | None, **settings: Any
+    server: Server, buyers: Buyers, start_server: StartServer, *during: str, table: str = "", **settings: Any
 ) -> Server:
     """Kill the server and start it again while these buyers send; returns the one that runs in the end.
 
-    It is killed while it inserts into ``table``, if the calls do; while it commits to the control store; when it has
-    answered one of several calls; and when calls wait in its log. Each time some call is lost with it.
+    It is killed during each of these: "an insert" into ``table``; "a commit" to the control store; "an answer" to one
+    of several calls; and when there are "calls in the log". Each time some call is lost with it.
     """
     place = {"data": server.data, "port": server.url.rpartition(":")[2]} | settings
     control = sqlite3.connect(server.data / "control.db", timeout=0, isolation_level=None)
     commits: Moment = partial(committing, control)
     moments: dict[str, Callable[[], Moment]] = {
-        "an insert": lambda: inserting(server.data, table) if table else commits,
+        "an insert": lambda: inserting(server.data, table),
         "a commit": lambda: commits,
         "an answer": lambda: partial(_has_answered_more_than, len(buyers.acknowledged), buyers),
+        "calls in the log": lambda: partial(_has_logged_more_than, len(buyers.acknowledged), buyers, server.data),
     }
-    if table:
-        moments["calls in the log"] = lambda: partial(
-            _has_logged_more_than, len(buyers.acknowledged), buyers, server.data
-        )
     with closing(control), buyers.sending():
-        for what in moments:
+        for what in during:
             buyers.wait_for_answers(random.randint(1, 40))
             _kill(server, buyers, moments[what](), what)
             server = start_server(**place)
@@ -79,7 +76,8 @@ def test_what_was_acknowledged_survives_kill_after_kill(start_server: StartServe
     server = start_server()
     server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
     buyers = Buyers(server)
-    server = _killed_again_and_again(server, buyers, start_server, "event")
+    moments = ("an insert", "a commit", "an answer", "calls in the log")
+    server = _killed_again_and_again(server, buyers, start_server, *moments, table="event")
     for body, answer in random.sample(list(buyers.acknowledged.values()), 20):
         replay = server.call("log_event", **body).json()
         assert replay["replayed"]
@@ -134,7 +132,8 @@ def _killed_while_it_stores_the_log(data: Path, printed: Path) -> None:
 def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: StartServer) -> None:
     server = start_server()
     reporters = Buyers(server, "exposures", exposures_call)
-    server = _killed_again_and_again(server, reporters, start_server, "exposure")
+    moments = ("an insert", "calls in the log")
+    server = _killed_again_and_again(server, reporters, start_server, *moments, table="exposure")
     server.stop()
     server.command("attribute")
 
@@ -148,7 +147,7 @@ def test_what_an_ad_server_reported_survives_kill_after_kill(start_server: Start
 def test_what_was_ordered_is_bought_once_kill_after_kill(start_server: StartServer) -> None:
     server = start_server(sandbox="true")
     buyers = Buyers(server, "create_media_buy", order_call)
-    server = _killed_again_and_again(server, buyers, start_server, None, sandbox="true")
+    server = _killed_again_and_again(server, buyers, start_server, "a commit", "an answer", sandbox="true")
     server.stop()
 
     with closing(sqlite3.connect(server.data / "control.db")) as control:

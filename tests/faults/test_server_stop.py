@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.acceptance.conversions import order
 from tests.conftest import Server, StartServer, eventually
 from tests.faults.buyers import Buyers, sent_events, stored_events
 from tests.faults.kills import inserting, suspended_during
+from tests.metrics import stages
 
 
 def test_a_stop_under_load_loses_nothing(start_server: StartServer) -> None:
@@ -26,7 +26,7 @@ def test_a_stop_under_load_loses_nothing(start_server: StartServer) -> None:
         with suspended_during(server.process, inserting(server.data, "event"), "an insert"):
             eventually(lambda: buyers.unanswered, "a call that is not answered")
             server.process.terminate()
-        assert server.process.wait(timeout=30) == 0
+        assert server.process.wait(timeout=60) == 0
 
     stored = stored_events(server)
     for body, _ in buyers.acknowledged.values():
@@ -40,7 +40,7 @@ def test_a_caller_that_never_finishes_does_not_hold_up_the_stop(start_server: St
     with closing(connection(server)) as idle, closing(connection(server)) as uploading:
         uploading.sendall(head.encode() + b'{"ev')
         idle.sendall(b"GET /healthz HTTP/1.1\r\nHost: server\r\n\r\n")
-        assert idle.recv(12) == b"HTTP/1.1 200"
+        assert idle.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"
 
         server.stop()
 
@@ -54,12 +54,14 @@ def test_a_validation_worker_that_hangs_does_not_hold_up_the_stop(start_own_serv
     os.kill(worker, signal.SIGSTOP)
     try:
         with ThreadPoolExecutor() as caller:
+            parsed = stages(server, "request")["parse"]
             call = caller.submit(server.call, "log_event", event_source_id="website", events=events)
-            time.sleep(1)  # nothing tells from outside that the call waits for the worker
+            # What follows the parsing of its arguments is the worker's.
+            eventually(lambda: stages(server, "request")["parse"] > parsed, "the validation of the call")
 
             server.process.terminate()
 
-            assert server.process.wait(timeout=15) == 1
+            assert server.process.wait(timeout=60) == 1
             assert call.result().status_code == 500, "the call was not at work"
         assert "The stop takes longer than 9 s" in server.log.read_text()
     finally:
@@ -73,4 +75,4 @@ def workers(server: Server) -> list[int]:
 
 def connection(server: Server) -> socket.socket:
     url = urlsplit(server.url)
-    return socket.create_connection((url.hostname, url.port), timeout=30)
+    return socket.create_connection((url.hostname, url.port), timeout=60)

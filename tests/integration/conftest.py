@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def seller(start_server: StartServer) -> Server:
+def seller(start_shared_server: StartServer) -> Server:
     """A sandbox, which has products to try, with two event sources."""
-    running = start_server(sandbox="true")
+    running = start_shared_server(sandbox="true")
     running.call("sync_event_sources", event_sources=SOURCES).raise_for_status()
     return running
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.acceptance.conversions import DOORS, Door, call, error_of, log, order
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
+from tests.conftest import eventually
 from tests.integration.orders import order as media_buy_order
 
 if TYPE_CHECKING:
@@ -99,11 +100,11 @@ def test_a_retry_gets_its_answer_though_the_account_was_closed_meanwhile(live: S
 
 
 def wait_for_keys(server: Server, account_id: str, status: str) -> None:
-    for _ in range(100):
+    def follows() -> bool:
         listed = call(server, "rest", "list_accounts", {"account": {"account_id": account_id}})
-        if listed["accounts"][0]["status"] == status:
-            return
-    pytest.fail("the server doesn't follow")
+        return bool(listed["accounts"][0]["status"] == status)
+
+    eventually(follows, f"the status {status}")
 
 
 def test_one_bad_entry_does_not_fail_the_others(live: Server) -> None:

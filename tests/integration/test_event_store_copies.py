@@ -8,8 +8,9 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import examples
 from tests.engine import select
 
 from postback.protocol.timestamps import micros
@@ -66,7 +67,7 @@ def as_received(copies: list[tuple[str, dict[str, Any]]], event_id: str) -> list
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@examples(25)
 @given(copies=_COPIES, order=st.randoms(use_true_random=False), merged=st.integers(0, 8))
 def test_each_different_copy_stays_with_the_time_at_which_it_first_arrived(
     store: EventStore, copies: list[tuple[str, dict[str, Any]]], order: Any, merged: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -58,11 +57,7 @@ def test_one_bad_exposure_never_fails_a_batch(server: Server) -> None:
         ({"occurred_at": "2026-01-15T14:30:00"}, ".occurred_at", "INVALID_REQUEST"),
         ({"occurred_at": 1768483800}, ".occurred_at", "INVALID_REQUEST"),
         ({"occurred_at": "1969-12-31T23:59:59Z"}, ".occurred_at", "INVALID_REQUEST"),
-        (
-            {"occurred_at": (datetime.now(UTC) + timedelta(minutes=30)).isoformat()},
-            ".occurred_at",
-            "INVALID_REQUEST",
-        ),
+        ({"occurred_at": "2099-01-15T14:30:00Z"}, ".occurred_at", "INVALID_REQUEST"),
         ({"media_buy_id": 7}, ".media_buy_id", "INVALID_REQUEST"),
         ({"package_id": None}, ".package_id", "INVALID_REQUEST"),
         ({"creative_id": "ada@buyer.example"}, ".creative_id", "INVALID_REQUEST"),

@@ -38,7 +38,7 @@ def _head(server: Server, *headers: bytes, path: bytes = b"/v1/log_event") -> by
 
 def _connect(server: Server) -> socket.socket:
     host, _, port = server.url.removeprefix("http://").partition(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def _exchange(server: Server, sent: bytes, *, hang_up: bool = False) -> bytes:
@@ -211,7 +211,7 @@ def test_memory_stays_flat_under_bombs(start_server: StartServer) -> None:
 
     _throw(bombs, bombed)
     after_one_round = _resident(bombed)
-    for _ in range(3):
+    for _ in range(2):
         _throw(bombs, bombed)
 
     assert _resident(bombed) < after_one_round + 100_000_000
@@ -225,7 +225,7 @@ def _bombs() -> list[tuple[int, bytes, str]]:
     start = b'{"event_source_id":"website","events":['
     return [
         (413, gzip.compress(b" " * 2 * _LIMIT, 1), "gzip"),
-        (413, zstd.compress(b" " * 20 * _LIMIT, 1), "zstd"),
+        (413, zstd.compress(b" " * 4 * _LIMIT, 1), "zstd"),
         (413, gzip.compress(b'{"ext":[' + b"[]," * 20_000_000 + b"0]}", 1), "gzip"),
         (413, gzip.compress(b"{" + b",".join(b'"%d":0' % n for n in range(4_000_000)) + b"}", 1), "gzip"),
         (400, gzip.compress(start + b"0," * 30_000_000 + b"0]}", 1), "gzip"),

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -77,7 +78,7 @@ def _call_in_every_way(server: Server, described: Any, operation: str, excluded:
     method, path = operation.split(" ")
     cases = st.one_of([described[path][method].as_strategy(generation_mode=mode) for mode in GenerationMode])
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(examples(15), suppress_health_check=list(HealthCheck))
     @given(case=cases)
     def every_answer_is_one_that_is_described(case: Any) -> None:
         for name in _FRAMING:

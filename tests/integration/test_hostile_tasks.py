@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.acceptance.conversions import DOORS, Door, order, send
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
+from tests.conftest import examples
 
 from postback.events.rejection import REASONS
 
@@ -198,7 +199,7 @@ def test_unspoiled_these_calls_are_right(sandbox: Server, door: Door, task: str)
 
 @pytest.mark.parametrize("task", _CALLS)
 def test_whatever_becomes_of_a_call_its_answer_is_one_that_the_schemas_know(sandbox: Server, task: str) -> None:
-    @settings(max_examples=60, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(examples(25), suppress_health_check=list(HealthCheck))
     @given(door=st.sampled_from(DOORS), call=_spoiled(task))
     def every_answer_is_known(door: Door, call: dict[str, Any]) -> None:
         status, answer = send(sandbox, door, task, json.dumps(call).encode())

@@ -187,8 +187,8 @@ async def test_a_defect_fails_the_calls_that_it_meets_and_no_later_one(
     with monkeypatch.context() as patch:
         patch.setattr(Metrics, "append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            await asyncio.wait_for(log.append(rejections("defect", "met")), 30)
-    await asyncio.wait_for(log.append(rejections("defect", "later")), 30)
+            await asyncio.wait_for(log.append(rejections("defect", "met")), 60)
+    await asyncio.wait_for(log.append(rejections("defect", "later")), 60)
     assert await has(store, log, "defect", "later")
 
 
@@ -208,7 +208,11 @@ async def test_stopping_flushes_what_was_taken_and_refuses_the_rest(stores: Stor
 async def test_a_store_that_is_down_is_waited_for_and_calls_are_acknowledged_until_the_bound(
     stores: Stores, log: IngestLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = asyncio.Semaphore(0)
+    loop = asyncio.get_running_loop()
+
     def refused(*_: object) -> NoReturn:
+        loop.call_soon_threadsafe(tried.release)
         raise StoreUnavailable("The event store is not available.")
 
     with monkeypatch.context() as down:
@@ -218,7 +222,8 @@ async def test_a_store_that_is_down_is_waited_for_and_calls_are_acknowledged_unt
         with pytest.raises(Overloaded):
             await log.append(rejections("down", "late"))
         reading = asyncio.create_task(log.flushed())
-        await asyncio.sleep(1)  # flushes have been tried
+        for _ in range(3):
+            await asyncio.wait_for(tried.acquire(), 60)
         assert not reading.done()
     await reading
     assert stores.events.status("down", "website", "purchase", "9-9").rejections

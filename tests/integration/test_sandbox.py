@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from tests.acceptance.conversions import call
 from tests.acceptance.official import pinned, refuse_unless_valid, unique_key
+from tests.conftest import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +88,8 @@ def test_a_server_that_is_no_sandbox_has_no_controller(server: Server) -> None:
     answer = call(server, "rest", "comply_test_controller", {"scenario": "list_scenarios"})
     capabilities = call(server, "rest", "get_adcp_capabilities", {})
     as_demo = call(server, "rest", "get_adcp_capabilities", {}, Authorization=f"Bearer {KEY}")
-    document = httpx2.get(f"{server.url}/openapi.json").text
-    card = httpx2.get(f"{server.url}/.well-known/agent-card.json").text
+    document = HTTP.get(f"{server.url}/openapi.json").text
+    card = HTTP.get(f"{server.url}/.well-known/agent-card.json").text
 
     assert answer["adcp_error"]["code"] == "UNSUPPORTED_FEATURE"
     assert "comply_test_controller" not in answer["adcp_error"]["details"]["supported_tasks"]
@@ -227,14 +227,14 @@ def test_what_is_simulated_at_once_adds_up(kit: Server) -> None:
     assert (totals["impressions"], totals["spend"]) == (16, 2500)
 
 
-def test_simulated_conversions_take_the_place_of_logged_ones_and_are_worth_what_was_logged(sandbox: Server) -> None:
-    demo(sandbox, "sync_event_sources", event_sources=[{"event_source_id": "pixel"}, {"event_source_id": "server"}])
+def test_simulated_conversions_take_the_place_of_logged_ones_and_are_worth_what_was_logged(kit: Server) -> None:
+    demo(kit, "sync_event_sources", event_sources=[{"event_source_id": "pixel"}, {"event_source_id": "server"}])
     sources = [
         {"event_source_id": source, "event_type": "purchase", "value_field": "order_total"}
         for source in ("pixel", "server")
     ]
     target = {"kind": "per_ad_spend", "value": 4}
-    media_buy_id = bought(sandbox, {"kind": "event", "event_sources": sources, "target": target})
+    media_buy_id = bought(kit, {"kind": "event", "event_sources": sources, "target": target})
     event = {
         "event_id": "order_1",
         "event_type": "purchase",
@@ -242,28 +242,28 @@ def test_simulated_conversions_take_the_place_of_logged_ones_and_are_worth_what_
         "custom_data": {"order_total": 149.99, "currency": "USD"},
     }
     for source in ("pixel", "server"):
-        demo(sandbox, "log_event", event_source_id=source, events=[event])
+        demo(kit, "log_event", event_source_id=source, events=[event])
 
     spend = {"amount": 100.0, "currency": "USD"}
-    control(sandbox, "simulate_delivery", media_buy_id=media_buy_id, impressions=900, clicks=9, reported_spend=spend)
-    more = control(sandbox, "simulate_delivery", media_buy_id=media_buy_id, impressions=100, conversions=2)
+    control(kit, "simulate_delivery", media_buy_id=media_buy_id, impressions=900, clicks=9, reported_spend=spend)
+    more = control(kit, "simulate_delivery", media_buy_id=media_buy_id, impressions=100, conversions=2)
 
-    totals = delivery(sandbox, media_buy_id)
+    totals = delivery(kit, media_buy_id)
     assert more["cumulative"]["impressions"] == totals["impressions"] == 1000
     assert (totals["conversions"], totals["conversion_value"]) == (2, 149.99)
     assert (totals["roas"], totals["cost_per_acquisition"]) == (1.4999, 50)
 
 
-def test_delivery_counts_on_its_day(sandbox: Server) -> None:
-    media_buy_id = bought(sandbox)
+def test_delivery_counts_on_its_day(kit: Server) -> None:
+    media_buy_id = bought(kit)
     today = datetime.now(UTC).date().isoformat()
-    control(sandbox, "simulate_delivery", media_buy_id=media_buy_id, impressions=5, delivery_date="2026-01-02")
-    control(sandbox, "simulate_budget_spend", media_buy_id=media_buy_id, spend_percentage=95)
+    control(kit, "simulate_delivery", media_buy_id=media_buy_id, impressions=5, delivery_date="2026-01-02")
+    control(kit, "simulate_budget_spend", media_buy_id=media_buy_id, spend_percentage=95)
 
-    early = delivery(sandbox, media_buy_id, start_date="2026-01-01", end_date="2026-01-03")
+    early = delivery(kit, media_buy_id, start_date="2026-01-01", end_date="2026-01-03")
 
     assert (early["impressions"], early["spend"]) == (5, 0)
-    assert delivery(sandbox, media_buy_id, start_date=today)["spend"] == 4750
+    assert delivery(kit, media_buy_id, start_date=today)["spend"] == 4750
 
 
 def test_viewability_is_reported_and_what_is_none_is_refused(kit: Server) -> None:
@@ -277,15 +277,15 @@ def test_viewability_is_reported_and_what_is_none_is_refused(kit: Server) -> Non
     assert delivery(kit, media_buy_id)["viewability"] == seen
 
 
-def test_a_status_is_forced_and_final_ones_stay(sandbox: Server) -> None:
-    media_buy_id = bought(sandbox)
+def test_a_status_is_forced_and_final_ones_stay(kit: Server) -> None:
+    media_buy_id = bought(kit)
 
     for status in ("pending_start", "paused", "active", "completed"):
-        assert control(sandbox, "force_media_buy_status", media_buy_id=media_buy_id, status=status)["success"] is True
-        listed = demo(sandbox, "get_media_buys", media_buy_ids=[media_buy_id])["media_buys"]
+        assert control(kit, "force_media_buy_status", media_buy_id=media_buy_id, status=status)["success"] is True
+        listed = demo(kit, "get_media_buys", media_buy_ids=[media_buy_id])["media_buys"]
         assert listed[0]["status"] == status
 
-    stuck = control(sandbox, "force_media_buy_status", media_buy_id=media_buy_id, status="active")
+    stuck = control(kit, "force_media_buy_status", media_buy_id=media_buy_id, status="active")
     assert (stuck["success"], stuck["error"]) == (False, "INVALID_TRANSITION")
 
 

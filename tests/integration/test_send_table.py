@@ -14,7 +14,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.conftest import Server, StartServer
+from tests.conftest import Server, StartServer, examples
 from tests.engine import select_from
 
 from postback.cli import main
@@ -105,9 +105,9 @@ def test_a_table_comes_to_the_same_as_its_rows_through_log_event(start_own_serve
     server = start_own_server()
     sources = [{"event_source_id": name} for name in ("table", "call")]
     server.call("sync_event_sources", event_sources=sources).raise_for_status()
-    examples = count()
+    numbers = count()
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(examples(12), suppress_health_check=list(HealthCheck))
     @given(
         rows=_ROWS,
         separator=st.sampled_from(",;\t|"),
@@ -116,7 +116,7 @@ def test_a_table_comes_to_the_same_as_its_rows_through_log_event(start_own_serve
         quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     )
     def check(rows: list[dict[str, Any]], separator: str, decimal: str, encoding: str, quoting: Any) -> None:
-        example, now = next(examples), datetime.now(UTC).replace(microsecond=0)
+        example, now = next(numbers), datetime.now(UTC).replace(microsecond=0)
         ids = [f"{example}-{row['id']}" for row in rows]
         times = [now - timedelta(seconds=row["seconds"]) for row in rows]
         text = io.StringIO()

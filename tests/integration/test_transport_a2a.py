@@ -6,11 +6,11 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import httpx2
 import pytest
 from a2a.compat.v0_3.conversions import to_compat_task
 from a2a.types import a2a_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
+from tests.conftest import HTTP
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -25,7 +25,7 @@ def send(server: Server, part: Any, method: str = "message/send", key: str | Non
     if method == "SendMessage":
         headers["A2A-Version"] = "1.0"
     body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": {"message": message}}
-    return httpx2.post(f"{server.url}/a2a", content=json.dumps(body), headers=headers, timeout=60)
+    return HTTP.post(f"{server.url}/a2a", content=json.dumps(body), headers=headers)
 
 
 def data(**said: Any) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def data(**said: Any) -> dict[str, Any]:
 
 
 def test_the_card_names_the_skills_in_both_versions(server: Server) -> None:
-    card = httpx2.get(f"{server.url}/.well-known/agent-card.json").json()
+    card = HTTP.get(f"{server.url}/.well-known/agent-card.json").json()
 
     named = [(skill["id"], skill["name"]) for skill in card["skills"]]
     assert {("log_event", "log_event"), ("sync_event_sources", "sync_event_sources")} <= set(named)
@@ -190,7 +190,7 @@ def test_tasks_are_what_the_official_sdk_writes(server: Server) -> None:
 
 def rpc(server: Server, method: str, params: dict[str, Any], key: str | None = None) -> dict[str, Any]:
     headers = {"Authorization": f"Bearer {key or server.key}"}
-    answer: dict[str, Any] = httpx2.post(f"{server.url}/a2a", content=request(method, params), headers=headers).json()
+    answer: dict[str, Any] = HTTP.post(f"{server.url}/a2a", content=request(method, params), headers=headers).json()
     return answer
 
 

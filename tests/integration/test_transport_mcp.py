@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult, TextContent
+from tests.conftest import HTTP
 
 from postback.tasks.registry import offered
 
@@ -49,7 +50,7 @@ def _text(result: CallToolResult) -> Any:
 def _post(server: Server, body: bytes, *, key: str | None, **headers: str) -> httpx2.Response:
     auth = {"Authorization": f"Bearer {key}"} if key else {}
     standard = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
-    return httpx2.post(f"{server.url}/mcp", content=body, headers=standard | auth | headers, timeout=60)
+    return HTTP.post(f"{server.url}/mcp", content=body, headers=standard | auth | headers)
 
 
 def _message(method: str, **params: Any) -> bytes:
@@ -115,9 +116,7 @@ def test_a_client_of_the_newest_protocol_needs_no_handshake(server: Server) -> N
 
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
 def test_the_endpoint_answers_where_it_is_asked_without_a_redirect(server: Server, path: str) -> None:
-    response = httpx2.post(
-        f"{server.url}{path}", content=_message("ping"), headers={"Content-Type": "application/json"}
-    )
+    response = HTTP.post(f"{server.url}{path}", content=_message("ping"), headers={"Content-Type": "application/json"})
 
     assert response.json() == {"jsonrpc": "2.0", "id": 7, "result": {}}
 

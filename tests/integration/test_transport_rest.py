@@ -6,17 +6,14 @@ import gzip
 import json
 import re
 import sys
-import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from jsonschema import Draft202012Validator
-from prometheus_client.parser import text_string_to_metric_families
-from tests.conftest import eventually
-
-from postback.transports.shared_answer import SHARED_SECONDS
+from tests.conftest import HTTP, eventually
+from tests.metrics import samples
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -86,7 +83,7 @@ def test_a_call_without_arguments_may_have_an_empty_body(server: Server) -> None
 
 
 def test_a_call_without_a_key_is_told_how_to_send_one(server: Server) -> None:
-    response = httpx2.post(f"{server.url}/v1/log_event", json={})
+    response = HTTP.post(f"{server.url}/v1/log_event", json={})
 
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="postback"'
@@ -94,7 +91,7 @@ def test_a_call_without_a_key_is_told_how_to_send_one(server: Server) -> None:
 
 
 def test_an_unknown_key_is_refused(server: Server) -> None:
-    response = httpx2.post(f"{server.url}/v1/log_event", json={}, headers={"Authorization": "Bearer pb_unknown"})
+    response = HTTP.post(f"{server.url}/v1/log_event", json={}, headers={"Authorization": "Bearer pb_unknown"})
 
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="postback", error="invalid_token"'
@@ -102,7 +99,7 @@ def test_an_unknown_key_is_refused(server: Server) -> None:
 
 
 def test_the_header_of_the_official_client_carries_the_key_too(server: Server) -> None:
-    response = httpx2.post(f"{server.url}/v1/get_adcp_capabilities", headers={"x-adcp-auth": server.key})
+    response = HTTP.post(f"{server.url}/v1/get_adcp_capabilities", headers={"x-adcp-auth": server.key})
 
     assert response.status_code == 200
 
@@ -189,23 +186,18 @@ def test_the_log_has_a_line_for_each_call_that_names_the_path_only_by_its_templa
 
 
 def test_an_operator_sees_that_it_lives_and_is_ready(server: Server) -> None:
-    assert httpx2.get(f"{server.url}/healthz").json() == {"status": "ok"}
-    assert httpx2.get(f"{server.url}/readyz").json() == {"status": "ok"}
+    assert HTTP.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    assert HTTP.get(f"{server.url}/readyz").json() == {"status": "ok"}
 
 
 def test_calls_are_counted_for_prometheus(server: Server) -> None:
     server.call("no_such_task")
-    time.sleep(SHARED_SECONDS)  # others of this server's tests may have asked just before
 
-    response = httpx2.get(f"{server.url}/metrics")
-
-    families = text_string_to_metric_families(response.text)
-    calls = [sample.labels for family in families for sample in family.samples if family.name == "postback_requests"]
-    assert {"task": "unknown", "transport": "rest", "outcome": "UNSUPPORTED_FEATURE"} in calls
+    assert samples(server, "postback_requests_total", task="unknown", transport="rest", outcome="UNSUPPORTED_FEATURE")
 
 
 def test_openapi_describes_the_answers_that_are_given(server: Server) -> None:
-    document = httpx2.get(f"{server.url}/openapi.json").json()
+    document = HTTP.get(f"{server.url}/openapi.json").json()
     logged = server.call("log_event", event_source_id="website", events=[_purchase("rest-openapi"), {}]).json()
     failed = server.call("log_event").json()
 
@@ -215,7 +207,7 @@ def test_openapi_describes_the_answers_that_are_given(server: Server) -> None:
 
 
 def test_every_response_that_openapi_refers_to_exists(server: Server) -> None:
-    text = httpx2.get(f"{server.url}/openapi.json").text
+    text = HTTP.get(f"{server.url}/openapi.json").text
     components = json.loads(text)["components"]
 
     references = set(re.findall(r'"#/components/(\w+)/(\w+)"', text))

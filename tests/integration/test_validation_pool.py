@@ -93,13 +93,12 @@ def command_line(pid: str) -> bytes:
         return b""
 
 
-async def until_at_work(pid: int) -> None:
-    """Return when a process, which was idle, computes."""
-
-    def at_work() -> bool:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "R"
-
-    await asyncio.to_thread(eventually, at_work, "work of the process", pause=0.001)
+async def begin(pool: ValidationPool, events: list[msgspec.Raw], pid: int) -> asyncio.Task[ValidationResult]:
+    """Give a batch to the pool's only process, which stands still, so that it is not done with it."""
+    os.kill(pid, signal.SIGSTOP)
+    task = asyncio.create_task(validated(pool, events))
+    await asyncio.sleep(0.1)  # for the pool to write to the process
+    return task
 
 
 async def test_a_process_gives_the_results_that_the_server_would() -> None:
@@ -145,8 +144,7 @@ async def test_a_process_that_is_killed_costs_no_batch(caplog: pytest.LogCapture
     async with validation_pool(1) as pool:
         await validated(pool, events)
         [first] = children()
-        waiting = asyncio.create_task(validated(pool, events))
-        await until_at_work(first)
+        waiting = await begin(pool, events, first)
         os.kill(first, signal.SIGKILL)
         expected = comparable(validate_events(events, RULES, IDENTIFIERS))
         assert comparable(await waiting) == expected
@@ -172,9 +170,9 @@ async def test_a_caller_that_goes_away_leaves_the_process_fit_for_the_next() -> 
     async with validation_pool(1) as pool:
         await validated(pool, batch(70))
         [process] = children()
-        leaving = asyncio.create_task(validated(pool, batch(5_000)))
-        await until_at_work(process)
-        assert leaving.cancel(), "the batch was validated before its caller went away"
+        leaving = await begin(pool, batch(5_000), process)
+        assert leaving.cancel()
+        os.kill(process, signal.SIGCONT)
         events = batch(70)
         assert comparable(await validated(pool, events)) == comparable(validate_events(events, RULES, IDENTIFIERS))
 

@@ -43,7 +43,7 @@ async def test_a_loop_that_fails_starts_again(error: Exception, told: str, caplo
 
     background.start("purge", lambda: repeat(work, 0.01))
     assert failures(metrics, "purge") == 0
-    await asyncio.wait_for(again.wait(), 30)
+    await asyncio.wait_for(again.wait(), 60)
     await background.stop()
 
     assert failures(metrics, "purge") == 1
@@ -71,12 +71,13 @@ async def test_loops_stop_in_the_reverse_order_even_one_that_fails_while_it_stop
     for name in ("first", "second", "third"):
         loop(name)
     await asyncio.sleep(0.02)
-    await asyncio.wait_for(background.stop(), 10)
+    await asyncio.wait_for(background.stop(), 60)
 
     assert stopped == ["third", "second", "first"]
 
 
-async def test_a_loop_that_waits_to_start_again_stops_at_once() -> None:
+async def test_a_loop_that_waits_to_start_again_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("postback.background._FIRST_WAIT", 3600.0)
     background, failed = Background(Metrics()), asyncio.Event()
 
     async def run() -> NoReturn:
@@ -85,4 +86,4 @@ async def test_a_loop_that_waits_to_start_again_stops_at_once() -> None:
 
     background.start("attribution", run)
     await failed.wait()
-    await asyncio.wait_for(background.stop(), 0.9)
+    await asyncio.wait_for(background.stop(), 60)

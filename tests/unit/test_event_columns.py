@@ -164,7 +164,7 @@ def _without_places(result: ValidationResult, start: int = 0) -> dict[str, list[
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_events())
 def test_the_company_of_an_event_changes_nothing_about_it(events: list[dict[str, Any]]) -> None:
     together = _validated(events)
@@ -178,7 +178,7 @@ def test_the_company_of_an_event_changes_nothing_about_it(events: list[dict[str,
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_events())
 def test_a_fingerprint_depends_neither_on_the_spelling_nor_on_the_way_of_decoding(events: list[dict[str, Any]]) -> None:
     accepted = [event for event in events if not _validated([event]).failed]

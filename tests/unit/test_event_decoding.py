@@ -229,7 +229,6 @@ def events() -> st.SearchStrategy[dict[str, Any]]:
     )
 
 
-@settings(deadline=None)
 @given(events(), st.randoms())
 def test_how_an_event_is_written_down_changes_nothing(event: dict[str, Any], random: Any) -> None:
     """Member order, white space, escapes, and 5 or 5.0: none is part of what was said."""
@@ -246,7 +245,7 @@ def test_how_an_event_is_written_down_changes_nothing(event: dict[str, Any], ran
     assert bytes(stored) == bytes(accepted(event, **compact).custom_data_json)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.recursive(
@@ -336,7 +335,7 @@ def _outcome(decoded: Decoded | Rejection) -> tuple[Any, ...]:
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(written_events(), min_size=1, max_size=4))
 def test_the_short_way_and_the_careful_one_agree(texts: list[str]) -> None:
     # A null is the same as nothing, and makes an event that is right in all else take the careful way.
@@ -353,7 +352,7 @@ def test_the_short_way_and_the_careful_one_agree(texts: list[str]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(written_events())
 def test_an_event_is_refused_as_ambiguous_only_when_a_name_is_given_twice(text: str) -> None:
     repeated = False
@@ -398,7 +397,7 @@ def _without_empty(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if value != {}}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(events(), events(), st.randoms(use_true_random=False))
 def test_events_that_rfc_8785_writes_alike_are_the_same(event: dict[str, Any], other: dict[str, Any], r: Any) -> None:
     mixed = dict(r.sample(list(event.items()), len(event)))

@@ -130,7 +130,7 @@ def as_number(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode() if number else msgspec.json.encode(text))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rows=_ROWS)
 def test_rows_that_are_plainly_right_are_judged_as_all_others_are(rows: list[dict[str, str | None]]) -> None:
     assert rows[0].keys() <= set(FIELDS)

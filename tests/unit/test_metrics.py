@@ -70,7 +70,7 @@ def test_a_stage_is_timed_also_when_it_fails() -> None:
     samples = _samples(metrics)
 
     assert samples["postback_stage_duration_seconds_count", "read", "request"] == 2
-    assert 0 < samples["postback_stage_duration_seconds_sum", "read", "request"] < 1
+    assert 0 < samples["postback_stage_duration_seconds_sum", "read", "request"] < 60
     assert samples["postback_stage_duration_seconds_sum", "attribution", "match"] == 2.5
 
 

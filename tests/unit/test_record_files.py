@@ -150,14 +150,14 @@ def test_blocks_end_between_rows_wherever_the_reading_stops(block_bytes: int) ->
 _CELLS = st.text(st.sampled_from("ab1, ;\"'\n\r\t\\é€\0"), max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.lists(_CELLS, min_size=3, max_size=3), max_size=6), st.sampled_from(",;"), st.booleans())
 def test_whatever_is_written_is_read(rows: list[list[str]], separator: str, quote: bool) -> None:
     text = written(rows, separator, "\r\n", csv.QUOTE_ALL if quote else csv.QUOTE_MINIMAL)
     assert cells(text.encode(), separator=separator, encoding="utf-8") == [row for row in rows if any(row)]
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.text(st.sampled_from('ab,"\n\r é'), max_size=60), st.sampled_from([16, 33, 2**20]))
 def test_reading_at_once_comes_to_the_same_as_reading_row_by_row(text: str, parsed_bytes: int) -> None:
     with patch("postback.record_files.csv_blocks._PARSED_BYTES", parsed_bytes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from postback.exposures.registered import counted_warnings, registration_warnings
@@ -20,7 +20,6 @@ EXPOSURES = st.tuples(
 )
 
 
-@settings(deadline=None)  # the first call loads the engine
 @given(st.lists(EXPOSURES, max_size=20), st.booleans())
 def test_a_block_has_a_calls_warnings(exposures: list[tuple[str, str, Decimal | None, str]], as_arrays: bool) -> None:
     listed = registration_warnings(((index, *exposure) for index, exposure in enumerate(exposures)), REGISTERED)

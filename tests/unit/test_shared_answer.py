@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import anyio
 import pytest
 
 from postback.errors import StoreUnavailable
+from postback.transports import shared_answer
 from postback.transports.shared_answer import SharedAnswer
 
 pytestmark = pytest.mark.anyio
@@ -46,9 +49,11 @@ async def test_an_old_answer_is_made_anew() -> None:
     assert [await answer.get() for _ in range(3)] == [1, 2, 3]
 
 
-async def test_a_failure_is_shared_and_passes() -> None:
+async def test_a_failure_is_shared_and_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(seconds=0.0)
+    monkeypatch.setattr(shared_answer, "time", SimpleNamespace(monotonic=lambda: clock.seconds))
     work = Work()
-    answer = SharedAnswer(work, seconds=0.2)
+    answer = SharedAnswer(work, seconds=1)
     work.broken = True
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="The store is away"):
@@ -56,6 +61,6 @@ async def test_a_failure_is_shared_and_passes() -> None:
     assert work.done == 1
 
     work.broken = False
-    await anyio.sleep(0.25)
+    clock.seconds = 1.0
 
     assert await answer.get() == 2

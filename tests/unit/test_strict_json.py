@@ -70,7 +70,7 @@ def gives_a_name_twice(text: str) -> bool:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(written())
 def test_a_name_given_twice_is_found_at_any_depth_and_nothing_else_is_taken_for_one(text: str) -> None:
     raw = text.encode()
@@ -84,7 +84,7 @@ def test_a_name_given_twice_is_found_at_any_depth_and_nothing_else_is_taken_for_
         assert parse_json(raw) == json.loads(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(written())
 def test_the_fields_of_an_object_are_found_with_their_bytes(text: str) -> None:
     raw = text.encode()
@@ -122,7 +122,7 @@ def test_a_name_given_twice_is_named_when_it_may_be(text: str) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(written(repeat=False), written(repeat=False), st.randoms(use_true_random=False))
 def test_two_texts_have_one_form_when_rfc_8785_says_so(one: str, other: str, shuffle: random.Random) -> None:
     again = json.dumps(shuffled(json.loads(one), shuffle), indent=1)

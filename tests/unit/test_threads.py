@@ -45,7 +45,7 @@ async def test_a_pool_that_is_busy_keeps_no_other_waiting() -> None:
     stuck = [asyncio.create_task(threads.reports.run(finish.wait)) for _ in range(20)]
     try:
         for pool in (threads.ingestion, threads.compute, threads.inserts, threads.control, threads.background):
-            assert await asyncio.wait_for(pool.run(lambda: "done"), 10) == "done"
+            assert await asyncio.wait_for(pool.run(lambda: "done"), 60) == "done"
         assert not any(task.done() for task in stuck)
     finally:
         finish.set()
@@ -72,15 +72,17 @@ async def test_work_sees_the_context_of_its_caller_and_raises_to_it(pool: Thread
 
 @pytest.mark.anyio
 async def test_closing_waits_for_what_has_begun_and_drops_the_rest() -> None:
-    pool, finish, done = ThreadPool("one", 1), threading.Event(), []
+    pool, started, finish, done = ThreadPool("one", 1), asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
 
     def begin() -> None:
+        loop.call_soon_threadsafe(started.set)
         finish.wait()
         done.append("begun")
 
     begun = asyncio.create_task(pool.run(begin))
     waiting = asyncio.create_task(pool.run(done.append, "waiting"))
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(started.wait(), 60)
 
     finish.set()
     pool.close()

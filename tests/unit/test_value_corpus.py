@@ -146,7 +146,7 @@ def test_no_text_takes_long_to_look_at(text: str) -> None:
     is_macro(text)
     ends_unfilled(text[:256])
 
-    assert time.process_time() - started < 0.1
+    assert time.process_time() - started < 1
 
 
 @given(

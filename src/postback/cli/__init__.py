@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import click
 
-from postback.cli.accounts import accounts
-from postback.cli.attribute import attribute
-from postback.cli.conformance import conformance
-from postback.cli.demo.command import demo
-from postback.cli.exposures import exposures
-from postback.cli.forwards import forwards
-from postback.cli.keys import keys
-from postback.cli.log import log
-from postback.cli.send.command import send
-from postback.cli.serve import serve
-from postback.cli.sources import sources
 from postback.errors import PostbackError, StartupError
 
 __all__ = ["main"]
@@ -24,6 +15,36 @@ __all__ = ["main"]
 
 class _CommandError(click.ClickException):
     exit_code = 2
+
+
+_COMMANDS = {
+    "accounts": "accounts",
+    "attribute": "attribute",
+    "conformance": "conformance",
+    "demo": "demo.command",
+    "exposures": "exposures",
+    "forwards": "forwards",
+    "keys": "keys",
+    "log": "log",
+    "send": "send.command",
+    "serve": "serve",
+    "sources": "sources",
+}
+"""The module of each command, which has the command's name."""
+
+
+class _Modules(Mapping[str, click.Command]):
+    """The commands, each imported when it is looked up: all of them take seconds."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(f"postback.cli.{_COMMANDS[name]}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
 
 
 class _Commands(click.Group):
@@ -38,11 +59,11 @@ class _Commands(click.Group):
             raise _CommandError(f"{error.message} {error.suggestion}") from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(
+    cls=_Commands,
+    commands=_Modules(),
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+)
 @click.version_option(package_name="postback")
 def main() -> None:
     """Postback receives conversions for AdCP sellers and stores each exactly once."""
-
-
-for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards, log, conformance):
-    main.add_command(command)
