@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from postback.background import Background, repeat
 from postback.config import Settings
 from postback.services import Resources, Services, open_services
+from postback.store.installation import note_commits
 from postback.tasks.registry import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
@@ -26,6 +27,7 @@ __all__ = ["open_app"]
 _PURGE_SECONDS = 3600.0
 _ATTRIBUTION_SECONDS = 1.0
 _MERGE_SECONDS = 1.0
+_COMMIT_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -62,6 +64,8 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("idempotency keys", partial(_learn, services))
     background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
     background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
+    if services.settings.control is None:
+        background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
     for destination, loop in services.forwarding.loops().items():
         background.start(f"forwarding to {destination}", loop)
@@ -78,6 +82,11 @@ async def _purge(services: Services) -> None:
     """Delete what has expired."""
     await services.threads.background.run(services.idempotency.purge)
     await services.threads.background.run(services.forwarding.purge)
+
+
+async def _note_commits(services: Services) -> None:
+    """Note how far the control store is."""
+    await services.threads.background.run(note_commits, services.folder, services.control)
 
 
 async def _check_merges(services: Services) -> None:

@@ -36,6 +36,7 @@ from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
+from postback.store.installation import FIRST_ACCOUNT, open_control_store, open_event_store
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
 from postback.store.recent_identities import RecentIdentities
@@ -43,8 +44,6 @@ from postback.threads import Threads
 from postback.watchdog import Watchdog
 
 __all__ = ["Resources", "Services", "open_services"]
-
-FIRST_ACCOUNT = "default"
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -138,11 +137,10 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
     """
     folder = DataDir.open(settings.data)
     resources.closing("data folder", folder.close)
-    control = ControlStore(settings.control or folder.control_url)
+    control = open_control_store(folder, settings.control)
     resources.closing("control store", control.close)
-    control.migrate()
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    events = EventStore.open(folder.events_dsn, folder.scratch)
+    events = open_event_store(folder, control, sandbox=settings.sandbox)
     resources.closing("event store", events.close)
     pinged = events.client("default")
     resources.closing("watchdog's client", pinged.close)
@@ -195,7 +193,7 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
         simulations=simulations,
         idempotency=idempotency,
         identifiers=identifiers,
-        click_links=ClickLinks(folder.secret),
+        click_links=ClickLinks(folder.secret, folder.previous_secrets()),
         validation=validation,
         events=events,
         recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),

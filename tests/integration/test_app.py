@@ -251,7 +251,7 @@ async def test_a_start_that_fails_late_leaves_nothing_open(tmp_path: Path, close
     # The engine has one folder a process: another one opens only when the first is closed.
     async with serving(tmp_path / "other") as client:
         assert (await client.get("/readyz")).status_code == 200
-    async with open_app(load_settings({}, data=tmp_path / "data")) as (_, new_key):
+    async with open_app(load_settings({}, data=tmp_path / "data", sandbox=True)) as (_, new_key):
         assert new_key  # the failed start had not made one that nobody saw
 
 

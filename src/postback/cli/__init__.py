@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -14,12 +15,16 @@ from postback.cli.exposures import exposures
 from postback.cli.forwards import forwards
 from postback.cli.keys import keys
 from postback.cli.log import log
+from postback.cli.secret import secret
 from postback.cli.send.command import send
 from postback.cli.serve import serve
 from postback.cli.sources import sources
 from postback.errors import PostbackError, StartupError
 
 __all__ = ["main"]
+
+_ONLY_THE_OWNER = 0o077
+"""What any command writes is nobody else's to read: the stores, their logs, and files with rejected rows."""
 
 
 class _CommandError(click.ClickException):
@@ -42,7 +47,8 @@ class _Commands(click.Group):
 @click.version_option(package_name="postback")
 def main() -> None:
     """Postback receives conversions for AdCP sellers and stores each exactly once."""
+    os.umask(_ONLY_THE_OWNER)
 
 
-for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards, log, conformance):
+for command in (serve, demo, send, exposures, attribute, accounts, keys, sources, forwards, log, secret, conformance):
     main.add_command(command)

@@ -287,6 +287,15 @@ class EventStore:
         with _failures_reported(), self._reader() as client:
             return client.query(_sql(name), parameters=parameters).result_rows
 
+    def execute(self, name: str, **parameters: object) -> None:
+        """Run the statement in ``sql/NAME.sql``, which changes what no log writes.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        with self._inserting, _failures_reported():
+            self._writer.command(_sql(name), parameters=parameters)
+
     @contextmanager
     def _reader(self) -> Iterator[Client]:
         client = self._idle.get()
