@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
+from postback.clock import Clock
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
@@ -103,13 +104,16 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
     return control
 
 
-def open_event_store(folder: DataDir, control: ControlStore, *, sandbox: bool | None = None) -> EventStore:
+def open_event_store(
+    folder: DataDir, control: ControlStore, *, sandbox: bool | None = None, clock: Clock | None = None
+) -> EventStore:
     """Open the event store of a data folder, in the newest schema; at the first start, note the installation in both.
 
     Args:
         folder: The folder.
         control: Its control store.
         sandbox: Whether the server is a sandbox; None for a command, which may work on either.
+        clock: The time, for receipt times.
 
     Raises:
         StartupError: It can't be opened, or it belongs to another control store, secret or kind of server.
@@ -118,7 +122,7 @@ def open_event_store(folder: DataDir, control: ControlStore, *, sandbox: bool | 
     if found:
         _check_kind(folder, found.fingerprint.sandbox, sandbox)
     with ExitStack() as undo:
-        events = EventStore.open(folder.events_dsn, folder.scratch)
+        events = EventStore.open(folder.events_dsn, folder.scratch, clock)
         undo.callback(events.close)
         in_events = _in_events(events)
         if found is None and in_events:

@@ -30,6 +30,7 @@ __all__ = [
     "idempotency",
     "installation",
     "media_buy",
+    "running_time",
     "simulation",
 ]
 
@@ -181,3 +182,11 @@ installation = Table(
 
 # One row: how many transactions have written to these control data.
 commit_count = Table("commit_count", METADATA, Column("commits", BigInteger, nullable=False))
+
+# One row: how long servers have run, as of the wall clock when the store was made, and when one was last seen running.
+running_time = Table(
+    "running_time",
+    METADATA,
+    Column("seconds", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+)
