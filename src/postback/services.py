@@ -150,7 +150,6 @@ def open_services(
     control = open_control_store(folder, settings.control)
     resources.closing("control store", control.close)
     running_time = RunningTime(control, clock)
-    resources.closing("running time", running_time.save)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
     events = open_event_store(folder, control, sandbox=settings.sandbox, clock=clock)
     resources.closing("event store", events.close)

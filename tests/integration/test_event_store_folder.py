@@ -37,6 +37,20 @@ def test_a_folder_that_others_can_read_is_closed_to_them(
     assert "postback secret rotate" in caplog.text
 
 
+def test_a_folder_with_other_things_is_not_taken_from_its_users(tmp_path: Path) -> None:
+    """``--data /srv`` by mistake, as root."""
+    path = tmp_path / "srv"
+    path.mkdir(mode=0o755)
+    (path / "lost+found").mkdir()
+    (path / "website").mkdir()
+    with pytest.raises(StartupError, match="what is in it is not Postback's"):
+        DataDir.open(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+    (path / "website").rmdir()
+    DataDir.open(path).close()
+
+
 def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(StartupError, match="belongs to another user"):

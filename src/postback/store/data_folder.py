@@ -21,6 +21,9 @@ __all__ = ["DataDir", "write_durably"]
 _SECRET_BYTES = 32
 _ROOM_BYTES = 1 << 20
 _SECRET, _NEXT, _PREVIOUS = "secret.key", "secret.next", "secret.previous"
+_OF_THE_SYSTEM = frozenset(("lost+found",))
+"""What an empty disk has."""
+
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 _log = logging.getLogger(__name__)
@@ -204,13 +207,19 @@ def _close_to_others(path: Path) -> None:
         )
     if not found.st_mode & _OF_OTHERS:
         return
+    in_use = (path / _SECRET).exists()
+    if not in_use and any(entry.name not in _OF_THE_SYSTEM for entry in path.iterdir()):
+        raise StartupError(
+            f"Other users can read {path}, and what is in it is not Postback's. Choose a folder that is empty or "
+            "missing with --data."
+        )
     path.chmod(0o700)
     if path.stat().st_mode & _OF_OTHERS:
         raise StartupError(
             f"Other users can read the data folder {path}, and its file system stores no permissions. Choose a folder "
             "on another file system with --data."
         )
-    if (path / _SECRET).exists():
+    if in_use:
         _log.warning(
             "Other users could read the data folder %s (mode %o) with its secret; now only its owner can. If anybody "
             "else has access to this machine, replace the secret: postback secret rotate",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, insert, select, update
 
 from postback.clock import Clock
-from postback.errors import StartupError
+from postback.errors import StartupError, StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_store import EventStore
@@ -163,12 +163,14 @@ def note_commits(folder: DataDir, control: ControlStore) -> None:
     """Note in the folder how many transactions the control store has had, so that a loss of some is noticed.
 
     Raises:
-        StoreUnavailable: The control store doesn't answer.
-        OSError: The folder can't be written.
+        StoreUnavailable: The control store doesn't answer, or the folder can't be written.
     """
     commits = control.commits()
-    if commits != _noted_commits(folder):
-        write_durably(folder.commit_mark, f"{commits}\n")
+    try:
+        if commits != _noted_commits(folder):
+            write_durably(folder.commit_mark, f"{commits}\n")
+    except OSError as error:
+        raise StoreUnavailable("The data folder can't be written.", retry_after=1) from error
 
 
 def _check_commits(folder: DataDir, control: ControlStore) -> None:
