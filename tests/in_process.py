@@ -13,17 +13,18 @@ from typing import Any
 import httpx2
 
 from postback.app import open_app
+from postback.clock import Clock
 from postback.config import load_settings
 
 KEY = "pb_of_the_tests_servers_and_of_nobody"
 
 
 @asynccontextmanager
-async def serving(data: Path, **settings: object) -> AsyncIterator[httpx2.AsyncClient]:
+async def serving(data: Path, clock: Clock | None = None, **settings: object) -> AsyncIterator[httpx2.AsyncClient]:
     """A sandbox over this data folder, and a client that calls it."""
     chosen = {"data": data, "bootstrap_key": KEY, "rate_limit": 0, "sandbox": True} | settings
     async with (
-        open_app(load_settings({}, **chosen)) as (app, _),
+        open_app(load_settings({}, **chosen), clock) as (app, _),
         httpx2.AsyncClient(
             transport=httpx2.ASGITransport(app),
             base_url="http://127.0.0.1:8787",

@@ -13,8 +13,10 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from postback.background import Background, repeat
+from postback.clock import Clock
 from postback.config import Settings
 from postback.services import Resources, Services, open_services
+from postback.store.installation import note_commits
 from postback.tasks.registry import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
@@ -26,13 +28,17 @@ __all__ = ["open_app"]
 _PURGE_SECONDS = 3600.0
 _ATTRIBUTION_SECONDS = 1.0
 _MERGE_SECONDS = 1.0
+_COMMIT_SECONDS = 1.0
+_CLOCK_SECONDS = 1.0
+_RUNNING_TIME_SECONDS = 60.0
 
 
 @asynccontextmanager
-async def open_app(settings: Settings) -> AsyncIterator[tuple[ASGIApp, str | None]]:
+async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncIterator[tuple[ASGIApp, str | None]]:
     """Open the stores of ``settings.data``, and the server over them until the block is left.
 
-    Beside the application comes the API key that this start generated, or None.
+    Without ``clock`` it goes by the machine's. Beside the application comes the API key that this start generated, or
+    None.
 
     Raises:
         StartupError: A setting, the data folder or a store can't be used. What was opened until then is closed.
@@ -41,7 +47,7 @@ async def open_app(settings: Settings) -> AsyncIterator[tuple[ASGIApp, str | Non
     # so it looks less often and at less.
     gc.set_threshold(10_000, 50, 50)
     async with Resources() as resources:
-        services, new_key = open_services(settings, offered(settings.sandbox), resources)
+        services, new_key = open_services(settings, offered(settings.sandbox), resources, clock or Clock())
         mcp = McpEndpoint(services)
         a2a = A2aEndpoint(services)
         routes = [*rest.routes(services), *mcp.routes(), *a2a.routes()]
@@ -62,6 +68,10 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("idempotency keys", partial(_learn, services))
     background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
     background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
+    background.start("clock", partial(repeat, partial(_look_at_clock, services), _CLOCK_SECONDS))
+    background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
+    if services.settings.control is None:
+        background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
     for destination, loop in services.forwarding.loops().items():
         background.start(f"forwarding to {destination}", loop)
@@ -78,6 +88,21 @@ async def _purge(services: Services) -> None:
     """Delete what has expired."""
     await services.threads.background.run(services.idempotency.purge)
     await services.threads.background.run(services.forwarding.purge)
+
+
+async def _look_at_clock(services: Services) -> None:
+    """Notice a jump of the wall clock, also while nobody calls."""
+    services.clock.now()
+
+
+async def _save_running_time(services: Services) -> None:
+    """Remember how long servers have run."""
+    await services.threads.background.run(services.running_time.save)
+
+
+async def _note_commits(services: Services) -> None:
+    """Note how far the control store is."""
+    await services.threads.background.run(note_commits, services.folder, services.control)
 
 
 async def _check_merges(services: Services) -> None:

@@ -186,6 +186,11 @@ class Metrics:
             ("outcome",),
             registry=registry,
         )
+        self._clock_jump = Gauge(
+            "postback_clock_jump_seconds",
+            "By how much the wall clock is ahead of the time that the server follows, after a jump.",
+            registry=registry,
+        )
         self._background_failures = Counter(
             "postback_background_failures",
             "Failures of background loops, each of which starts again.",
@@ -263,6 +268,10 @@ class Metrics:
     def broken_merge(self, outcome: str) -> None:
         """Count a part that a merge left unreadable: what it replaced was ``restored``, or is ``lost``."""
         self._broken_merges.labels(outcome).inc()
+
+    def clock_jump(self, read: Callable[[], float]) -> None:
+        """Show by how many seconds the wall clock is ahead of the time that is followed."""
+        self._clock_jump.set_function(read)
 
     def background_loop(self, name: str) -> None:
         """Show a background loop, which has not failed yet."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
@@ -15,6 +16,7 @@ from postback.auth.api_keys import KeyStore
 from postback.auth.rate_limits import RateLimits
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.verifier import Signatures
+from postback.clock import LASTING_SECONDS, Clock
 from postback.config import Settings
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.store import SourceRegistry
@@ -36,15 +38,16 @@ from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
+from postback.store.installation import FIRST_ACCOUNT, open_control_store, open_event_store
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
+from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
+from postback.store.running_time import RunningTime
 from postback.threads import Threads
 from postback.watchdog import Watchdog
 
 __all__ = ["Resources", "Services", "open_services"]
-
-FIRST_ACCOUNT = "default"
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -85,6 +88,8 @@ class Services:
     """What the tasks work with."""
 
     settings: Settings
+    clock: Clock
+    running_time: RunningTime
     threads: Threads
     signatures: Signatures
     folder: DataDir
@@ -122,13 +127,16 @@ class Services:
         return await self.threads.reports.run(read, *args, **kwargs)
 
 
-def open_services(settings: Settings, tasks: Sequence[str], resources: Resources) -> tuple[Services, str | None]:
+def open_services(
+    settings: Settings, tasks: Sequence[str], resources: Resources, clock: Clock
+) -> tuple[Services, str | None]:
     """Open the stores of ``settings.data`` and what works on them; ``resources`` closes it all.
 
     Args:
         settings: The server's settings.
         tasks: The names of the tasks that it offers.
         resources: What is opened is closed with it, also when a later step fails.
+        clock: The time.
 
     Returns:
         The services, and the API key that this start generated, to be shown once, or None.
@@ -136,14 +144,16 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
     Raises:
         StartupError: A setting, the data folder or a store can't be used.
     """
+    clock.require_set()
     folder = DataDir.open(settings.data)
     resources.closing("data folder", folder.close)
-    control = ControlStore(settings.control or folder.control_url)
+    control = open_control_store(folder, settings.control)
     resources.closing("control store", control.close)
-    control.migrate()
+    running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    events = EventStore.open(folder.events_dsn, folder.scratch)
+    events = open_event_store(folder, control, sandbox=settings.sandbox, clock=clock)
     resources.closing("event store", events.close)
+    _warn_of_receipt_times(events.receipt_times)
     pinged = events.client("default")
     resources.closing("watchdog's client", pinged.close)
     watchdog = Watchdog(pinged.ping)
@@ -158,12 +168,13 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
     signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
     identifiers = IdentifierHasher(folder.secret)
     metrics = Metrics()
+    metrics.clock_jump(lambda: clock.jump)
     merges = MergeGuard(events, settings.data, metrics)
     resources.closing("merge guard", merges.close)
     validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
     resources.closing("validation workers", validation.stop)
-    forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, record=settings.sandbox)
-    idempotency = IdempotencyStore(control, threads.ingestion, alone=settings.control is None)
+    forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, clock, record=settings.sandbox)
+    idempotency = IdempotencyStore(control, threads.ingestion, running_time.now, alone=settings.control is None)
     segments = LogSegments(folder.log, events.receipt_times)
     for answer in segments.recover():
         idempotency.logged(answer)
@@ -181,8 +192,10 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
     media_buys = MediaBuyStore(control)
     services = Services(
         settings=settings,
+        clock=clock,
+        running_time=running_time,
         threads=threads,
-        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute),
+        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock),
         folder=folder,
         metrics=metrics,
         limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
@@ -195,7 +208,7 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
         simulations=simulations,
         idempotency=idempotency,
         identifiers=identifiers,
-        click_links=ClickLinks(folder.secret),
+        click_links=ClickLinks(folder.secret, folder.previous_secrets()),
         validation=validation,
         events=events,
         recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),
@@ -211,6 +224,15 @@ def open_services(settings: Settings, tasks: Sequence[str], resources: Resources
     if settings.sandbox:
         admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
     return services, new_key
+
+
+def _warn_of_receipt_times(times: ReceiptTimes) -> None:
+    if times.ahead() > LASTING_SECONDS:
+        _log.error(
+            "The last events were received %s ahead of the clock: it was wrong then, or it is now. Receipt times go on "
+            "after the last one, since their order must not change, until the clock has caught up.",
+            timedelta(seconds=int(times.ahead())),
+        )
 
 
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:

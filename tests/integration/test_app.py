@@ -240,6 +240,16 @@ async def test_a_loop_that_fails_starts_again_and_the_server_still_closes_in_ord
         assert (await client.get("/readyz")).status_code == 200
 
 
+async def test_the_server_notes_how_many_changes_its_control_store_has(tmp_path: Path) -> None:
+    """So that the next start notices when some are lost."""
+    mark = tmp_path / "data" / "control.commits"
+    async with serving(tmp_path / "data") as client:
+        await until(mark.exists)
+        before = int(mark.read_text())
+        await call(client, "sync_event_sources", event_sources=[{"event_source_id": "website"}])
+        await until(lambda: int(mark.read_text()) > before)
+
+
 async def test_a_start_that_fails_late_leaves_nothing_open(tmp_path: Path, closed: list[str]) -> None:
     unusable = tmp_path / "keys.json"
     unusable.write_text("no keys")
@@ -251,7 +261,7 @@ async def test_a_start_that_fails_late_leaves_nothing_open(tmp_path: Path, close
     # The engine has one folder a process: another one opens only when the first is closed.
     async with serving(tmp_path / "other") as client:
         assert (await client.get("/readyz")).status_code == 200
-    async with open_app(load_settings({}, data=tmp_path / "data")) as (_, new_key):
+    async with open_app(load_settings({}, data=tmp_path / "data", sandbox=True)) as (_, new_key):
         assert new_key  # the failed start had not made one that nobody saw
 
 

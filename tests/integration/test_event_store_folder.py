@@ -19,6 +19,44 @@ def test_the_first_start_makes_a_folder_that_only_its_user_can_read(tmp_path: Pa
     assert stat.S_IMODE((path / "secret.key").stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
+def test_a_folder_that_others_can_read_is_closed_to_them(
+    tmp_path: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its secret was there to be read, which only its owner can judge."""
+    path = tmp_path / "data"
+    path.mkdir()
+    path.chmod(mode)
+    DataDir.open(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert not caplog.messages, "there was nothing to read yet"
+
+    path.chmod(mode)
+    DataDir.open(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert "postback secret rotate" in caplog.text
+
+
+def test_a_folder_with_other_things_is_not_taken_from_its_users(tmp_path: Path) -> None:
+    """``--data /srv`` by mistake, as root."""
+    path = tmp_path / "srv"
+    path.mkdir(mode=0o755)
+    (path / "lost+found").mkdir()
+    (path / "website").mkdir()
+    with pytest.raises(StartupError, match="what is in it is not Postback's"):
+        DataDir.open(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o755
+
+    (path / "website").rmdir()
+    DataDir.open(path).close()
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(StartupError, match="belongs to another user"):
+        DataDir.open(tmp_path)
+
+
 def test_the_secret_stays_the_same(tmp_path: Path) -> None:
     first = DataDir.open(tmp_path)
     first.close()

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.clocks import Hands
 
 from postback.errors import Overloaded, StartupError
 from postback.forwarding.destination import read_destinations
@@ -287,7 +288,7 @@ async def test_a_source_whose_destination_has_too_much_waiting_takes_no_more(
     control: ControlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     destinations = read_destinations([ENTRY], "seller.toml", {})
-    forwarding = Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), record=False)
+    forwarding = Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), Hands().clock, record=False)
     Outbox(control).put(deliveries(1))
     monkeypatch.setattr("postback.forwarding.forwarding.MAX_OUTBOX_BYTES", 100)
 
@@ -302,7 +303,10 @@ def test_only_a_destination_without_a_template_takes_declarations(
 ) -> None:
     destinations = read_destinations([ENTRY | {"template": template}], "seller.toml", {})
 
-    assert Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), record=True).declares is declares
+    assert (
+        Forwarding(destinations, control, b"s" * 32, Metrics(), Threads(1), Hands().clock, record=True).declares
+        is declares
+    )
 
 
 def test_a_call_that_is_repeated_adds_nothing_to_what_waits(control: ControlStore) -> None:

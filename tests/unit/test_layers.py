@@ -12,7 +12,7 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 FLOORS = (
     {"errors"},
     {"protocol"},
-    {"config", "conformance", "logs", "metrics", "threads", "watchdog"},
+    {"clock", "config", "conformance", "logs", "metrics", "threads", "watchdog"},
     {"store"},
     {"auth"},
     {"accounts"},

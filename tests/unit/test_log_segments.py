@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from tests.clocks import Hands
 
 from postback.errors import InternalError, StartupError
 from postback.store.idempotency import IdempotencyScope, LoggedAnswer, StoredResponse
@@ -180,13 +180,10 @@ def test_large_segments_are_sealed_and_followed_by_others(tmp_path: Path) -> Non
     assert segments.unsealed
 
 
-def test_receipt_times_go_on_behind_the_log_when_the_clock_was_set_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_receipt_times_go_on_behind_the_log_when_the_clock_was_set_back(tmp_path: Path) -> None:
     logged(tmp_path, ["a"])
     [frame] = read_frames(the_file(tmp_path).read_bytes())
-    monkeypatch.setattr(time, "time_ns", lambda: 0)
-    times = ReceiptTimes()
+    times = ReceiptTimes(clock=Hands(0).clock)
     segments = LogSegments(LogFiles(tmp_path), times)
     segments.recover()
     assert times.stored_through() < frame.received_at < times.take(1)
@@ -194,13 +191,12 @@ def test_receipt_times_go_on_behind_the_log_when_the_clock_was_set_back(
     assert times.stored_through() > frame.received_at
 
 
-def test_calls_without_rows_hold_no_receipt_time_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(time, "time_ns", lambda: 0)
+def test_calls_without_rows_hold_no_receipt_time_up(tmp_path: Path) -> None:
     segments = logged(tmp_path)
     for _ in range(3):
         segments.append([pack([], ANSWER)])
         segments.seal()
-    times = ReceiptTimes()
+    times = ReceiptTimes(clock=Hands(0).clock)
     again = LogSegments(LogFiles(tmp_path), times)
     assert again.recover() == [ANSWER] * 3
     for _ in range(3):

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from tests.clocks import DAY, Hands
 
 from postback.store.receipt_times import ReceiptTimes
 
@@ -39,11 +40,30 @@ def test_nothing_is_promised_beyond_what_is_on_its_way() -> None:
     assert first < times.stored_through() < times.take(1)
 
 
-def test_what_comes_after_a_promise_is_later_even_when_the_clock_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    times = ReceiptTimes()
+@pytest.mark.parametrize("back", [10, 3600])
+def test_what_comes_after_a_promise_is_later_even_when_the_clock_was_set_back(back: float) -> None:
+    hands = Hands()
+    times = ReceiptTimes(clock=hands.clock)
     promised = times.stored_through()
-    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    hands.set_wall(-back)
     assert promised < times.announce() < times.take(1)
+
+
+def test_a_second_with_a_clock_that_is_400_days_ahead_leaves_later_times_where_they_belong() -> None:
+    hands = Hands()
+    times = ReceiptTimes(clock=hands.clock)
+    hands.set_wall(400 * DAY)
+    times.take(100)
+    hands.let_pass(1)
+    hands.set_wall(-400 * DAY)
+    assert times.take(1) == hands.clock.micros()
+    assert times.ahead() == 0
+
+
+def test_times_that_are_ahead_of_the_clock_are_told() -> None:
+    hands = Hands()
+    an_hour_ahead = ReceiptTimes(hands.clock.micros() + 3_600_000_000, hands.clock)
+    assert an_hour_ahead.ahead() == 3600
 
 
 def test_rows_that_were_never_stored_hold_nothing_up() -> None:

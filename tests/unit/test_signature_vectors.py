@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.clocks import Hands
 
 from postback.auth.principal import Principal
 from postback.auth.signatures.keys import SigningKeys, read_signing_keys
@@ -135,7 +136,7 @@ async def test_a_request_has_the_outcome_that_its_vector_says(
         public_url_of(vector),
         offered(sandbox=False),
         ThreadPool("compute", 1),
-        clock=lambda: vector["reference_now"],
+        clock=Hands(vector["reference_now"]).clock,
         nonces_per_key=0 if "replay_cache_per_keyid_cap_hit" in state else MAX_NONCES,
     )
     operation = operation_of(vector, name)

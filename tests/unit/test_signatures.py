@@ -12,10 +12,12 @@ import pytest
 from adcp.signing import sign_request
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.clocks import DAY, Hands
 
 from postback.auth.principal import Principal
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.verifier import Signatures
+from postback.clock import LASTING_SECONDS
 from postback.errors import SignatureRefused, StartupError
 from postback.threads import ThreadPool
 
@@ -37,19 +39,9 @@ def keys_file(folder: Path, *entries: dict[str, str]) -> Path:
     return file
 
 
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = float(NOW)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def hands() -> Hands:
+    return Hands(NOW)
 
 
 async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change: Any) -> str:
@@ -77,12 +69,12 @@ async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change
 
 
 @pytest.fixture
-def start(tmp_path: Path, clock: Clock) -> Any:
+def start(tmp_path: Path, hands: Hands) -> Any:
     """Start a server, so to say."""
 
     def start(public_url: str = URL, *entries: dict[str, str], **options: int) -> Signatures:
         keys = read_signing_keys(keys_file(tmp_path, *(entries or (jwk(),))), {"key_1"})
-        return Signatures(keys, public_url, ["list_accounts"], ThreadPool("compute", 1), clock, **options)
+        return Signatures(keys, public_url, ["list_accounts"], ThreadPool("compute", 1), hands.clock, **options)
 
     return start
 
@@ -104,24 +96,51 @@ async def test_the_url_is_the_one_that_buyers_call(start: Any, public_url: str, 
 
 
 @pytest.mark.anyio
-async def test_what_was_captured_before_a_restart_is_of_no_use_after_it(start: Any, clock: Clock) -> None:
+async def test_what_was_captured_before_a_restart_is_of_no_use_after_it(start: Any, hands: Hands) -> None:
     captured = {"nonce": "captured"}
     first = await send(start(), **captured)
-    clock.now += 1
+    hands.let_pass(1)
 
     assert first == "verified"
     assert await send(start(), **captured) == "request_signature_window_invalid"
 
 
 @pytest.mark.anyio
-async def test_a_nonce_is_remembered_while_its_signature_is_valid(start: Any, clock: Clock) -> None:
+async def test_a_nonce_is_remembered_while_its_signature_is_valid(start: Any, hands: Hands) -> None:
     signatures = start()
-    clock.now -= 60  # the server's clock is late
+    hands.let_pass(-60)  # the server's clock is late
     first = await send(signatures, nonce="once")
-    clock.now += 420
+    hands.let_pass(420)
 
     assert first == "verified"
     assert await send(signatures, nonce="once") == "request_signature_replayed"
+
+
+@pytest.mark.anyio
+async def test_a_nonce_is_remembered_when_the_clock_jumps_for_a_second(start: Any, hands: Hands) -> None:
+    signatures = start()
+    first = await send(signatures, nonce="once")
+    hands.set_wall(400 * DAY)
+    during = await send(signatures, nonce="other")
+    hands.let_pass(1)
+    hands.set_wall(-400 * DAY)
+
+    assert (first, during) == ("verified", "verified")
+    assert await send(signatures, nonce="once") == "request_signature_replayed"
+    assert await send(signatures, nonce="other") == "request_signature_replayed"
+
+
+@pytest.mark.anyio
+async def test_what_was_captured_before_the_clock_was_set_back_is_of_no_use_after_it(start: Any, hands: Hands) -> None:
+    signatures = start()
+    hands.let_pass(3600)
+    first = await send(signatures, nonce="once", created=NOW + 3600)
+    hands.let_pass(900)
+    hands.set_wall(-1200)
+    hands.let_pass(LASTING_SECONDS)
+
+    assert first == "verified"
+    assert await send(signatures, nonce="once", created=NOW + 3600) == "request_signature_window_invalid"
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
@@ -11,6 +12,9 @@ import click
 from postback.errors import PostbackError, StartupError
 
 __all__ = ["main"]
+
+_ONLY_THE_OWNER = 0o077
+"""What any command writes is nobody else's to read: the stores, their logs, and files with rejected rows."""
 
 
 class _CommandError(click.ClickException):
@@ -26,6 +30,7 @@ _COMMANDS = {
     "forwards": "forwards",
     "keys": "keys",
     "log": "log",
+    "secret": "secret",
     "send": "send.command",
     "serve": "serve",
     "sources": "sources",
@@ -67,3 +72,4 @@ class _Commands(click.Group):
 @click.version_option(package_name="postback")
 def main() -> None:
     """Postback receives conversions for AdCP sellers and stores each exactly once."""
+    os.umask(_ONLY_THE_OWNER)

@@ -16,10 +16,9 @@ from postback.cli.control import data_option
 from postback.config import load_settings
 from postback.delivery.figures import shown_number
 from postback.media_buys.store import MediaBuyStore
-from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
-from postback.store.event_store import EventStore
 from postback.store.flusher import drain
+from postback.store.installation import open_control_store, open_event_store
 
 __all__ = ["attribute"]
 
@@ -36,9 +35,8 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
     begun = time.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(settings.data)))
-        control = stack.enter_context(closing(ControlStore(settings.control or folder.control_url)))
-        control.migrate()
-        events = stack.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        control = stack.enter_context(closing(open_control_store(folder, settings.control)))
+        events = stack.enter_context(closing(open_event_store(folder, control)))
         drain(folder, events, control)
         media_buys = MediaBuyStore(control)
         if compare:

@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from postback.config import load_settings
+from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 
-__all__ = ["data_option", "open_control", "print_table"]
+__all__ = ["data_option", "open_control", "print_table", "require_folder"]
 
 data_option: Callable[[Any], Any] = click.option(
     "--data", metavar="DIR", help="The server's data folder (POSTBACK_DATA)."
@@ -24,18 +24,26 @@ data_option: Callable[[Any], Any] = click.option(
 def open_control(data: str | None) -> Iterator[ControlStore]:
     """The control store in ``data``, or in the folder that POSTBACK_DATA names."""
     settings = load_settings(os.environ, data=data)
-    path = settings.data / "control.db"
-    if not settings.control and not path.exists():
-        raise StartupError(
-            f"{settings.data} is not a data folder. Run 'postback serve' once to create it, or name another one with "
-            "--data."
-        )
-    control = ControlStore(settings.control or f"sqlite:///{path}")
+    require_folder(settings)
+    control = ControlStore(settings.control or f"sqlite:///{settings.data}/control.db")
     control.migrate()
     try:
         yield control
     finally:
         control.close()
+
+
+def require_folder(settings: Settings) -> None:
+    """Check that there are control data to work on.
+
+    Raises:
+        StartupError: There are none.
+    """
+    if not settings.control and not (settings.data / "control.db").exists():
+        raise StartupError(
+            f"{settings.data} is not a data folder, or its control.db is missing. Run 'postback serve' once to create "
+            "it, or name another one with --data."
+        )
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -15,7 +15,7 @@ import click
 
 from postback.accounts.store import AccountStore
 from postback.auth.principal import Account
-from postback.cli.control import data_option, open_control
+from postback.cli.control import data_option, require_folder
 from postback.cli.file_options import check_rejects, one_character, pairs, remove_rejects
 from postback.cli.reused_exposures import reused
 from postback.config import load_settings
@@ -26,8 +26,8 @@ from postback.exposures.registered import PackageCurrencies
 from postback.media_buys.store import MediaBuyStore
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
-from postback.store.event_store import EventStore
 from postback.store.flusher import drain
+from postback.store.installation import open_control_store, open_event_store
 
 __all__ = ["exposures"]
 
@@ -90,11 +90,13 @@ def import_(
     rejects = rejects or file.with_name(f"{file.name}.rejected.ndjson")
     check_rejects(rejects, file)
     with ExitStack() as opened:
-        control = opened.enter_context(open_control(data))
-        folder = opened.enter_context(closing(DataDir.open(load_settings(os.environ, data=data).data)))
+        settings = load_settings(os.environ, data=data)
+        require_folder(settings)
+        folder = opened.enter_context(closing(DataDir.open(settings.data)))
+        control = opened.enter_context(closing(open_control_store(folder, settings.control)))
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens
-        events = opened.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        events = opened.enter_context(closing(open_event_store(folder, control)))
         drain(folder, events, control)
         work = ExposureImport(folder, events, account, described, content.result(), rejects, registered)
         try:

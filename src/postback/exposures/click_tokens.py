@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -20,10 +22,15 @@ class ClickLink(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ClickLinks:
-    """Signs and verifies tokens with the install's secret (32 bytes)."""
+    """Signs and verifies tokens with the install's secret (32 bytes).
 
-    def __init__(self, secret: bytes) -> None:
-        self._serializer = URLSafeSerializer(secret, salt="postback.click-link")
+    Args:
+        secret: The secret.
+        previous: Secrets that it replaced; tokens that were signed with them are still read.
+    """
+
+    def __init__(self, secret: bytes, previous: Sequence[bytes] = ()) -> None:
+        self._serializer = URLSafeSerializer([*previous, secret], salt="postback.click-link")
 
     def token(self, link: ClickLink) -> str:
         """A token that only this install can create."""

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from postback.clock import Clock
 from postback.errors import Overloaded
 from postback.forwarding.destination import Destination, Destinations
 from postback.forwarding.encryption import Encryptor
@@ -43,6 +44,7 @@ class Forwarding:
         secret: The install's.
         metrics: Counts.
         threads: Where it reads, writes and encrypts.
+        clock: The time.
         record: Whether to remember the requests that were answered, as a sandbox does.
     """
 
@@ -53,12 +55,13 @@ class Forwarding:
         secret: bytes,
         metrics: Metrics,
         threads: Threads,
+        clock: Clock,
         *,
         record: bool,
     ) -> None:
         self._threads = threads
         self._destinations = destinations
-        self._outbox = Outbox(control)
+        self._outbox = Outbox(control, clock.now)
         self._encryptor = Encryptor(secret)
         self._sent = SentCalls(_RECORDED_BYTES if record else 0)
         shared = self._outbox, self._encryptor, metrics, self._sent, threads.background

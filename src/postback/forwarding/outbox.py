@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, select, update
 
+from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.metrics import Backlog
 from postback.store.control_store import ControlStore
 from postback.store.deliveries import insert_deliveries
@@ -98,6 +99,22 @@ class Outbox:
         with self._control.connect() as connection:
             due = connection.scalar(soonest)
         return None if due is None else max(0.0, due - self._now())
+
+    def reencrypt(self, connection: Connection, old: Encryptor, new: Encryptor) -> int:
+        """Encrypt every delivery with another secret, in a transaction; returns how many.
+
+        One that the old secret doesn't decrypt stays as it is: it can't be sent, and says so.
+        """
+        count = 0
+        for row in connection.execute(select(forward.c.delivery_id, forward.c.encrypted)).all():
+            try:
+                encrypted = new.encrypt(old.decrypt(row.encrypted, row.delivery_id), row.delivery_id)
+            except Undecryptable:
+                continue
+            chosen = forward.c.delivery_id == row.delivery_id
+            connection.execute(update(forward).where(chosen).values(encrypted=encrypted))
+            count += 1
+        return count
 
     def delivered(self, deliveries: Iterable[Delivery]) -> None:
         """Delete deliveries that have arrived, and the personal data in them."""

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
+from postback.store.tables import commit_count
 
 __all__ = ["ControlStore"]
 
@@ -23,6 +26,12 @@ _BUSY_SECONDS = 2
 
 _START_SECONDS = 10
 """How long a start waits for another one."""
+
+_CHECK_SECONDS = 5
+_CHECK_STEPS = 100_000
+"""How long a start looks for damage, and the steps of SQLite's machine after which it looks at the time."""
+
+_log = logging.getLogger(__name__)
 
 
 class ControlStore:
@@ -35,6 +44,7 @@ class ControlStore:
     def __init__(self, url: str) -> None:
         self._url = url
         self._engine = _engine(url)
+        self._counts_commits = self._engine.dialect.name == "sqlite"
         self._writing_engine = self._engine.execution_options(writing=True)
 
     def migrate(self) -> None:
@@ -75,7 +85,55 @@ class ControlStore:
             StoreUnavailable: The database rejects the write; nothing is stored.
         """
         with _failures_reported(), self._writing_engine.begin() as connection:
+            if self._counts_commits:
+                connection.exec_driver_sql("UPDATE commit_count SET commits = commits + 1")
             yield connection
+
+    def commits(self) -> int:
+        """How many transactions have written to a SQLite file.
+
+        Raises:
+            StoreUnavailable: The database doesn't answer.
+        """
+        with self.connect() as connection:
+            return int(connection.scalar(select(commit_count.c.commits)) or 0)
+
+    def check_pages(self) -> None:
+        """Check that a SQLite file is whole, as far as that takes a few seconds.
+
+        Raises:
+            StartupError: It is damaged.
+        """
+        if not self._counts_commits:
+            return
+        deadline = time.monotonic() + _CHECK_SECONDS
+        connection = self._engine.raw_connection()
+        try:
+            sqlite_connection: Any = connection.driver_connection
+            sqlite_connection.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_STEPS)
+            [found] = sqlite_connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise self._damaged(str(error)) from error
+            _log.warning(
+                "The control store is too large to be checked in %d s. While no server runs, check it with: "
+                "sqlite3 control.db 'PRAGMA quick_check'",
+                _CHECK_SECONDS,
+            )
+            return
+        except sqlite3.DatabaseError as error:
+            raise self._damaged(str(error)) from error
+        finally:
+            connection.detach()
+            connection.close()
+        if found != "ok":
+            raise self._damaged(found.replace("\n", " ").removeprefix("*** in database main *** "))
+
+    def _damaged(self, what: str) -> StartupError:
+        return StartupError(
+            f"The control store {self._engine.url!r} is damaged: {what}. Restore it from a backup, with the events of "
+            "the same moment."
+        )
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An INSERT with ``on_conflict_do_*``, which both dialects spell alike."""

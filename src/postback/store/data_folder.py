@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,36 +20,48 @@ __all__ = ["DataDir", "write_durably"]
 
 _SECRET_BYTES = 32
 _ROOM_BYTES = 1 << 20
+_SECRET, _NEXT, _PREVIOUS = "secret.key", "secret.next", "secret.previous"
+_OF_THE_SYSTEM = frozenset(("lost+found",))
+"""What an empty disk has."""
+
+_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+_log = logging.getLogger(__name__)
 
 
 class DataDir:
     """A data folder that this process has locked; no other server can use it until ``close``.
 
-        lock          locked by the server; contains its process id
-        secret.key    keys the hashes of identifiers, as hexadecimal digits
-        events/       the event store (chDB)
-        control.db    the control store (SQLite)
-        log/          the ingest log: calls that were acknowledged and are on their way into the stores
-        quarantine/   rows that the event store refused
-        derived/      indexes, which are derived anew where they are missing
-        tmp/          batches on their way into the event store; emptied at each start
+        lock              locked by the server; contains its process id
+        secret.key        keys the hashes of identifiers, as hexadecimal digits
+        secret.previous   secrets that were replaced, a line each: click links made with them still work
+        events/           the event store (chDB)
+        control.db        the control store (SQLite)
+        control.commits   how many transactions it has had at least
+        log/              the ingest log: calls that were acknowledged and are on their way into the stores
+        quarantine/       rows that the event store refused
+        derived/          indexes, which are derived anew where they are missing
+        tmp/              batches on their way into the event store; emptied at each start
 
     Attributes:
         path: The folder.
         secret: 32 bytes, generated at the first start. Events logged under one secret never match under another.
+        next_secret: The one that replaces it, while it is being replaced; else None.
     """
 
     def __init__(self, path: Path, lock: IO[str], secret: bytes) -> None:
         self.path = path
         self.secret = secret
+        self.next_secret = _read_secret(path / _NEXT) if (path / _NEXT).exists() else None
         self._lock = lock
 
     @classmethod
     def open(cls, path: Path) -> DataDir:
-        """Create the folder if it is missing, and lock it.
+        """Create the folder if it is missing, lock it, and see that no other user can read it.
 
         Raises:
-            StartupError: It can't be created or written, another server has locked it, or its secret is missing.
+            StartupError: It can't be created or written, it is another user's, another server has locked it, or its
+                secret is missing.
         """
         path = path.absolute()
         if {"?", "#"} & set(str(path)):
@@ -56,6 +70,7 @@ class DataDir:
             )
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _close_to_others(path)
             with ExitStack() as undo:
                 lock = undo.enter_context(_lock(path))
                 shutil.rmtree(path / "tmp", ignore_errors=True)
@@ -80,6 +95,23 @@ class DataDir:
         return f"sqlite:///{self.path}/control.db"
 
     @property
+    def has_events(self) -> bool:
+        """Whether there is anything in the folder of the event store."""
+        events = self.path / "events"
+        return events.is_dir() and any(events.iterdir())
+
+    @property
+    def has_control(self) -> bool:
+        """Whether there is anything in the file of the control store."""
+        control = self.path / "control.db"
+        return control.exists() and control.stat().st_size > 0
+
+    @property
+    def commit_mark(self) -> Path:
+        """The file that says how many transactions the control store has had at least."""
+        return self.path / "control.commits"
+
+    @property
     def log(self) -> LogFiles:
         """The files of the ingest log."""
         return LogFiles(self.path / "log")
@@ -98,6 +130,31 @@ class DataDir:
     def scratch(self) -> Path:
         """The folder for temporary files."""
         return self.path / "tmp"
+
+    def previous_secrets(self) -> list[bytes]:
+        """The secrets that were replaced, oldest first, whose click links still work.
+
+        Raises:
+            StartupError: The file with them is damaged.
+        """
+        file = self.path / _PREVIOUS
+        return [_secret_of(line, file) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def prepare_secret(self) -> bytes:
+        """A new secret, durable but not in use: ``replace_secret`` takes it up. Always the same one until then."""
+        if self.next_secret is None:
+            write_durably(self.path / _NEXT, secrets.token_hex(_SECRET_BYTES))
+            self.next_secret = _read_secret(self.path / _NEXT)
+        return self.next_secret
+
+    def replace_secret(self) -> None:
+        """Put the prepared secret in the place of the present one, which is remembered for click links."""
+        new, previous = self.prepare_secret(), self.previous_secrets()
+        if self.secret not in previous:
+            write_durably(self.path / _PREVIOUS, "".join(f"{secret.hex()}\n" for secret in [*previous, self.secret]))
+        (self.path / _NEXT).rename(self.path / _SECRET)
+        _sync_names(self.path)
+        self.secret, self.next_secret = new, None
 
     def check_room(self) -> None:
         """Check that the folder has room for another batch.
@@ -135,17 +192,61 @@ def _lock(path: Path) -> IO[str]:
     return lock
 
 
+def _close_to_others(path: Path) -> None:
+    """Take the folder from every other user of the machine.
+
+    Raises:
+        StartupError: It is another user's, or its permissions can't be changed.
+    """
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        raise StartupError(
+            f"The data folder {path} belongs to another user (uid {found.st_uid}), who could read and change what is "
+            f"in it; this process has the uid {os.geteuid()}. Run Postback as its owner, or name a folder inside it "
+            "that Postback can create, with --data."
+        )
+    if not found.st_mode & _OF_OTHERS:
+        return
+    in_use = (path / _SECRET).exists()
+    if not in_use and any(entry.name not in _OF_THE_SYSTEM for entry in path.iterdir()):
+        raise StartupError(
+            f"Other users can read {path}, and what is in it is not Postback's. Choose a folder that is empty or "
+            "missing with --data."
+        )
+    path.chmod(0o700)
+    if path.stat().st_mode & _OF_OTHERS:
+        raise StartupError(
+            f"Other users can read the data folder {path}, and its file system stores no permissions. Choose a folder "
+            "on another file system with --data."
+        )
+    if in_use:
+        _log.warning(
+            "Other users could read the data folder %s (mode %o) with its secret; now only its owner can. If anybody "
+            "else has access to this machine, replace the secret: postback secret rotate",
+            path,
+            stat.S_IMODE(found.st_mode),
+        )
+
+
 def _secret(path: Path) -> bytes:
-    file = path / "secret.key"
+    file = path / _SECRET
     if not file.exists():
-        if (path / "events").exists():
+        if (path / "events").exists() or (path / "control.db").exists():
             raise StartupError(
-                f"{file} is missing, but {path} contains events that were logged with it. Restore it from a backup: "
+                f"{file} is missing, but {path} contains data that were stored with it. Restore it from a backup: "
                 "without it, new identifiers cannot match the stored ones."
             )
         write_durably(file, secrets.token_hex(_SECRET_BYTES))
+    return _read_secret(file)
+
+
+def _read_secret(file: Path) -> bytes:
+    return _secret_of(file.read_text(errors="replace"), file)
+
+
+def _secret_of(text: str, file: Path) -> bytes:
     try:
-        secret = bytes.fromhex(file.read_text())
+        secret = bytes.fromhex(text)
     except ValueError:
         secret = b""
     if len(secret) != _SECRET_BYTES:
@@ -162,7 +263,11 @@ def write_durably(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
+    _sync_names(file.parent)
+
+
+def _sync_names(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

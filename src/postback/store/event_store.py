@@ -21,6 +21,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from postback.clock import Clock
 from postback.errors import InternalError, StartupError, StoreUnavailable
 from postback.store.event_schema import upgrade
 from postback.store.receipt_times import ReceiptTimes
@@ -101,12 +102,13 @@ class EventStore:
             self._idle.put(reader)
 
     @classmethod
-    def open(cls, dsn: str, scratch: Path) -> EventStore:
+    def open(cls, dsn: str, scratch: Path, clock: Clock | None = None) -> EventStore:
         """Connect, and bring the schema to that of this code.
 
         Args:
             dsn: Of clickhouse-connect, as ``chdb:///data/events``.
             scratch: Folder for the files by which chDB takes its inserts; on the same disk as the data.
+            clock: The time, for receipt times.
 
         Raises:
             StartupError: The store can't be opened or written, or a newer Postback wrote it.
@@ -120,7 +122,7 @@ class EventStore:
             raise StartupError(f"The event store {dsn} can't be opened: {_name(error)}. Check its folder.") from error
         tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
         store = cls(clients[0], clients[1], clients[2:], dsn)
-        store.receipt_times = ReceiptTimes(store.last_received_at())
+        store.receipt_times = ReceiptTimes(store.last_received_at(), clock)
         return store
 
     def close(self) -> None:
@@ -286,6 +288,15 @@ class EventStore:
         """
         with _failures_reported(), self._reader() as client:
             return client.query(_sql(name), parameters=parameters).result_rows
+
+    def execute(self, name: str, **parameters: object) -> None:
+        """Run the statement in ``sql/NAME.sql``, which changes what no log writes.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        with self._inserting, _failures_reported():
+            self._writer.command(_sql(name), parameters=parameters)
 
     @contextmanager
     def _reader(self) -> Iterator[Client]:

@@ -1,4 +1,7 @@
-"""Idempotency records: the responses of successful calls, stored for a day so that a retry gets the same one."""
+"""Idempotency records: the responses of successful calls, stored for a day so that a retry gets the same one.
+
+The day is one of running time, so that no jump of the wall clock lets a call that is repeated happen twice.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from sqlalchemy import Connection, delete, select
 from postback.store.coalescing import Coalescer
 from postback.store.control_store import ControlStore
 from postback.store.known_keys import KnownKeys
-from postback.store.tables import idempotency
+from postback.store.tables import idempotency, running_time
 from postback.threads import ThreadPool
 
 __all__ = [
@@ -61,7 +64,7 @@ class LoggedAnswer(NamedTuple):
     Attributes:
         scope: The key, its caller and its account.
         record: The response.
-        expires_at: Unix time, in seconds, from which it is forgotten.
+        expires_at: Running time, in seconds, from which it is forgotten.
     """
 
     scope: IdempotencyScope
@@ -96,7 +99,7 @@ class IdempotencyStore:
     Args:
         control: The control store.
         threads: The threads for look-ups and commits.
-        now: The time in seconds since the epoch.
+        now: The time in seconds that responses are stored by; a server's is its running time.
         alone: Whether no other process stores responses in the control store. Then most keys are known to be new
             without a look-up, once ``learn`` has run.
     """
@@ -230,8 +233,9 @@ def is_first(control: ControlStore, connection: Connection, name: str) -> bool:
 
     It is noted beside the responses, under a key that no caller can have, for its space.
     """
+    now = connection.scalar(select(running_time.c.seconds)) or int(time.time())
     values: dict[str, Any] = {"idempotency_key": f"flushed {name}", "key_id": "", "account_id": "", "task": "flush"}
-    values |= {"fingerprint": b"", "answer": b"", "expires_at": int(time.time()) + 30 * REPLAY_TTL_SECONDS}
+    values |= {"fingerprint": b"", "answer": b"", "expires_at": now + 30 * REPLAY_TTL_SECONDS}
     insert = control.insert(idempotency).on_conflict_do_nothing(index_elements=IdempotencyScope._fields)
     # Not by rowcount, which PostgreSQL's driver doesn't tell of such an insert.
     return connection.execute(insert.values(values).returning(idempotency.c.task)).first() is not None

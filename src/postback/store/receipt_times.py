@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from postback.clock import Clock
 
 __all__ = ["ReceiptTimes"]
 
 
 class ReceiptTimes:
-    """Issues strictly increasing times, even while the wall clock stands still or is set back. Thread-safe.
+    """Issues strictly increasing times, even while the clock stands still or is set back. Thread-safe.
 
     Args:
         last: The latest receipt time ever issued, in µs since the epoch.
+        clock: The time.
     """
 
-    def __init__(self, last: int = 0) -> None:
+    def __init__(self, last: int = 0, clock: Clock | None = None) -> None:
         self._last = last
+        self._clock = clock or Clock()
         self._lock = threading.Lock()
         self._on_their_way: dict[int, None] = {}
 
@@ -63,12 +66,17 @@ class ReceiptTimes:
         finally:
             self.settle(announced)
 
+    def ahead(self) -> float:
+        """By how many seconds the last one is ahead of the clock, because the clock was wrong once; at least 0."""
+        with self._lock:
+            return max(0.0, (self._last - self._clock.micros()) / 1_000_000)
+
     def stored_through(self) -> int:
         """The time through which whatever was received is stored, in µs since the epoch; others come later."""
         with self._lock:
             return min(self._on_their_way) if self._on_their_way else self._take(1)
 
     def _take(self, count: int) -> int:
-        first = max(time.time_ns() // 1_000, self._last + 1)
+        first = max(self._clock.micros(), self._last + 1)
         self._last = first + count - 1
         return first

@@ -24,10 +24,13 @@ __all__ = [
     "api_key",
     "api_key_account",
     "attribution_state",
+    "commit_count",
     "event_source",
     "forward",
     "idempotency",
+    "installation",
     "media_buy",
+    "running_time",
     "simulation",
 ]
 
@@ -163,4 +166,27 @@ attribution_state = Table(
     METADATA,
     Column("account_id", Text, primary_key=True),
     Column("document", JSON, nullable=False),
+)
+
+# One row: which secret, which event store and which kind of server belong to these control data.
+# complete: whether the event store has the same; rotation: how often the secret was replaced.
+installation = Table(
+    "installation",
+    METADATA,
+    Column("installation_id", Text, primary_key=True),
+    Column("secret_check", Text, nullable=False),
+    Column("sandbox", Boolean, nullable=False),
+    Column("rotation", Integer, nullable=False),
+    Column("complete", Boolean, nullable=False),
+)
+
+# One row: how many transactions have written to these control data.
+commit_count = Table("commit_count", METADATA, Column("commits", BigInteger, nullable=False))
+
+# One row: how long servers have run, as of the wall clock when the store was made, and when one was last seen running.
+running_time = Table(
+    "running_time",
+    METADATA,
+    Column("seconds", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )

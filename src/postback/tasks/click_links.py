@@ -12,7 +12,6 @@ import logging
 import re
 import secrets
 import uuid
-from datetime import UTC, datetime
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -117,7 +116,7 @@ async def _record(services: Services, link: ClickLink, click_id: str) -> None:
     exposure = Exposure(
         exposure_id=f"click:{uuid.uuid4()}",
         kind="click",
-        occurred_at=micros(datetime.now(UTC)),
+        occurred_at=micros(services.clock.utc()),
         media_buy_id=link.media_buy_id,
         package_id=link.package_id,
         creative_id=link.creative_id,

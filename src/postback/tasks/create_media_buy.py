@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from uuid import uuid4
@@ -48,7 +47,7 @@ async def create_media_buy(call: TaskCall) -> Payload:
 
 def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, save_in: SaveIn) -> CreatedMediaBuy:
     require_buying(account)
-    now = datetime.now(UTC).replace(microsecond=0)
+    now = call.services.clock.utc().replace(microsecond=0)
     sources = sources_by_any_id(call.services.sources.list(account.account_id))
     flight = Flight.of(request, now)
     order = Order(request.packages, flight, call.services.catalogue, sources, call.release)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from msgspec import UNSET
@@ -79,7 +79,7 @@ def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: 
     figures = _figures(call.services, buys, period)
     if call.services.settings.sandbox:
         overlay_simulations(call.services.simulations, call.services.events, buys, figures, period)
-    now = datetime.now(UTC)
+    now = call.services.clock.utc()
     start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
     currency = buys[0].currency if buys else _NO_CURRENCY
     named = store.find(account_ids, request.media_buy_ids) if request.media_buy_ids else []

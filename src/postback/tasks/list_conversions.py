@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -116,7 +116,7 @@ async def finalize_package(
     package = _package(buy, package_id)
     if package.finalized_at is None:
         closes = _closes_at(buy, package)
-        if datetime.now(UTC) < closes:
+        if services.clock.utc() < closes:
             raise MediaBuyNotFinal(
                 f"Conversions can be attributed to the package until {rfc3339(closes)}, when its attribution window "
                 "closes.",
@@ -126,7 +126,7 @@ async def finalize_package(
         await threads.attribution.run(services.attribution.finalize, buy.account_id, buy.media_buy_id, package_id)
         buy = await threads.control.run(_find, services, principal, media_buy_id, buy.account_id)
         package = _package(buy, package_id)
-    return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or datetime.now(UTC)))
+    return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or services.clock.utc()))
 
 
 def _closes_at(buy: MediaBuy, package: Package) -> datetime:

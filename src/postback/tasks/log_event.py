@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -176,7 +175,7 @@ async def _deliveries(
 def _rules(services: Services, source: EventSource, account: Account, request: LogEventRequest) -> EventRules:
     return EventRules.of(
         source,
-        now=datetime.now(UTC),
+        now=services.clock.utc(),
         sandbox=account.sandbox,
         max_age_days=services.settings.max_event_age_days,
         require_user_match=services.settings.require_user_match,

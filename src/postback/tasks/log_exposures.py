@@ -8,7 +8,6 @@ Only what is durable is acknowledged. Attribution finds the exposures within sec
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -80,7 +79,7 @@ async def log_exposures(call: TaskCall) -> Payload:
     exposures = items_of(request.exposures, "exposures")
     account = resolve_account(call.principal, request.account)
     services.limits.hit_events(call.principal.key_id, len(exposures))
-    arguments = (exposures, services.identifiers, datetime.now(UTC))
+    arguments = (exposures, services.identifiers, services.clock.utc())
     with services.metrics.request_stages.time("validate"):
         if len(exposures) > _INLINE:
             result = await services.threads.compute.run(validate_exposures, *arguments, sandbox=account.sandbox)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -158,7 +157,7 @@ def _sync(
         outcomes = _discover(services.sources, account.account_id)
     else:
         outcomes = _apply(services.sources, account.account_id, entries, delete_missing)
-    now = datetime.now(UTC)
+    now = services.clock.utc()
     results = []
     for outcome in outcomes:
         result = _described(outcome, release)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -91,7 +91,7 @@ def _update(call: TaskCall, request: UpdateMediaBuyRequest, account: Account, sa
 
     def changed(buy: MediaBuy) -> MediaBuy:
         before.update({package.package_id: package for package in buy.packages})
-        after = _Change(call, request, buy, sources, datetime.now(UTC).replace(microsecond=0)).made()
+        after = _Change(call, request, buy, sources, call.services.clock.utc().replace(microsecond=0)).made()
         return buy if after == buy else msgspec.structs.replace(after, revision=buy.revision + 1)
 
     def response_to(buy: MediaBuy) -> UpdatedMediaBuy:

@@ -14,14 +14,16 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
+from sqlalchemy import Connection, delete
 
 from postback.auth.principal import Principal
 from postback.errors import PostbackError, TransientError
 from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.store.idempotency import IdempotencyScope, IdempotencyStore
+from postback.store.tables import idempotency
 from postback.tasks.dispatch import Answer
 
-__all__ = ["ReturnedTask", "ReturnedTasks"]
+__all__ = ["ReturnedTask", "ReturnedTasks", "forget_tasks"]
 
 _TASK = "a2a_task"
 _MAX_BYTES = 4_000_000
@@ -112,6 +114,11 @@ class ReturnedTasks:
         except Undecryptable:
             return None
         return msgspec.json.decode(stored, type=ReturnedTask)
+
+
+def forget_tasks(connection: Connection) -> int:
+    """Delete every task, in a transaction, since the secret that decrypts them is replaced; returns how many."""
+    return connection.execute(delete(idempotency).where(idempotency.c.task == _TASK)).rowcount
 
 
 def _scope(principal: Principal, task_id: str) -> IdempotencyScope:

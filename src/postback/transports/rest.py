@@ -119,7 +119,10 @@ class _Rest:
 
     async def readyz(self, _: Request) -> Response:
         """Report that both stores answer and can be written."""
-        return json_response({"status": await self._readiness.get()})
+        answer: dict[str, object] = {"status": await self._readiness.get()}
+        if warning := self._services.clock.problem:
+            answer["warning"] = warning
+        return json_response(answer)
 
     async def metrics(self, _: Request) -> Response:
         """Return the metrics in Prometheus' format."""

@@ -8,6 +8,7 @@ from threading import Lock
 from cachetools import TTLCache
 
 from postback.auth.signatures.profile import SKEW, WINDOW, signature_error
+from postback.clock import FOLLOWED_SECONDS
 
 __all__ = ["MAX_NONCES", "Nonces"]
 
@@ -18,13 +19,15 @@ class Nonces:
     """Remembers each nonce for as long as its signature can be valid.
 
     Args:
-        clock: The time in seconds since the epoch.
+        passed: How much time has passed since some moment, in seconds, whatever the wall clock says.
         capacity: The maximum number of nonces; beyond it, signatures of the key are refused.
     """
 
-    def __init__(self, clock: Callable[[], float], capacity: int = MAX_NONCES) -> None:
-        # From the earliest time at which a signature is accepted to the latest, both included.
-        self._used: TTLCache[str, None] = TTLCache(capacity, WINDOW + 2 * SKEW + 1, timer=clock)
+    def __init__(self, passed: Callable[[], float], capacity: int = MAX_NONCES) -> None:
+        # From the earliest time at which a signature is accepted to the latest, both included, if the clock is set back
+        # by as much as nobody notices.
+        seconds = WINDOW + 2 * SKEW + FOLLOWED_SECONDS + 1
+        self._used: TTLCache[str, None] = TTLCache(capacity, seconds, timer=passed)
         self._capacity = capacity
         self._lock = Lock()
 

@@ -99,7 +99,7 @@ def check(declared: DeclaredSignature, headers: Headers, *, body: bool, now: flo
         headers: The request's headers.
         body: Whether the request has a body.
         now: The time in seconds since the epoch.
-        since: When the server began to remember nonces, in seconds since the epoch.
+        since: The server remembers no nonces of signatures from before then, in seconds since the epoch.
 
     Returns:
         The key to verify the signature with.
@@ -148,7 +148,9 @@ def _check_window(created: int, expires: int, now: float, since: float) -> None:
     if not created - SKEW <= now <= expires + SKEW:
         raise _outside_window("The signature has expired or is not valid yet. Check your clock and sign again.")
     if created < since:
-        raise _outside_window("The server restarted after the signature was created. Sign the request again.")
+        raise _outside_window(
+            "The server restarted, or its clock was set back, after the signature was created. Sign the request again."
+        )
 
 
 def _check_components(covered: set[str], headers: Headers, *, body: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ from postback.auth.signatures.profile import (
     signature_error,
 )
 from postback.auth.signatures.target import SignatureTarget, canonical_authority, canonical_target
+from postback.clock import Clock
 from postback.errors import SignatureRefused, StartupError
 from postback.threads import ThreadPool
 
@@ -49,7 +49,7 @@ class Signatures:
         public_url: The URL at which callers reach the server; signatures cover it.
         tasks: The tasks that the server offers.
         threads: The threads that verify large bodies.
-        clock: The time in seconds since the epoch.
+        clock: The time.
         nonces_per_key: The maximum number of nonces to remember per signing key.
 
     Raises:
@@ -62,7 +62,7 @@ class Signatures:
         public_url: str,
         tasks: Sequence[str],
         threads: ThreadPool,
-        clock: Callable[[], float] = time.time,
+        clock: Clock,
         nonces_per_key: int = MAX_NONCES,
     ) -> None:
         self._keys = keys
@@ -70,9 +70,9 @@ class Signatures:
         self._url = public_url
         self._tasks = tasks
         self._clock = clock
-        self._since = int(clock())
+        self._since = int(clock.now())
         self._nonces = {
-            (key_id, kid): Nonces(clock, nonces_per_key) for key_id, signing in keys.items() for kid in signing
+            (key_id, kid): Nonces(clock.passed, nonces_per_key) for key_id, signing in keys.items() for kid in signing
         }
         if keys:
             _require_signable(public_url)
@@ -123,7 +123,8 @@ class Signatures:
             raise malformed("A signed request must not be compressed. Send it without content-encoding.")
         declared = read_declared(headers, keys)
         target = self._target(scope, headers)
-        key = check(declared, headers, body=bool(body), now=self._clock(), since=self._since)
+        since = max(self._since, self._clock.distrusted_until)
+        key = check(declared, headers, body=bool(body), now=self._clock.now(), since=since)
         nonces = self._nonces[key.key_id, key.kid]
         nonces.require_room()
         _verify_signature(scope["method"], target, declared, key, headers)

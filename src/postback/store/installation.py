@@ -1,0 +1,271 @@
+"""The installation: which secret, control store, event store and kind of server belong together.
+
+Both stores have its fingerprint. It is written to the control store first, as incomplete, then to the event store, and
+then it is complete: so a start knows whether a store lost it, or an earlier start was interrupted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack
+from hashlib import blake2b
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from postback.clock import Clock
+from postback.errors import StartupError, StoreUnavailable
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir, write_durably
+from postback.store.event_store import EventStore
+from postback.store.tables import account, installation
+
+__all__ = [
+    "FIRST_ACCOUNT",
+    "Fingerprint",
+    "StoredFingerprint",
+    "complete_fingerprint",
+    "note_commits",
+    "open_control_store",
+    "open_event_store",
+    "replace_fingerprint",
+    "stored",
+]
+
+FIRST_ACCOUNT = "default"
+"""The account that a first start creates; it is a sandbox's if the server is one."""
+
+_BACKUP = "Restore both stores and secret.key from one backup"
+
+
+class Fingerprint(NamedTuple):
+    """What both stores know of the installation.
+
+    Attributes:
+        installation_id: 32 random hexadecimal digits.
+        secret_check: A keyed hash that tells whether a secret is the installation's, and nothing of the secret.
+        sandbox: Whether its server is a sandbox.
+        rotation: How often the secret was replaced.
+    """
+
+    installation_id: str
+    secret_check: str
+    sandbox: bool
+    rotation: int
+
+    def fits(self, secret: bytes) -> bool:
+        """Whether a secret is the installation's."""
+        return secrets.compare_digest(self.secret_check, _secret_check(secret))
+
+    def rotated(self, secret: bytes) -> Fingerprint:
+        """The fingerprint with another secret."""
+        return self._replace(secret_check=_secret_check(secret), rotation=self.rotation + 1)
+
+
+class StoredFingerprint(NamedTuple):
+    """The fingerprint in the control store, and whether the event store has it, too."""
+
+    fingerprint: Fingerprint
+    complete: bool
+
+
+def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = False) -> ControlStore:
+    """Open the control store that belongs to a data folder, in the newest schema.
+
+    Args:
+        folder: The folder.
+        url: The database, if it isn't the file in the folder.
+        rotating: Whether this is to replace the secret, or to complete an interrupted replacement.
+
+    Raises:
+        StartupError: It can't be opened, it is missing, damaged or older than it was, or it is another installation's.
+    """
+    if folder.next_secret and not rotating:
+        raise StartupError(
+            f"The replacement of the secret in {folder.path} was interrupted. Complete it: postback secret rotate"
+        )
+    if url is None and folder.has_events and not folder.has_control:
+        raise StartupError(
+            f"{folder.path}/control.db is missing or empty, but {folder.path}/events belongs to it. Restore "
+            "control.db, and control.db-wal if the backup has one, or choose another folder with --data."
+        )
+    with ExitStack() as undo:
+        control = ControlStore(url or folder.control_url)
+        undo.callback(control.close)
+        control.migrate()
+        if url is None:
+            _check_commits(folder, control)
+        found = stored(control)
+        if found and not any(map(found.fingerprint.fits, filter(None, (folder.secret, folder.next_secret)))):
+            raise _foreign_secret(folder, url)
+        if found and found.complete and not folder.has_events:
+            raise _lost_events(folder)
+        undo.pop_all()
+    return control
+
+
+def open_event_store(
+    folder: DataDir, control: ControlStore, *, sandbox: bool | None = None, clock: Clock | None = None
+) -> EventStore:
+    """Open the event store of a data folder, in the newest schema; at the first start, note the installation in both.
+
+    Args:
+        folder: The folder.
+        control: Its control store.
+        sandbox: Whether the server is a sandbox; None for a command, which may work on either.
+        clock: The time, for receipt times.
+
+    Raises:
+        StartupError: It can't be opened, or it belongs to another control store, secret or kind of server.
+    """
+    found = stored(control)
+    if found:
+        _check_kind(folder, found.fingerprint.sandbox, sandbox)
+    with ExitStack() as undo:
+        events = EventStore.open(folder.events_dsn, folder.scratch, clock)
+        undo.callback(events.close)
+        in_events = _in_events(events)
+        if found is None and in_events:
+            raise StartupError(
+                f"The event store in {folder.path}/events belongs to a control store that is not this one: this one is "
+                f"new, or older than the installation. {_BACKUP}."
+            )
+        if found is None:
+            found = _adopt(folder, control, events, sandbox)
+        if found:
+            _compare(folder, control, events, found, in_events)
+        undo.pop_all()
+    return events
+
+
+def stored(control: ControlStore) -> StoredFingerprint | None:
+    """The fingerprint in the control store; None before the first start with one."""
+    with control.connect() as connection:
+        row = connection.execute(select(installation)).first()
+    if row is None:
+        return None
+    return StoredFingerprint(Fingerprint(*(getattr(row, name) for name in Fingerprint._fields)), row.complete)
+
+
+def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> None:
+    """Replace the fingerprint in the control store, in a transaction; the event store gets it next."""
+    connection.execute(update(installation).values(fingerprint._asdict() | {"complete": False}))
+
+
+def complete_fingerprint(control: ControlStore, events: EventStore, fingerprint: Fingerprint) -> None:
+    """Give the event store the fingerprint that the control store has."""
+    events.execute("note_installation", **fingerprint._asdict())
+    with control.begin() as connection:
+        connection.execute(update(installation).values(complete=True))
+
+
+def note_commits(folder: DataDir, control: ControlStore) -> None:
+    """Note in the folder how many transactions the control store has had, so that a loss of some is noticed.
+
+    Raises:
+        StoreUnavailable: The control store doesn't answer, or the folder can't be written.
+    """
+    commits = control.commits()
+    try:
+        if commits != _noted_commits(folder):
+            write_durably(folder.commit_mark, f"{commits}\n")
+    except OSError as error:
+        raise StoreUnavailable("The data folder can't be written.", retry_after=1) from error
+
+
+def _check_commits(folder: DataDir, control: ControlStore) -> None:
+    control.check_pages()
+    missing = _noted_commits(folder) - control.commits()
+    if missing > 0:
+        raise StartupError(
+            f"{folder.path}/control.db lacks its last changes ({missing:,} or more): it is an older copy, or its file "
+            "control.db-wal was removed. Put control.db and control.db-wal of the same moment back. If those changes "
+            f"may be lost, delete {folder.commit_mark}; then start again."
+        )
+
+
+def _noted_commits(folder: DataDir) -> int:
+    file = folder.commit_mark
+    text = file.read_text().strip() if file.exists() else "0"
+    if not text.isdecimal():
+        raise StartupError(f"{file} must contain a number. Delete it: the next start writes it anew.")
+    return int(text)
+
+
+def _in_events(events: EventStore) -> Fingerprint | None:
+    return next((Fingerprint(*row) for row in events.query("installation")), None)
+
+
+def _adopt(
+    folder: DataDir, control: ControlStore, events: EventStore, sandbox: bool | None
+) -> StoredFingerprint | None:
+    """Note the installation of a new folder, or of one that was made before there were fingerprints."""
+    with control.connect() as connection:
+        kinds = {row.account_id: row.sandbox for row in connection.execute(select(account))}
+    if not kinds and events.last_received_at():
+        raise StartupError(
+            f"The control store is new, but {folder.path}/events contains events that belong to another. {_BACKUP}, or "
+            "choose another folder with --data."
+        )
+    if FIRST_ACCOUNT in kinds:
+        _check_kind(folder, kinds[FIRST_ACCOUNT], sandbox)
+    if sandbox is None:
+        return None
+    fingerprint = Fingerprint(secrets.token_hex(16), _secret_check(folder.secret), sandbox, 0)
+    with control.begin() as connection:
+        connection.execute(insert(installation).values(fingerprint._asdict() | {"complete": False}))
+    return StoredFingerprint(fingerprint, complete=False)
+
+
+def _compare(
+    folder: DataDir,
+    control: ControlStore,
+    events: EventStore,
+    found: StoredFingerprint,
+    in_events: Fingerprint | None,
+) -> None:
+    if in_events is None and found.complete:
+        raise _lost_events(folder)
+    interrupted = in_events and not found.complete and in_events.installation_id == found.fingerprint.installation_id
+    if in_events and in_events != found.fingerprint and not interrupted:
+        raise StartupError(
+            f"The control store and the event store in {folder.path}/events belong to different installations, or are "
+            f"from before and after a replacement of the secret. {_BACKUP}."
+        )
+    if not found.complete:
+        complete_fingerprint(control, events, found.fingerprint)
+
+
+def _check_kind(folder: DataDir, was: bool, sandbox: bool | None) -> None:
+    if sandbox is None or was == sandbox:
+        return
+    if sandbox:
+        raise StartupError(
+            f"{folder.path} is the data folder of a production server. A sandbox accepts keys that everybody knows, so "
+            "it would open these data to all. Choose another folder with --data, or start without --sandbox and "
+            "POSTBACK_SANDBOX."
+        )
+    raise StartupError(
+        f"{folder.path} is the data folder of a sandbox: nothing in it is real. Choose another folder with --data for "
+        "a production server, or start with --sandbox."
+    )
+
+
+def _foreign_secret(folder: DataDir, url: str | None) -> StartupError:
+    control = "POSTBACK_CONTROL" if url else "control.db"
+    return StartupError(
+        f"{folder.path}/secret.key is not the secret of the installation whose accounts are in {control}: with it, new "
+        "identifiers would not match the stored ones. Restore secret.key from a backup of this installation"
+        + (", or correct POSTBACK_CONTROL." if url else ".")
+    )
+
+
+def _lost_events(folder: DataDir) -> StartupError:
+    return StartupError(
+        f"The event store in {folder.path}/events is missing or empty, but this installation has one. If it is on a "
+        "disk of its own, mount it; else restore it from a backup, or choose another folder with --data."
+    )
+
+
+def _secret_check(secret: bytes) -> str:
+    return blake2b(key=secret, person=b"pb-fingerprint", digest_size=16).hexdigest()

@@ -1,0 +1,161 @@
+"""The clock of the server's machine is wrong for a while, and what the server promised holds."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+from tests.clocks import DAY, Hands
+from tests.in_process import call, serving
+
+from postback.clock import LASTING_SECONDS
+from postback.errors import StartupError
+from postback.store.control_store import ControlStore
+from postback.store.idempotency import REPLAY_TTL_SECONDS, IdempotencyScope, IdempotencyStore, StoredResponse
+from postback.store.running_time import RunningTime
+from postback.threads import ThreadPool
+
+pytestmark = pytest.mark.anyio
+
+SCOPE = IdempotencyScope("key_1", "acme", "0f9c4c3e-4a0b-4d5f-9d55-1f0a6b9d2c11")
+RECORD = StoredResponse("create_media_buy", b"fingerprint", b"{}")
+
+
+def moment(hands: Hands, after: float) -> str:
+    return datetime.fromtimestamp(hands.wall + after, UTC).isoformat()
+
+
+def buy(hands: Hands) -> dict[str, Any]:
+    package = {"product_id": "sandbox_display_auction", "pricing_option_id": "auction_cpm_usd", "budget": 5000}
+    return {
+        "idempotency_key": "a-buy-that-is-sent-twice",
+        "brand": {"domain": "acme.example"},
+        "start_time": moment(hands, 30 * DAY),
+        "end_time": moment(hands, 60 * DAY),
+        "packages": [package | {"bid_price": 2.5}],
+    }
+
+
+async def test_a_server_whose_clock_is_set_ahead_buys_once_and_receives_in_the_present(tmp_path: Path) -> None:
+    hands = Hands()
+    order: dict[str, Any] = {"event_id": "order_1", "event_type": "purchase", "event_time": moment(hands, -3600)}
+    order |= {"user_match": {"click_id": "click_1"}, "custom_data": {"value": 10, "currency": "USD"}}
+    asked = buy(hands)
+    async with serving(tmp_path, hands.clock) as client:
+        await call(client, "sync_event_sources", event_sources=[{"event_source_id": "website"}])
+        bought = await call(client, "create_media_buy", **asked)
+
+        hands.set_wall(400 * DAY)
+        ready = (await client.get("/readyz")).json()
+        await call(client, "log_event", event_source_id="website", events=[order])
+        hands.let_pass(1)
+        hands.set_wall(-400 * DAY)
+        await call(client, "log_event", event_source_id="website", events=[order | {"event_id": "order_2"}])
+        assert "ahead" in ready["warning"]
+        assert (await client.get("/readyz")).json() == {"status": "ok"}
+        for event_id in ("order_1", "order_2"):
+            [found] = (await client.get(f"/v1/events/website/purchase/{event_id}")).json()["statuses"]
+            assert found["status"] == "accepted"
+            received = datetime.fromisoformat(found["received_at"])
+            assert abs(received.timestamp() - hands.wall) < LASTING_SECONDS
+
+        hands.set_wall(25 * 3600)
+        hands.let_pass(LASTING_SECONDS)
+        again = await call(client, "create_media_buy", **asked)
+
+    later = Hands(hands.wall + 25 * 3600)
+    async with serving(tmp_path, later.clock) as client:
+        restarted = await call(client, "create_media_buy", **asked)
+
+    assert again["media_buy_id"] == restarted["media_buy_id"] == bought["media_buy_id"]
+    assert again["replayed"] is restarted["replayed"] is True
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Any:
+    store = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    store.migrate()
+    yield store
+    store.close()
+
+
+async def found_by(control: ControlStore, running: RunningTime) -> StoredResponse | None:
+    records = IdempotencyStore(control, ThreadPool("ingestion", 1), running.now)
+    records.purge()
+    return await records.find(SCOPE)
+
+
+async def test_a_response_is_stored_for_a_day_in_which_servers_ran(control: ControlStore) -> None:
+    hands = Hands()
+    running = RunningTime(control, hands.clock)
+    await IdempotencyStore(control, ThreadPool("ingestion", 1), running.now).save(SCOPE, *RECORD)
+    hands.let_pass(3600)
+    running.save()
+
+    after_a_week = Hands(hands.wall + 7 * DAY)
+    running = RunningTime(control, after_a_week.clock)
+    assert await found_by(control, running) == RECORD
+    after_a_week.let_pass(REPLAY_TTL_SECONDS - 3600 - 10)
+    assert await found_by(control, running) == RECORD
+    after_a_week.let_pass(20)
+    assert await found_by(control, running) is None
+
+
+async def test_what_a_control_store_had_before_running_time_expires_as_it_was_to(control: ControlStore) -> None:
+    hands = Hands()
+    before = IdempotencyStore(control, ThreadPool("ingestion", 1), lambda: hands.wall)
+    await before.save(SCOPE, *RECORD)
+
+    running = RunningTime(control, hands.clock)
+    hands.let_pass(REPLAY_TTL_SECONDS - 10)
+    assert await found_by(control, running) == RECORD
+    hands.let_pass(20)
+    assert await found_by(control, running) is None
+
+
+@pytest.mark.parametrize(
+    ("by", "level", "said"),
+    [
+        (-DAY, logging.ERROR, "Was the clock wrong then, or is it now"),
+        (60 * DAY, logging.WARNING, "If it was not stopped for so long, the clock is wrong"),
+        (3600, None, ""),
+        (-LASTING_SECONDS, None, ""),
+    ],
+)
+def test_a_start_with_another_time_than_the_last_says_so(
+    control: ControlStore, by: float, level: int | None, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hands = Hands()
+    RunningTime(control, hands.clock)
+    caplog.clear()
+
+    again = Hands(hands.wall + by)
+    RunningTime(control, again.clock)
+
+    assert [record.levelno for record in caplog.records] == ([level] if level else [])
+    assert said in caplog.text
+    assert (again.clock.distrusted_until > again.wall) is (by < 0)
+
+
+async def test_a_machine_whose_clock_was_never_set_starts_no_server(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="1970-01-01"):
+        async with serving(tmp_path / "data", Hands(60).clock):
+            pass
+    assert not (tmp_path / "data").exists()
+
+
+def test_running_time_of_two_processes_is_the_longer_one(control: ControlStore, tmp_path: Path) -> None:
+    one, two = Hands(1_800_000_000), Hands(1_800_000_000)
+    first, second = RunningTime(control, one.clock), RunningTime(control, two.clock)
+    one.let_pass(100)
+    two.let_pass(50)
+    first.save()
+    second.save()
+    engine = create_engine(f"sqlite:///{tmp_path}/control.db")
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT seconds FROM running_time")) == 1_800_000_100
+    engine.dispose()
