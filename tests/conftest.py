@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import socket
@@ -30,6 +31,7 @@ _PATIENCE = 60
 
 HTTP = httpx2.Client(timeout=_PATIENCE, verify=_TRUST)
 """For calls without a key of a server; httpx2's own functions give up after five seconds."""
+atexit.register(HTTP.close)
 
 
 @dataclass(frozen=True)
