@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import socket
@@ -25,11 +26,12 @@ _KEY = "pb_of_the_tests_servers_and_of_nobody"
 _TRUST = ssl.create_default_context()
 """Made once: to read the certificates that nobody needs here takes longer than a call."""
 
-_PATIENCE = 60
+_PATIENCE = 120
 """Seconds that a test waits for anything: it fails for what is wrong, and not for a machine that does much else."""
 
 HTTP = httpx2.Client(timeout=_PATIENCE, verify=_TRUST)
 """For calls without a key of a server; httpx2's own functions give up after five seconds."""
+atexit.register(HTTP.close)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def free_port() -> int:
 
 
 def eventually(look: Callable[[], Any], what: str = "it", pause: float = 0.05) -> Any:
-    """What ``look`` finds, once it finds something; it has a minute, for a machine that does much else.
+    """What ``look`` finds, once it finds something; it has two minutes, for a machine that does much else.
 
     Args:
         look: Looks once.
@@ -180,7 +182,7 @@ def eventually(look: Callable[[], Any], what: str = "it", pause: float = 0.05) -
     until = time.monotonic() + _PATIENCE
     while not (found := look()):
         if time.monotonic() > until:
-            pytest.fail(f"{what} did not happen within a minute")
+            pytest.fail(f"{what} did not happen within {_PATIENCE} seconds")
         time.sleep(pause)
     return found
 

