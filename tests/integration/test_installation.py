@@ -175,13 +175,35 @@ def test_changes_that_were_lost_with_the_write_ahead_log_stop_the_start(data: Pa
         AccountStore(control).create("acme")
         note_commits(folder, control)
         assert (data / "control.db").read_bytes() == before, "the change is in control.db-wal only"
+        write_ahead_log = (data / "control.db-wal").read_bytes()
     (data / "control.db").write_bytes(before)
 
     with pytest.raises(StartupError, match=r"control\.db lacks its last changes \(1 or more\)"):
         start(data)
 
-    (data / "control.commits").unlink()
+    without = Path(shutil.copytree(data, data.with_name("without"), symlinks=True))
+    (without / "control.commits").unlink()
+    start(without)
+
+    (data / "control.db-wal").write_bytes(write_ahead_log)
     start(data)
+    with closing(DataDir.open(data)) as folder, closing(open_control_store(folder, None)) as control:
+        assert AccountStore(control).get("acme")
+
+
+def test_an_older_copy_is_refused_before_it_is_upgraded(data: Path) -> None:
+    """It is from before the control store counted its changes."""
+    with closing(sqlite3.connect(data / "control.db")) as control:
+        for statement in ("DROP TABLE commit_count", "DROP TABLE installation", "DROP TABLE running_time"):
+            control.execute(statement)
+        control.execute("UPDATE alembic_version SET version_num = '0007'")
+        control.commit()
+
+    with pytest.raises(StartupError, match=r"control\.db lacks its last changes"):
+        start(data)
+
+    with closing(sqlite3.connect(data / "control.db")) as control:
+        assert control.execute("SELECT version_num FROM alembic_version").fetchone() == ("0007",)
 
 
 def test_a_database_of_another_installation_is_refused(

@@ -60,10 +60,7 @@ class ControlStore:
             with engine.execution_options(writing=True).begin() as connection:
                 _upgrade(connection)
         except DBAPIError as error:
-            raise StartupError(
-                f"The control store {self._engine.url!r} can't be opened: {error.orig}. "
-                "Check that it exists and that Postback may write to it."
-            ) from error
+            raise self._unopened(error) from error
         finally:
             engine.dispose()
 
@@ -90,24 +87,29 @@ class ControlStore:
             yield connection
 
     def commits(self) -> int:
-        """How many transactions have written to a SQLite file.
+        """How many transactions have written to a SQLite file, since they are counted; also before ``migrate``.
 
         Raises:
             StoreUnavailable: The database doesn't answer.
         """
         with self.connect() as connection:
+            if not inspect(connection).has_table(commit_count.name):
+                return 0
             return int(connection.scalar(select(commit_count.c.commits)) or 0)
 
     def check_pages(self) -> None:
-        """Check that a SQLite file is whole, as far as that takes a few seconds.
+        """Check that a SQLite file is whole, as far as that takes a few seconds; also before ``migrate``.
 
         Raises:
-            StartupError: It is damaged.
+            StartupError: It is damaged, or can't be opened.
         """
         if not self._counts_commits:
             return
         deadline = time.monotonic() + _CHECK_SECONDS
-        connection = self._engine.raw_connection()
+        try:
+            connection = self._engine.raw_connection()
+        except DBAPIError as error:
+            raise self._unopened(error) from error
         try:
             sqlite_connection: Any = connection.driver_connection
             sqlite_connection.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_STEPS)
@@ -128,6 +130,12 @@ class ControlStore:
             connection.close()
         if found != "ok":
             raise self._damaged(found.replace("\n", " ").removeprefix("*** in database main *** "))
+
+    def _unopened(self, error: DBAPIError) -> StartupError:
+        return StartupError(
+            f"The control store {self._engine.url!r} can't be opened: {error.orig}. "
+            "Check that it exists and that Postback may write to it."
+        )
 
     def _damaged(self, what: str) -> StartupError:
         return StartupError(

@@ -92,9 +92,9 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
     with ExitStack() as undo:
         control = ControlStore(url or folder.control_url)
         undo.callback(control.close)
-        control.migrate()
         if url is None:
-            _check_commits(folder, control)
+            _check_commits(folder, control)  # before anything is written, which would keep control.db-wal from fitting
+        control.migrate()
         found = stored(control)
         if found and not any(map(found.fingerprint.fits, filter(None, (folder.secret, folder.next_secret)))):
             raise _foreign_secret(folder, url)
