@@ -13,6 +13,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from postback.background import Background, repeat
+from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
 from postback.config import Settings
 from postback.services import Resources, Services, open_services
@@ -73,8 +74,20 @@ def _start_background(services: Services, resources: Resources) -> None:
     if services.settings.control is None:
         background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
+    background.start("backups", _snapshots(services).run)
     for destination, loop in services.forwarding.loops().items():
         background.start(f"forwarding to {destination}", loop)
+
+
+def _snapshots(services: Services) -> SnapshotServer:
+    return SnapshotServer(
+        services.folder,
+        services.events,
+        services.control,
+        services.log,
+        services.merges,
+        services.threads.background,
+    )
 
 
 async def _learn(services: Services) -> NoReturn:

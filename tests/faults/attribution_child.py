@@ -1,16 +1,22 @@
 """A process that attributes events while they arrive; the fault test starts it and kills it.
 
-Usage: attribution_child.py work|check FOLDER SEED. ``work`` goes on until it is killed, and prints when each statement
-begins and ends and when each round is done. ``check`` catches up and prints where the results differ from the
-reference.
+Usage: attribution_child.py work|snapshots|check FOLDER SEED. ``work`` goes on until it is killed, and prints when each
+statement begins and ends and when each round is done. ``snapshots`` does the same work until it has a snapshot from the
+midst of a run over exposures and one from between two runs, which it copies into folders beside it, by
+the names ``exposures`` and ``none``. ``check`` catches up and prints where the results differ from the reference.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -32,13 +38,16 @@ from tests.integration.derived import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES
 from postback.accounts.store import AccountStore
 from postback.attribution.exposure_index import ExposureIndex
 from postback.attribution.runner import Attribution, Limits
+from postback.attribution.state import StateStore
 from postback.attribution.statements import DerivedStore
 from postback.media_buys.goals import EventGoal, GoalSource
 from postback.media_buys.media_buy import MediaBuy, Package
 from postback.media_buys.store import MediaBuyStore
 from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.rows import Rows
+from postback.store.snapshots import snapshot
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 ACCOUNT = "default"
@@ -47,10 +56,10 @@ _PERSONS = 40
 
 def main(mode: str, folder: Path, seed: int) -> None:
     """Do what the command line says."""
-    (folder / "tmp").mkdir(exist_ok=True)
+    data = DataDir.open(folder)
     control = ControlStore(f"sqlite:///{folder}/control.db")
     control.migrate()
-    events = EventStore.open(f"chdb://{folder}/events", folder / "tmp")
+    events = EventStore.open(data.events_dsn, data.scratch)
     media_buys = MediaBuyStore(control)
     if not AccountStore(control).list():
         AccountStore(control).create(ACCOUNT, sandbox=False)
@@ -61,7 +70,10 @@ def main(mode: str, folder: Path, seed: int) -> None:
             patch.object(DerivedStore, "run", _announced(DerivedStore.run)),
             patch.object(ExposureIndex, "extend", _announced_extension(ExposureIndex.extend)),
         ):
-            _work(events, attribution, random.Random(seed))
+            _work(events, attribution, random.Random(seed), threading.Event())
+    if mode == "snapshots":
+        _take_snapshots(data, control, events, attribution, random.Random(seed))
+        return
     attribution.catch_up()
     _print(json.dumps(_differences(events, media_buys)))
     events.close()
@@ -114,9 +126,64 @@ def _buy(media_buys: MediaBuyStore) -> None:
     )
 
 
-def _work(events: EventStore, attribution: Attribution, chance: random.Random) -> None:
+def _take_snapshots(
+    data: DataDir, control: ControlStore, events: EventStore, attribution: Attribution, chance: random.Random
+) -> None:
+    stop, summed, fixed = threading.Event(), threading.Event(), threading.Event()
+
+    def run(store: DerivedStore, name: str, run: Callable[..., None] = DerivedStore.run, **parameters: object) -> None:
+        run(store, name, **parameters)
+        if name == "sum_exposures":
+            summed.set()
+            fixed.wait()
+
+    with (
+        patch.object(DerivedStore, "run", run),
+        patch.object(EventStore, "freeze", _slowed(EventStore.freeze)),
+        ThreadPoolExecutor(1) as worker,
+    ):
+        working = worker.submit(_work, events, attribution, chance, stop)
+        missing = {"exposures", "none"}
+        try:
+            while not (summed.wait(0.1) or working.done()):
+                pass
+            while missing and not working.done():
+                with snapshot(data, events, control, nullcontext()) as taken:
+                    fixed.set()
+                    taken.copy_control()
+                    under_way = _sums_under_way(taken.path) & missing
+                    for sums in under_way:
+                        shutil.copytree(taken.path, data.path.parent / sums, symlinks=True)
+                    missing -= under_way
+        finally:
+            stop.set()
+            fixed.set()
+        working.result()
+    events.close()
+
+
+def _sums_under_way(folder: Path) -> set[str]:
+    """The table of sums that a run which was cut short may have added to; ``none`` if there is no such run."""
+    control = ControlStore(f"sqlite:///{folder}/control.db")
+    found = {sums if pending else "none" for _, pending, sums in StateStore(control).load().values()}
+    control.close()
+    return found
+
+
+def _slowed(freeze: Callable[[EventStore, str], list[Path]]) -> Callable[[EventStore, str], list[Path]]:
+    """As of a store with so many parts that a run could end meanwhile."""
+
+    def slow(store: EventStore, name: str) -> list[Path]:
+        frozen = freeze(store, name)
+        time.sleep(0.5)
+        return frozen
+
+    return slow
+
+
+def _work(events: EventStore, attribution: Attribution, chance: random.Random, stop: threading.Event) -> None:
     """Store facts, some of them again, and attribute them, round after round."""
-    while True:
+    while not stop.is_set():
         count = chance.randint(1, 40)
         events.insert([_events(count, chance)])
         events.insert([_exposures(count, chance)])

@@ -35,9 +35,14 @@ STATEMENTS = (
 def killed_in(statements: Iterable[str], folder: Path, first: int = 0) -> dict[str, Any]:
     """Kill a child in each of these statements; returns what is found then, and whether it is what it must be."""
     for seed, statement in enumerate(statements, first):
-        with _start("work", folder, seed) as working:
+        with start("work", folder, seed) as working:
             kill_during(working, partial(_running, statement, folder), f"running {statement}")
-    with _start("check", folder, 0) as checking:
+    return checked(folder)
+
+
+def checked(folder: Path) -> dict[str, Any]:
+    """What is found once attribution has gone on from where it was cut short."""
+    with start("check", folder, 0) as checking:
         assert checking.wait() == 0
     found: dict[str, Any] = json.loads(_printed(folder).read_text())
     return found
@@ -48,7 +53,8 @@ def is_right(found: dict[str, Any]) -> bool:
     return bool(found["outcomes"] and found["exposure_hours"] and found["conversion_hours"])
 
 
-def _start(mode: str, folder: Path, seed: int) -> subprocess.Popen[bytes]:
+def start(mode: str, folder: Path, seed: int) -> subprocess.Popen[bytes]:
+    """A child that works in a folder, or checks it."""
     with _printed(folder).open("wb") as stream:
         return subprocess.Popen([sys.executable, _CHILD, mode, folder, str(seed)], env=CHILD_ENVIRON, stdout=stream)
 

@@ -97,6 +97,7 @@ def test_what_a_broken_part_replaced_comes_back(
     assert found(store) == {str(number): BATCH for number in range(_BATCHES)}
     assert select(store, "SELECT sum(accepted) FROM source_activity") == [(_BATCHES * BATCH,)]
     assert told(metrics, "restored")
+    assert guard.broken == 1
     assert not any((part.parent / "detached").iterdir())
 
 

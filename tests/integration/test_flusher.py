@@ -128,9 +128,12 @@ def test_a_flush_that_is_cut_short_is_repeated_to_the_same_end(
             with pytest.raises(StoreUnavailable):
                 flusher.flush_oldest()
         assert stores.counts() != ONCE or cut == "before the segment is removed"
+        with pytest.raises(StoreUnavailable), flusher.between_flushes():
+            pytest.fail("a backup would have a part of the segment")
         if not restart:
             assert flusher.flush_oldest()
-            assert stores.counts() == ONCE
+            with flusher.between_flushes():
+                assert stores.counts() == ONCE
     with opened(tmp_path) as stores:
         drain(stores.folder, stores.events, stores.control)
         assert stores.counts() == ONCE

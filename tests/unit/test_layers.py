@@ -14,7 +14,7 @@ FLOORS = (
     {"protocol"},
     {"clock", "config", "conformance", "logs", "metrics", "threads", "watchdog"},
     {"store"},
-    {"auth"},
+    {"auth", "backups"},
     {"accounts"},
     {"event_sources"},
     {"events", "forwarding", "products"},

@@ -73,7 +73,7 @@ class Attribution:
         metrics: Metrics | None = None,
     ) -> None:
         metrics = metrics or Metrics()
-        self._derived = DerivedStore(events.deriver, metrics.attribution_stages)
+        self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
         self._stored_through = events.stored_through
         self._media_buys = media_buys
         self._states = StateStore(control)

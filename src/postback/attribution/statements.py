@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -29,14 +30,16 @@ class DerivedStore:
     Args:
         client: Of the event store.
         stages: Where each statement is timed, by the name of its file.
+        writing: Held by each statement that writes.
 
     Attributes:
         stages: The same.
     """
 
-    def __init__(self, client: Client, stages: Stages) -> None:
+    def __init__(self, client: Client, stages: Stages, writing: threading.Lock) -> None:
         self._client = client
         self.stages = stages
+        self._writing = writing
 
     def run(self, name: str, **parameters: object) -> None:
         """Run the statement in ``NAME.sql``; what it wrote to a table on disk is durable when this returns.
@@ -44,7 +47,7 @@ class DerivedStore:
         Raises:
             StoreUnavailable: The engine refused.
         """
-        with failures_reported(name), self.stages.time(name):
+        with self._writing, failures_reported(name), self.stages.time(name):
             self._client.command(_statement(name), parameters=parameters)
 
     def rows(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
@@ -74,9 +77,9 @@ class DerivedStore:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             writer.write_table(rows)
-        with failures_reported(table):
-            self.empty(table)
-            if len(rows):
+        self.empty(table)
+        if len(rows):
+            with self._writing, failures_reported(table):
                 self._client.raw_insert(table, rows.column_names, sink.getvalue(), fmt="ArrowStream")
 
     def replace(self, name: str) -> None:
@@ -85,14 +88,14 @@ class DerivedStore:
         Raises:
             StoreUnavailable: The engine refused.
         """
-        with failures_reported(name):
+        with self._writing, failures_reported(name):
             self._client.command(f"DROP TABLE IF EXISTS {name}")
             self._client.command(_statement(f"scratch/{name}"))
 
     def empty(self, *tables: str) -> None:
         """Let tables hold nothing."""
         for table in tables:
-            with failures_reported(table):
+            with self._writing, failures_reported(table):
                 self._client.command(f"TRUNCATE TABLE {table}")
 
 

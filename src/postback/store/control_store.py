@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
 from postback.store.tables import commit_count
 
-__all__ = ["ControlStore"]
+__all__ = ["ControlStore", "PinnedControl"]
 
 _BUSY_SECONDS = 2
 """How long a call waits for another process that writes to SQLite, before it is refused with 503."""
@@ -86,6 +86,22 @@ class ControlStore:
                 connection.exec_driver_sql("UPDATE commit_count SET commits = commits + 1")
             yield connection
 
+    def pin(self) -> PinnedControl:
+        """What the store has at this moment, until it is closed; writers go on meanwhile.
+
+        Raises:
+            StoreUnavailable: The database doesn't answer.
+        """
+        engine = _engine(self._url)  # its own, for the connections of the others are counted
+        with ExitStack() as undo, _failures_reported():
+            undo.callback(engine.dispose)
+            connection = undo.enter_context(engine.connect())
+            if engine.dialect.name == "sqlite":
+                connection.execute(text("SELECT name FROM sqlite_master LIMIT 1")).all()  # the first read fixes it
+                return PinnedControl(connection, None, undo.pop_all())
+            name = str(connection.scalar(text("SELECT pg_export_snapshot()")))
+            return PinnedControl(connection, name, undo.pop_all())
+
     def commits(self) -> int:
         """How many transactions have written to a SQLite file, since they are counted; also before ``migrate``.
 
@@ -150,6 +166,38 @@ class ControlStore:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+
+
+class PinnedControl:
+    """What a control store had at one moment.
+
+    Attributes:
+        name: In PostgreSQL, the name by which other connections see the same, for example ``pg_dump --snapshot``.
+    """
+
+    def __init__(self, connection: Connection, name: str | None, opened: ExitStack) -> None:
+        self._connection = connection
+        self._opened = opened
+        self.name = name
+
+    def close(self) -> None:
+        """Let it go: until then SQLite can't shorten its log."""
+        self._opened.close()
+
+    def copy_to(self, file: Path) -> None:
+        """Copy it from SQLite into a new file.
+
+        Raises:
+            OSError: The file can't be created.
+            StoreUnavailable: It can't be written, or the store can't be read.
+        """
+        file.touch(mode=0o600, exist_ok=False)
+        source: Any = self._connection.connection.driver_connection
+        try:
+            with closing(sqlite3.connect(file)) as copy:
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"The control store can't be copied ({error}).", retry_after=1) from error
 
 
 @contextmanager

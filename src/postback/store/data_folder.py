@@ -16,14 +16,33 @@ from typing import IO
 from postback.errors import StartupError, StoreUnavailable
 from postback.store.log_files import LogFiles
 
-__all__ = ["DataDir", "write_durably"]
+__all__ = [
+    "BACKUP_SOCKET",
+    "CONTROL_FILES",
+    "LEFT_OUT",
+    "OF_THE_SYSTEM",
+    "RESTORING",
+    "DataDir",
+    "require_restored",
+    "sync_names",
+    "try_lock",
+    "write_durably",
+]
+
+BACKUP_SOCKET = "backup.sock"
+RESTORING = "restoring"
+LEFT_OUT = frozenset(("lock", BACKUP_SOCKET, "derived", "tmp"))
+"""What a copy of a data folder does without."""
+
+CONTROL_FILES = frozenset(("control.db", "control.db-wal", "control.db-shm", "control.commits"))
+"""What only SQLite can copy, and what is noted of this very file."""
+
+OF_THE_SYSTEM = frozenset(("lost+found",))
+"""What an empty disk has."""
 
 _SECRET_BYTES = 32
 _ROOM_BYTES = 1 << 20
 _SECRET, _NEXT, _PREVIOUS = "secret.key", "secret.next", "secret.previous"
-_OF_THE_SYSTEM = frozenset(("lost+found",))
-"""What an empty disk has."""
-
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 _log = logging.getLogger(__name__)
@@ -41,7 +60,9 @@ class DataDir:
         log/              the ingest log: calls that were acknowledged and are on their way into the stores
         quarantine/       rows that the event store refused
         derived/          indexes, which are derived anew where they are missing
-        tmp/              batches on their way into the event store; emptied at each start
+        tmp/              batches on their way into the event store, and snapshots for backups; emptied at each start
+        backup.sock       where a running server is asked for a snapshot
+        restoring         a file that is here while a backup is restored into the folder
 
     Attributes:
         path: The folder.
@@ -73,7 +94,9 @@ class DataDir:
             _close_to_others(path)
             with ExitStack() as undo:
                 lock = undo.enter_context(_lock(path))
-                shutil.rmtree(path / "tmp", ignore_errors=True)
+                require_restored(path)
+                for left_behind in (path / "tmp", path / "events" / "shadow"):
+                    shutil.rmtree(left_behind, ignore_errors=True)
                 (path / "tmp").mkdir(mode=0o700)
                 folder = cls(path, lock, _secret(path))
                 undo.pop_all()
@@ -153,7 +176,7 @@ class DataDir:
         if self.secret not in previous:
             write_durably(self.path / _PREVIOUS, "".join(f"{secret.hex()}\n" for secret in [*previous, self.secret]))
         (self.path / _NEXT).rename(self.path / _SECRET)
-        _sync_names(self.path)
+        sync_names(self.path)
         self.secret, self.next_secret = new, None
 
     def check_room(self) -> None:
@@ -175,21 +198,45 @@ class DataDir:
 
 
 def _lock(path: Path) -> IO[str]:
-    lock = (path / "lock").open("a+")
+    lock = try_lock(path / "lock")
+    if isinstance(lock, str):
+        raise StartupError(
+            f"The data folder {path} is in use by another server (process {lock}). "
+            "Stop that server first, or choose another folder with --data."
+        )
+    return lock
+
+
+def try_lock(file: Path) -> IO[str] | str:
+    """A file that this process has locked until it is closed, or the id of the process that has.
+
+    Raises:
+        OSError: It can't be created or written.
+    """
+    lock = file.open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        lock.close()
-        raise StartupError(
-            f"The data folder {path} is in use by another server (process {holder}). "
-            "Stop that server first, or choose another folder with --data."
-        ) from None
+        with lock:
+            lock.seek(0)
+            return lock.read().strip() or "unknown"
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def require_restored(path: Path) -> None:
+    """Refuse a folder into which a backup was not restored to the end.
+
+    Raises:
+        StartupError: It is one.
+    """
+    if (path / RESTORING).exists():
+        raise StartupError(
+            f"A backup was being restored into the data folder {path}, and that did not end. Delete what is in the "
+            "folder, and run 'postback restore' again."
+        )
 
 
 def _close_to_others(path: Path) -> None:
@@ -208,7 +255,7 @@ def _close_to_others(path: Path) -> None:
     if not found.st_mode & _OF_OTHERS:
         return
     in_use = (path / _SECRET).exists()
-    if not in_use and any(entry.name not in _OF_THE_SYSTEM for entry in path.iterdir()):
+    if not in_use and any(entry.name not in OF_THE_SYSTEM for entry in path.iterdir()):
         raise StartupError(
             f"Other users can read {path}, and what is in it is not Postback's. Choose a folder that is empty or "
             "missing with --data."
@@ -263,10 +310,11 @@ def write_durably(file: Path, text: str) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     draft.rename(file)
-    _sync_names(file.parent)
+    sync_names(file.parent)
 
 
-def _sync_names(path: Path) -> None:
+def sync_names(path: Path) -> None:
+    """Make the names in a folder durable."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -86,12 +86,14 @@ class EventStore:
 
     Attributes:
         deriver: The client for the statements of attribution, which are long and follow one another.
+        deriving: Held by each of those that writes.
         receipt_times: Of what is stored. They rise in the order of inserts, so that whoever reads what arrived since a
             time misses nothing.
     """
 
     def __init__(self, writer: Client, deriver: Client, readers: Sequence[Client], dsn: str = "") -> None:
         self.deriver = deriver
+        self.deriving = threading.Lock()
         self.receipt_times = ReceiptTimes()
         self._dsn = dsn
         self._inserting = threading.Lock()
@@ -141,6 +143,21 @@ class EventStore:
         """Let no insert be at work."""
         with self._inserting:
             yield
+
+    def freeze(self, name: str) -> list[Path]:
+        """Have the engine make hard links to the parts of every table, in its folder ``shadow/NAME``.
+
+        Returns:
+            The tables' folders.
+
+        Raises:
+            StoreUnavailable: The engine refused.
+        """
+        tables = self.query("tables_on_disk")
+        with _failures_reported(), closing(self.client("default")) as client:
+            for table, _ in tables:
+                client.command(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
+        return [Path(folder) for _, folder in tables]
 
     def ping(self) -> bool:
         """Whether the engine answers, asked between two inserts: it doesn't wait for reports."""

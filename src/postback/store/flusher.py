@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from postback.errors import InternalError, StoreUnavailable
@@ -74,6 +76,8 @@ class Flusher:
         self._quarantine = quarantine
         self._metrics = metrics or Metrics()
         self._moved: Flushed | None = None
+        self._flushing = threading.Lock()
+        self._interrupted = False
 
     def flush_oldest(self) -> Flushed | None:
         """Flush the oldest sealed segment, and remove it; returns None if there is none.
@@ -83,6 +87,11 @@ class Flusher:
         """
         if not self._segments.sealed:
             return None
+        with self._flushing:
+            self._interrupted = True
+            return self._flush_oldest()
+
+    def _flush_oldest(self) -> Flushed:
         if self._moved is None:
             self._moved = self._move(self._segments.sealed[0])
         try:
@@ -90,7 +99,20 @@ class Flusher:
         except OSError as error:  # it may be gone nevertheless, so it isn't read again
             raise StoreUnavailable("The ingest log can't be written.", retry_after=1) from error
         moved, self._moved = self._moved, None
+        self._interrupted = False
         return moved
+
+    @contextmanager
+    def between_flushes(self) -> Iterator[None]:
+        """Let no flush be at work; of each segment the stores have everything or nothing.
+
+        Raises:
+            StoreUnavailable: A flush failed, so that they may have a part of its segment.
+        """
+        with self._flushing:
+            if self._interrupted:
+                raise StoreUnavailable("Events that were accepted can't be stored at present.", retry_after=1)
+            yield
 
     def _move(self, segment: Segment) -> Flushed:
         """Store what a segment has."""

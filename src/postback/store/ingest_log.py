@@ -7,6 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -223,6 +224,10 @@ class IngestLog:
                 await reader
         except TimeoutError:
             raise StoreUnavailable("Events that were accepted are not stored yet.", retry_after=1) from None
+
+    def between_flushes(self) -> AbstractContextManager[None]:
+        """``Flusher.between_flushes``; what was flushed before is stored."""
+        return self._flusher.between_flushes()
 
     async def run(self) -> NoReturn:
         """Flush until cancelled. A store that is unavailable is tried again after growing pauses."""

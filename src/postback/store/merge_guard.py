@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,13 +44,16 @@ class _Part(NamedTuple):
 
 
 class MergeGuard:
-    """Checks merges of the embedded engine. Synchronous; one thread at a time.
+    """Checks merges of the embedded engine. Synchronous and thread-safe.
 
     Args:
         events: The event store, in this process.
         data: The data folder.
         metrics: Where broken parts are counted.
         free: Free bytes of the data folder's disk; by default those that the system tells.
+
+    Attributes:
+        broken: How many broken parts were found.
     """
 
     def __init__(self, events: EventStore, data: Path, metrics: Metrics, free: Callable[[], int] | None = None) -> None:
@@ -60,6 +64,8 @@ class MergeGuard:
         self._client = events.client("default")
         self._checked: set[_Part] = set(self._merged_parts())
         self._stopped = False
+        self._checking = threading.Lock()
+        self.broken = 0
 
     def close(self) -> None:
         """Close the guard's client."""
@@ -71,12 +77,14 @@ class MergeGuard:
         Raises:
             StoreUnavailable: The engine doesn't answer.
         """
-        self._watch_room()
-        parts = self._merged_parts()
-        for part in parts:
-            if part not in self._checked and self._broken(part):
-                self._restore(part)
-        self._checked = set(parts)
+        with self._checking:
+            self._watch_room()
+            parts = self._merged_parts()
+            for part in parts:
+                if part not in self._checked and self._broken(part):
+                    self.broken += 1
+                    self._restore(part)
+            self._checked = set(parts)
 
     def _watch_room(self) -> None:
         free = self._free()
