@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, TypeAlias
@@ -36,6 +36,7 @@ _CLICK_ID, _IP_AND_USER_AGENT = 3, 4
 _NINE_PLACES = Decimal("1e-9")
 _ZERO = Decimal(0)
 _HOUR = 3_600_000_000
+_NEVER = -(2**63)
 
 Identity: TypeAlias = tuple[str, str, str]
 """(source, type, event_id)."""
@@ -157,6 +158,7 @@ def attribute(
     exposures: Sequence[Exposure],
     packages: Sequence[PackageGoals],
     settled: Mapping[Identity, Outcome],
+    settled_before: int = _NEVER,
 ) -> dict[tuple[Identity, ...], Outcome]:
     """What each business event counts for, by the identities of its siblings.
 
@@ -164,37 +166,45 @@ def attribute(
         events: Every live event in any order, copies included.
         exposures: Every exposure in any order, copies included.
         packages: Every package of the account with its goals, final ones included.
-        settled: The outcomes that count in final packages, by the identity of each sibling that they had then.
+        settled: The outcomes that count in final packages or were settled by retention, by the identity of each
+            sibling that they had then.
+        settled_before: Events from before this time that are not in ``settled`` count nowhere.
     """
-    known = business_events(events, packages)
+    too_old = _too_old(events, settled, settled_before)
+    known = business_events(events, packages, too_old)
     first_exposures = _first_exposures(exposures)
     outcomes: dict[tuple[Identity, ...], Outcome] = {}
     for business_event in known:
         if business_event.type != "refund" and _is_named(business_event, packages):
-            outcomes[business_event.identities] = _settled(business_event, settled) or _by_own_touch(
+            outcomes[business_event.identities] = _settled(business_event, settled, too_old) or _by_own_touch(
                 business_event, first_exposures, packages
             )
     purchases = {business_event.identities: business_event for business_event in known}
     following: dict[tuple[Identity, ...], list[BusinessEvent]] = defaultdict(list)
+    taken: dict[Identity, Decimal] = defaultdict(Decimal)
     for business_event in known:
         if not _may_refund(business_event, packages):
             continue
-        if final := _settled(business_event, settled):
+        if final := _settled(business_event, settled, too_old):
             outcomes[business_event.identities] = final
+            if final.purchase:
+                taken[final.purchase] -= final.value
         elif purchase := _purchase_of(business_event, known, outcomes, packages):
             following[purchase.identities].append(business_event)
         elif business_event.type == "refund":
             outcomes[business_event.identities] = _by_own_touch(business_event, first_exposures, packages)
     for identities, refunds in following.items():
-        outcomes |= _refunded(purchases[identities], outcomes.get(identities, Outcome()), refunds, outcomes, packages)
+        bought = outcomes.get(identities, Outcome())
+        left = max(bought.value - sum(taken[identity] for identity in identities), _ZERO)
+        outcomes |= _refunded(purchases[identities], bought, left, refunds, outcomes, packages)
     return outcomes
 
 
-def business_events(events: Sequence[Event], packages: Sequence[PackageGoals]) -> list[BusinessEvent]:
-    """Events with their copies united, and siblings of linked sources together."""
-    copies: dict[Identity, list[Event]] = defaultdict(list)
-    for event in sorted(events, key=lambda event: event.received_at):
-        copies[event.identity].append(event)
+def business_events(
+    events: Sequence[Event], packages: Sequence[PackageGoals], alone: Collection[Identity] = ()
+) -> list[BusinessEvent]:
+    """Events with their copies united, and siblings of linked sources together, but for those that stay alone."""
+    copies = _copies(events)
     names, group_of = _custom_names(packages), _linked_sources(packages)
     siblings: dict[Any, list[Event]] = defaultdict(list)
     for same in copies.values():
@@ -202,11 +212,25 @@ def business_events(events: Sequence[Event], packages: Sequence[PackageGoals]) -
         first = replace(same[0], keys=keys)
         name = first.name if first.type == "custom" else ""
         linked_as = first.type, name if name in names else "", first.source
-        siblings[first.id, first.type, name, group_of.get(linked_as, first.source)].append(first)
+        group = (first.source, "alone") if first.identity in alone else group_of.get(linked_as, first.source)
+        siblings[first.id, first.type, name, group].append(first)
     return [
         BusinessEvent(tuple(sorted(group, key=lambda event: event.source)), frozenset(k for e in group for k in e.keys))
         for group in siblings.values()
     ]
+
+
+def _copies(events: Iterable[Event]) -> dict[Identity, list[Event]]:
+    """The copies of each event, the first write first."""
+    copies: dict[Identity, list[Event]] = defaultdict(list)
+    for event in sorted(events, key=lambda event: event.received_at):
+        copies[event.identity].append(event)
+    return copies
+
+
+def _too_old(events: Iterable[Event], settled: Collection[Identity], before: int) -> set[Identity]:
+    """The events that nothing was settled for by the time at which everything so old was."""
+    return {identity for identity, (first, *_) in _copies(events).items() if first.at < before} - set(settled)
 
 
 def _custom_names(packages: Sequence[PackageGoals]) -> set[str]:
@@ -251,8 +275,12 @@ def _first_exposures(exposures: Sequence[Exposure]) -> list[Exposure]:
     ]
 
 
-def _settled(business_event: BusinessEvent, settled: Mapping[Identity, Outcome]) -> Outcome | None:
-    """The outcome that counts in a final package; the first sibling's, should two have been counted in two."""
+def _settled(
+    business_event: BusinessEvent, settled: Mapping[Identity, Outcome], too_old: Collection[Identity]
+) -> Outcome | None:
+    """The outcome that stays; the first sibling's, should two have been counted in two final packages."""
+    if business_event.identities[0] in too_old:
+        return Outcome(reason="SETTLED")
     return next((settled[identity] for identity in business_event.identities if identity in settled), None)
 
 
@@ -418,11 +446,12 @@ def _orders(business_event: BusinessEvent) -> set[str]:
 def _refunded(
     purchase: BusinessEvent,
     bought: Outcome,
+    left: Decimal,
     refunds: Sequence[BusinessEvent],
     outcomes: Mapping[tuple[Identity, ...], Outcome],
     packages: Sequence[PackageGoals],
 ) -> dict[tuple[Identity, ...], Outcome]:
-    """The outcomes of the refunds of one purchase: each takes at most what those before it left."""
+    """The outcomes of the refunds of one purchase, of which so much is left: each takes at most what others left."""
     if bought.package == ("", ""):
         nothing = Outcome(reason="PURCHASE_NOT_ATTRIBUTED", purchase=purchase.identities[0])
         return {
@@ -443,7 +472,6 @@ def _refunded(
         lead = _listed(goal, refund)[0][0]
         amount = _refund_amount(refund, buy, package, goal)
         waiting.append((amount is None, lead.at, lead.source, lead.id, lead, refund, amount))
-    left = bought.value
     for *_, lead, refund, amount in sorted(waiting, key=lambda one: one[:4]):
         if package.finalized_at:
             done[refund.identities] = Outcome(reason="FINAL", purchase=purchase.identities[0])

@@ -32,6 +32,7 @@ _MERGE_SECONDS = 1.0
 _COMMIT_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0
 _RUNNING_TIME_SECONDS = 60.0
+_RETENTION_SECONDS = 3600.0
 
 
 @asynccontextmanager
@@ -75,6 +76,9 @@ def _start_background(services: Services, resources: Resources) -> None:
         background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
     background.start("backups", _snapshots(services).run)
+    if services.retention:
+        sweep = partial(services.retention.sweep, services.threads)
+        background.start("retention", partial(repeat, sweep, _RETENTION_SECONDS))
     for destination, loop in services.forwarding.loops().items():
         background.start(f"forwarding to {destination}", loop)
 

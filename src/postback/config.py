@@ -211,6 +211,11 @@ class Settings:
         "90",
         "Days after which an event is too old to be accepted, unless its source sets a limit.",
     )
+    retention_days: int | None = _setting(
+        _whole(1, 36500),
+        None,
+        "Days after which identifiers and payloads of events and exposures are dropped. Unset: never.",
+    )
     require_user_match: bool = _setting(_SWITCH, "false", "Whether an event without user_match fails.")
     max_body_bytes: int = _setting(
         _whole(1024, 2**31 - 1), "64000000", "Largest request body in bytes, after decompression."

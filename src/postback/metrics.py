@@ -191,6 +191,17 @@ class Metrics:
             "By how much the wall clock is ahead of the time that the server follows, after a jump.",
             registry=registry,
         )
+        self._dropped = Counter(
+            "postback_retention_dropped_rows",
+            "Rows of events and exposures whose identifiers and payload were dropped at retention.",
+            ("table",),
+            registry=registry,
+        )
+        self._dropped_before = Gauge(
+            "postback_retention_dropped_before_timestamp_seconds",
+            "Unix time from before which identifiers and payloads are dropped.",
+            registry=registry,
+        )
         self._background_failures = Counter(
             "postback_background_failures",
             "Failures of background loops, each of which starts again.",
@@ -272,6 +283,12 @@ class Metrics:
     def clock_jump(self, read: Callable[[], float]) -> None:
         """Show by how many seconds the wall clock is ahead of the time that is followed."""
         self._clock_jump.set_function(read)
+
+    def dropped(self, before: datetime, rows: Mapping[str, int]) -> None:
+        """Count the rows, by table, of which retention dropped identifiers and payload, all from before a time."""
+        self._dropped_before.set(before.timestamp())
+        for table, count in rows.items():
+            self._dropped.labels(table).inc(count)
 
     def background_loop(self, name: str) -> None:
         """Show a background loop, which has not failed yet."""

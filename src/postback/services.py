@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
+from postback.attribution.retention import Retention
 from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.rate_limits import RateLimits
@@ -113,6 +114,7 @@ class Services:
     merges: MergeGuard
     watchdog: Watchdog
     attribution: Attribution
+    retention: Retention | None
     forwarding: Forwarding
 
     async def read_events(
@@ -190,6 +192,17 @@ def open_services(
     )
     resources.closing("ingest log", log.stop)
     media_buys = MediaBuyStore(control)
+    attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics)
+    retention = None
+    if settings.retention_days:
+        limit = settings.max_event_age_days
+        days = settings.retention_days
+
+        def now() -> float:
+            return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
+
+        retention = Retention(events, attribution, sources, limit, days, metrics, now)
+        resources.closing("retention", retention.close)
     services = Services(
         settings=settings,
         clock=clock,
@@ -216,7 +229,8 @@ def open_services(
         log=log,
         merges=merges,
         watchdog=watchdog,
-        attribution=Attribution(events, control, media_buys, folder.derived, metrics=metrics),
+        attribution=attribution,
+        retention=retention,
         forwarding=forwarding,
     )
     # Last of what can fail: a key that is made but never shown would lock the operator out.

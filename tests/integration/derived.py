@@ -25,7 +25,7 @@ CONVERSION_HOURS = """
         sum(conversions), sum(value)
     FROM conversion_hour WHERE account_id = {account_id:String} AND media_buy_id != '' GROUP BY ALL
 """
-_TOO_LATE = "FINAL"
+_TOO_LATE = {"FINAL", "SETTLED"}
 
 
 def outcomes_of(rows: Iterable[tuple[Any, ...]]) -> dict[Identity, Outcome]:
@@ -34,14 +34,14 @@ def outcomes_of(rows: Iterable[tuple[Any, ...]]) -> dict[Identity, Outcome]:
     found = {}
     for identity, row in by_identity.items():
         leading = by_identity.get((row[3], *identity[1:]), row)
-        if _TOO_LATE not in (row[14], leading[14]):
+        if not _TOO_LATE & {row[14], leading[14]}:
             found[identity] = _outcome(identity, *leading)
     return found
 
 
 def too_late_of(rows: Iterable[tuple[Any, ...]]) -> set[Identity]:
-    """The events that came too late for a package whose numbers are final, from the rows of OUTCOMES."""
-    return {row[:3] for row in rows if row[17] == _TOO_LATE}
+    """The events that came too late for a package whose numbers are final, or for settled results; from OUTCOMES."""
+    return {row[:3] for row in rows if row[17] in _TOO_LATE}
 
 
 def hours_of(rows: Iterable[tuple[Any, ...]], keys: int) -> dict[Any, Any]:

@@ -40,6 +40,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
         "POSTBACK_MAX_EVENT_AGE_DAYS": "9000",
+        "POSTBACK_RETENTION_DAYS": "400",
         "POSTBACK_REQUIRE_USER_MATCH": "on",
         "POSTBACK_MAX_BODY_BYTES": "1000000",
         "POSTBACK_QUEUE_EVENTS": "50000",

@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import metadata
 from pathlib import Path
 
@@ -159,6 +160,7 @@ def test_every_metric_has_its_labels() -> None:
     metrics.forwarded("crm", "delivered", 1)
     metrics.background_loop("purge")
     metrics.broken_merge("restored")
+    metrics.dropped(datetime.now(UTC), {"event": 1})
     metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 

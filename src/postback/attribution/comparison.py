@@ -17,8 +17,10 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from postback.attribution.runner import Attribution
-from postback.attribution.statements import failures_reported
+from postback.attribution.state import NEVER
+from postback.attribution.statements import DerivedStore, failures_reported
 from postback.media_buys.store import MediaBuyStore
+from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
 
@@ -70,7 +72,7 @@ def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> lis
         closing(ControlStore(f"sqlite:///{folder}/control.db")) as control,
     ):
         control.migrate()
-        _copy_final_outcomes(beside, media_buys)
+        _copy_kept_outcomes(beside, media_buys)
         Attribution(beside, control, media_buys, Path(folder)).catch_up()
         rows = beside.deriver.query(_statement("package_changes")).result_rows
     return [PackageChange(*row) for row in rows]
@@ -86,25 +88,30 @@ def _beside(events: EventStore) -> Iterator[EventStore]:
         with closing(events.client(_DATABASE)) as client:
             for table in _DERIVED:
                 client.command(f"CREATE TABLE {table} AS default.{table}")
-            for fact in ("event", "exposure"):
+            for fact in ("event", "exposure", "retention"):
                 client.command(_statement(fact))
             yield EventStore(client, client, [client])
     finally:
         owner.command(f"DROP DATABASE {_DATABASE}")
 
 
-def _copy_final_outcomes(beside: EventStore, media_buys: MediaBuyStore) -> None:
-    """What counts in packages whose numbers are final stays there, whatever the rules."""
+def _copy_kept_outcomes(beside: EventStore, media_buys: MediaBuyStore) -> None:
+    """What counts in packages whose numbers are final, and what is settled, stays there, whatever the rules."""
+    settled_before = DerivedStore(beside.deriver, Metrics().attribution_stages).value("settled_before")
     for account_id in media_buys.changes():
         final = [(b.media_buy_id, p.package_id) for b, p in media_buys.goals(account_id) if p.finalized_at]
-        if final:
-            _copy(beside.deriver, account_id, final)
+        if final or settled_before > NEVER:
+            _copy(beside.deriver, account_id, final, settled_before)
 
 
-def _copy(client: Client, account_id: str, packages: Sequence[tuple[str, str]]) -> None:
-    media_buy_ids, package_ids = map(list, zip(*packages, strict=True))
-    parameters = {"account_id": account_id, "media_buy_ids": media_buy_ids, "package_ids": package_ids}
-    client.command(_statement("copy_final_outcomes"), parameters=parameters)
+def _copy(client: Client, account_id: str, packages: Sequence[tuple[str, str]], settled_before: int) -> None:
+    parameters = {
+        "account_id": account_id,
+        "media_buy_ids": [media_buy_id for media_buy_id, _ in packages],
+        "package_ids": [package_id for _, package_id in packages],
+        "settled_before": settled_before,
+    }
+    client.command(_statement("copy_kept_outcomes"), parameters=parameters)
 
 
 @cache

@@ -128,13 +128,14 @@ class Candidate(NamedTuple):
 
 
 class NamedEvent(NamedTuple):
-    """The event to explain; ``kinds`` are the first bytes of its match keys."""
+    """The event to explain; ``kinds`` are the first bytes of its match keys, unless those were dropped."""
 
     event_source_id: str
     event_type: str
     custom_event_name: str
     event_time: datetime
     received_at: datetime
+    dropped: bool
     kinds: tuple[int, ...]
 
 
@@ -266,6 +267,11 @@ def _why_not(
         )
     if not known and (complete_through is None or event.received_at > complete_through):
         return "PENDING", "The event is not attributed yet. This takes a few seconds."
+    if event.dropped:
+        return "SETTLED", (
+            "The event was not attributed while its identifiers were stored. They were dropped at retention, and the "
+            "result is settled."
+        )
     if not event.kinds:
         return "NO_IDENTIFIERS", "The event has no user_match, so it can't be matched to an exposure."
     if not candidates:

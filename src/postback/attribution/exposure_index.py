@@ -179,6 +179,23 @@ class ExposureIndex:
                 self._load()
                 raise
 
+    def forget(self, before: int) -> bool:
+        """Drop the match keys of exposures that happened before a time, in µs, from one of the files that have any.
+
+        Returns:
+            Whether there was such a file; there may be another.
+
+        Raises:
+            StoreUnavailable: The folder can't be written; the index is as the files have it.
+        """
+        with _failures_reported():
+            for place, segment in enumerate(self.view.segments):
+                kept = segment.at >= before
+                if not kept.all():
+                    self._replace_segment(place, segment.where(kept))
+                    return True
+        return False
+
     def _load(self) -> None:
         self.view = _read(self._folder, self._account_id) or ExposureView(_Manifest(self._account_id))
         self._labels = {key: number for number, key in enumerate(self.view.packages)}
@@ -238,6 +255,16 @@ class ExposureIndex:
             segments.append(segment)
             entries.append(entry)
         return tuple(segments), tuple(entries), made
+
+    def _replace_segment(self, place: int, keys: KeySegment) -> None:
+        """Put other keys in place of a segment's, or nothing in place of none."""
+        segments, entries = list(self.view.segments), list(self.view.manifest.segments)
+        made = self.view.manifest.made + 1
+        written = [merged(self._folder, f"keys-{made}", [keys])] if len(keys.high) else []
+        entries[place : place + 1] = [entry for entry, _ in written]
+        segments[place : place + 1] = [segment for _, segment in written]
+        manifest = msgspec.structs.replace(self.view.manifest, segments=tuple(entries), made=made)
+        self._publish(self.view._replace(manifest=manifest, segments=tuple(segments)))
 
     def _publish(self, view: ExposureView) -> None:
         _write_manifest(self._folder, view.manifest)

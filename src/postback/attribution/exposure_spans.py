@@ -83,6 +83,14 @@ class ExposureSpans:
             self.index(account_id, self.stage(account_id, index.through, through))
             self._derived.empty(*_TABLES)
 
+    def forget(self, before: int) -> bool:
+        """Drop match keys of exposures that happened before a time from one index; whether there may be more.
+
+        Raises:
+            StoreUnavailable: The data folder can't be written.
+        """
+        return any(index.forget(before) for index in self._indexes.values())
+
     def opened(self, account_id: str) -> ExposureIndex:
         """The index of an account, as far as it has come."""
         if account_id not in self._indexes:

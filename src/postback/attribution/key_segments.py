@@ -44,6 +44,10 @@ class KeySegment(NamedTuple):
         counts = last - first[wanted]
         return np.repeat(wanted, counts), expand(first[wanted], counts)
 
+    def where(self, kept: NDArray[np.bool_]) -> KeySegment:
+        """The rows that are kept, in memory."""
+        return KeySegment(self.high[kept], self.low[kept], self.at[kept], self.exposure[kept], self.label[kept])
+
 
 _TYPES = (np.uint64, np.uint64, np.int64, np.uint32, np.uint32)
 _ROW_BYTES = 32

@@ -22,7 +22,7 @@ from postback.attribution.exposure_spans import ExposureSpans
 from postback.attribution.matching import nearest
 from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind
 from postback.attribution.staging import RUN_TABLES, replace_scratch, stage_rules
-from postback.attribution.state import AccountState, Backfill, StateStore
+from postback.attribution.state import NEVER, AccountState, Backfill, StateStore
 from postback.attribution.statements import DerivedStore
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
@@ -87,6 +87,7 @@ class Attribution:
         self._newest: dict[str, tuple[int, int]] = {}
         self._rules: dict[str, tuple[int, AccountRules]] = {}
         self._complete: datetime | None = None
+        self._settled_before = NEVER
         self._stopping = False
 
     def catch_up(self) -> None:
@@ -109,7 +110,7 @@ class Attribution:
                 self._complete = stored_through
 
     def rebuild(self) -> None:
-        """Derive everything anew, except the outcomes of packages whose numbers are final.
+        """Derive everything anew, except the outcomes of settled events and of packages whose numbers are final.
 
         Raises:
             StoreUnavailable: A store doesn't answer. What was dropped is derived again by the next ``catch_up``.
@@ -130,6 +131,36 @@ class Attribution:
         with self._work:
             self.catch_up()
             self._media_buys.finalize(account_id, media_buy_id, package_id, datetime.now(UTC))
+
+    def settle(self, settled_before: int, dropped_before: int) -> bool:
+        """Let the outcomes of events from before a time stay as they are, whatever is received or changed later.
+
+        Args:
+            settled_before: The time, in µs since the epoch.
+            dropped_before: From before this time match keys and payloads may be dropped afterwards. Exposures that
+                later events may be attributed to are younger.
+
+        Returns:
+            Whether they are settled; not when attribution is being stopped.
+
+        Raises:
+            StoreUnavailable: A store doesn't answer.
+        """
+        with self._work:
+            self.catch_up()
+            if settled_before > self._settled_before and not self._stopping:
+                self._derived.run("settle", settled_before=settled_before, dropped_before=dropped_before)
+                self._settled_before = settled_before
+            return settled_before <= self._settled_before
+
+    def forget_exposures(self, before: int) -> bool:
+        """Drop match keys of exposures that happened before a time, a file of them; whether there may be more.
+
+        Raises:
+            StoreUnavailable: The data folder can't be written.
+        """
+        with self._work:
+            return self._exposures.forget(before)
 
     @property
     def complete_through(self) -> datetime | None:
@@ -157,6 +188,7 @@ class Attribution:
             return
         if not self._prepared:
             replace_scratch(self._derived)
+            self._settled_before = self._derived.value("settled_before")
             self._prepared = True
         if self._states.rebuilding():
             self._drop()
@@ -182,12 +214,11 @@ class Attribution:
             for key in self._goals(account_id, change).frozen
         ]
         self._derived.empty("event_hash_by_key", "event_by_link", "exposure_hour", "conversion_hour")
-        if frozen:
-            account_ids, media_buy_ids, package_ids = map(list, zip(*frozen, strict=True))
+        if frozen or self._settled_before > NEVER:
+            names = ("account_ids", "media_buy_ids", "package_ids")
+            columns = {name: [key[place] for key in frozen] for place, name in enumerate(names)}
             self._derived.run("collapse_outcomes")
-            self._derived.run(
-                "drop_outcomes", account_ids=account_ids, media_buy_ids=media_buy_ids, package_ids=package_ids
-            )
+            self._derived.run("drop_outcomes", **columns, settled_before=self._settled_before)
         else:
             self._derived.empty("attribution")
         self._states.clear()
@@ -204,10 +235,11 @@ class Attribution:
     def _catch_up_account(self, account_id: str, change: int) -> None:
         newest_event, newest_exposure = self._newest.get(account_id, (0, 0))
         state = self._accounts.get(account_id) or AccountState()
-        if state.run_id == 0 and self._goals(account_id, change).frozen:
-            # A rebuild begins with the outcomes that it kept.
+        if state.run_id == 0 and (self._goals(account_id, change).frozen or self._settled_before > NEVER):
+            # A rebuild begins with the outcomes that it kept, and its own are newer.
             self._derived.run("reconcile_conversions", account_id=account_id)
-            state = self._keep(account_id, AccountState(run_id=1))
+            last = self._derived.value("last_outcome_run", account_id=account_id)
+            state = self._keep(account_id, AccountState(run_id=last + 1))
         if self._exposures.opened(account_id).through != state.exposures_through:
             self._stage_rules(self._goals(account_id, change))
             self._exposures.catch_up(account_id, state.exposures_through)
@@ -290,7 +322,7 @@ class Attribution:
             return self._keep(account_id, self._all_again(account_id, state))
         rules = self._goals(account_id, state.change)
         exposures = self._exposures.opened(account_id).view
-        attribute_staged(self._derived, account_id, rules, exposures, run)
+        attribute_staged(self._derived, account_id, rules, exposures, self._settled_before, run)
         following = replace(following, run_id=run)
         self._states.save(account_id, state, following, _CONVERSIONS)
         self._derived.run("commit_outcomes")
@@ -311,22 +343,20 @@ class Attribution:
         span = {"account_id": account_id, "after": state.events_through}
         through = self._derived.value("events_through", **span, most=self._limits.events)
         following = replace(state, changed=(), restated_through=state.exposures_through)
+        restated = {
+            "account_id": account_id,
+            "through": state.exposures_through,
+            "settled_before": self._settled_before,
+            "most": self._limits.restated + 1,
+        }
         if state.restated_through < state.exposures_through:
-            self._derived.run(
-                "late_exposures",
-                account_id=account_id,
-                after=state.restated_through,
-                through=state.exposures_through,
-                most=self._limits.restated + 1,
-            )
+            self._derived.run("late_exposures", **restated, after=state.restated_through)
         if state.changed:
             self._derived.run(
                 "changed_packages",
-                account_id=account_id,
-                through=state.exposures_through,
+                **restated,
                 media_buy_ids=[media_buy_id for media_buy_id, _ in state.changed],
                 package_ids=[package_id for _, package_id in state.changed],
-                most=self._limits.restated + 1,
             )
         if self._derived.value("count_targets") > self._limits.restated:
             return None

@@ -8,8 +8,10 @@ from sqlalchemy import select
 from postback.store.control_store import ControlStore
 from postback.store.tables import attribution_state
 
-__all__ = ["AccountState", "Backfill", "StateStore"]
+__all__ = ["NEVER", "AccountState", "Backfill", "StateStore"]
 
+NEVER = -(2**63)
+"""Events from before this time, in µs since the epoch, are settled while retention has settled none."""
 
 _REBUILD = ""
 """Takes the place of an account_id to record that a rebuild is under way."""

@@ -25,11 +25,13 @@ VALUE_REASONS: Mapping[str, str] = MappingProxyType(
         "package.",
         "REFUND_NOT_NAMED": "It subtracts nothing, because no goal of the package that counts the purchase names "
         "refunds of this source. Add its event_type and event_source_id to the goal's event_sources.",
+        "SETTLED": "It counts in no package: it, or the same event from another source, is so old that the results of "
+        "its time are settled. Send events sooner.",
         "FINAL": "It came after the numbers of the package became final, so it changes nothing. The delivery report "
         "counts it in ext.postback.after_final.",
     }
 )
 """Reason → what it means. Source: docs/explanation/attribution, "What counts 0"."""
 
-NOT_COUNTED = ("PURCHASE_NOT_ATTRIBUTED", "REFUND_NOT_NAMED", "FINAL")
+NOT_COUNTED = ("PURCHASE_NOT_ATTRIBUTED", "REFUND_NOT_NAMED", "FINAL", "SETTLED")
 """Reasons for which an event counts in no package."""

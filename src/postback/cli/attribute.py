@@ -11,6 +11,7 @@ import click
 
 from postback.attribution import comparison
 from postback.attribution.comparison import PackageChange
+from postback.attribution.retention import settled_before
 from postback.attribution.runner import Attribution
 from postback.cli.control import data_option
 from postback.config import load_settings
@@ -49,10 +50,13 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
         else:
             attribution.catch_up()
         processed, attributed = events.query("attributed")[0]
+        settled = settled_before(events)
     click.echo(
         f"{attributed:,} of the {processed:,} events covered by goals are attributed "
         f"({time.monotonic() - begun:.1f} s)."
     )
+    if rebuild and settled:
+        click.echo(f"Results of events from before {settled:%Y-%m-%d} are settled and stayed.")
 
 
 def _lines_of(changes: Sequence[PackageChange], media_buys: MediaBuyStore) -> Iterator[str]:

@@ -9,7 +9,7 @@ from threading import Lock
 
 import msgspec
 from cachetools import TTLCache
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, Select, func, or_, select
 
 from postback.accounts.references import AccountRef, matching_accounts
 from postback.auth.principal import Principal
@@ -119,6 +119,13 @@ class SourceRegistry:
             changed = msgspec.structs.replace(source, max_event_age_days=days)
             sources.save([changed])
         return changed
+
+    def longest_max_event_age_days(self) -> int | None:
+        """The highest limit on the age of events that a source has; None if every source has the server's."""
+        table = event_source.c
+        with self.control.connect() as connection:
+            longest: int | None = connection.scalar(select(func.max(table.max_event_age_days)).where(~table.archived))
+            return longest
 
     def _lookup(self, principal: Principal, event_source_id: str) -> tuple[EventSource, ...]:
         with self._lock:

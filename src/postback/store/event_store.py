@@ -359,5 +359,5 @@ def _name(error: Exception) -> str:
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:
-    code, received_at, event_time, quality, warnings, name, kinds = row
-    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), name, tuple(kinds))
+    code, received_at, event_time, quality, warnings, name, dropped, kinds = row
+    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), name, dropped, tuple(kinds))

@@ -27,6 +27,7 @@ class StoredEvent:
         quality: Its match quality, 0 to 1.
         warnings: Codes of what was odd about it.
         custom_event_name: Its name, for custom events; else empty.
+        dropped: Whether its identifiers and payload were dropped at retention.
         kinds: First byte of each of its match keys, in order: the kinds of identifier (``ingest.identifiers.KINDS``).
     """
 
@@ -36,6 +37,7 @@ class StoredEvent:
     quality: float
     warnings: tuple[str, ...]
     custom_event_name: str
+    dropped: bool
     kinds: tuple[int, ...]
 
 

@@ -44,6 +44,13 @@ class EventStatusEntry(msgspec.Struct, kw_only=True):
         list[str] | UnsetType, Meta(description="Kinds of the identifiers that it can be matched by.")
     ] = UNSET
     warnings: Annotated[list[str] | UnsetType, Meta(description="Codes of its warnings.")] = UNSET
+    payload_dropped: Annotated[
+        bool | UnsetType,
+        Meta(
+            description="true when the server has dropped the event's identifiers and payload, since it is older than "
+            "the server keeps them. What it counts for stays. Otherwise absent."
+        ),
+    ] = UNSET
     reason: Annotated[str | UnsetType, Meta(description="For programs: why it was rejected.")] = UNSET
     field: Annotated[str | UnsetType, Meta(description="Which field it was rejected for.")] = UNSET
     message: Annotated[str | UnsetType, Meta(description="What is wrong and what to send instead.")] = UNSET
@@ -207,6 +214,7 @@ def _attribution(
         event.custom_event_name,
         event.event_time,
         event.received_at,
+        event.dropped,
         event.kinds,
     )
     attribution = explanation(
@@ -290,14 +298,19 @@ def _differing_copies(stored: StoredEventStatus) -> DifferingCopies | None:
     if stored.stored_copies < 2:
         return None
     first, *others = stored.copies
-    differing = [DifferingCopy(_time(copy.received_at), fields) for copy in others if (fields := _differs(first, copy))]
+    dropped = stored.event is not None and stored.event.dropped
+    differing = [
+        DifferingCopy(_time(copy.received_at), fields)
+        for copy in others
+        if (fields := _differs(first, copy, dropped=dropped))
+    ]
     unread = stored.stored_copies - len(stored.copies)
     return DifferingCopies(len(differing) + unread, differing[:_SHOWN_COPIES]) if differing else None
 
 
-def _differs(first: StoredCopy, copy: StoredCopy) -> list[str]:
+def _differs(first: StoredCopy, copy: StoredCopy, *, dropped: bool) -> list[str]:
     changed = changed_fields(_content(first), _content(copy))
-    if not set(copy.match_keys) <= set(first.match_keys):
+    if not (dropped or set(copy.match_keys) <= set(first.match_keys)):
         changed.append("user_match")
     return changed
 
@@ -322,8 +335,9 @@ def _accepted(event: StoredEvent, further_warnings: list[str]) -> EventStatusEnt
         received_at=_time(event.received_at),
         event_time=_time(event.event_time),
         match_quality=round(event.quality, 3),
-        identifiers=[KINDS[kind] for kind in event.kinds],
+        identifiers=UNSET if event.dropped else [KINDS[kind] for kind in event.kinds],
         warnings=[*event.warnings, *further_warnings],
+        payload_dropped=event.dropped or UNSET,
     )
 
 

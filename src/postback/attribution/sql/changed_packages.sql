@@ -1,4 +1,4 @@
--- The events that exposures of packages with new or changed goals may have led to.
+-- The events that exposures of packages with new or changed goals may have led to, but for those that are settled.
 INSERT INTO run_target
 SELECT DISTINCT event_source_id, event_type, event_id
 FROM attribution
@@ -15,4 +15,5 @@ PREWHERE account_id = {account_id:String} AND event_hash IN
             AND (media_buy_id, package_id) IN arrayZip({media_buy_ids:Array(String)}, {package_ids:Array(String)})
     )
 )
+WHERE toUnixTimestamp64Micro(event_time) >= {settled_before:Int64}
 LIMIT {most:UInt64}

@@ -1,4 +1,4 @@
--- The events that late exposures may have led to.
+-- The events that late exposures may have led to and that are not settled.
 INSERT INTO run_target
 SELECT DISTINCT event_source_id, event_type, event_id
 FROM attribution
@@ -16,4 +16,5 @@ PREWHERE account_id = {account_id:String} AND event_hash IN
             AND (media_buy_id, package_id) IN (SELECT media_buy_id, package_id FROM run_package)
     )
 )
+WHERE toUnixTimestamp64Micro(event_time) >= {settled_before:Int64}
 LIMIT {most:UInt64}

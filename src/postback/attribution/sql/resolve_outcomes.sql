@@ -11,13 +11,13 @@ SELECT
     package_id, goal, source_rank, exposure_id, exposure_kind, exposure_at, creative_id, match_kind, counted AND leads,
     if(leads, conversions, 0), if(leads, value, JSONExtract('0', 'Decimal(38, 9)')), lead_source,
     if(package_id = '', sibling.3, reported_at), if(package_id = '', event_type, reported_type),
-    if(package_id = '', sibling.5, reported_action_source), multiIf(settled, 'FINAL', leads, value_reason, ''),
+    if(package_id = '', sibling.5, reported_action_source), multiIf(final, 'FINAL', settled, 'SETTLED', leads, value_reason, ''),
     if(leads, left_out, JSONExtract('0', 'Decimal(38, 9)')), if(leads, left_out_currency, ''), purchase.1, purchase.2,
     purchase.3, known
 FROM
 (
     SELECT
-        business.event_type AS event_type, business.event_id AS event_id, settled, result.*,
+        business.event_type AS event_type, business.event_id AS event_id, settled, final, result.*,
         if(lead = 0, '', siblings[lead].2) AS lead_source, arrayJoin(siblings) AS sibling, sibling.2 = lead_source AS leads,
         (event_type, event_id, sibling.2) IN
             (SELECT event_type, event_id, event_source_id FROM run_previous_outcome) AS known,
@@ -37,4 +37,4 @@ FROM
         WHERE number IN (SELECT follows FROM run_result WHERE follows > 0)
     ) AS purchases USING (follows)
 )
-WHERE if(settled, NOT known, known OR sibling.1 > 0)
+WHERE if(settled, NOT known AND sibling.1 > 0, known OR sibling.1 > 0)

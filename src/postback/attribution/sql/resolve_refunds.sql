@@ -1,4 +1,4 @@
--- What refunds count for that follow a purchase: in the order of event_time, each takes at most what those before it left; one that states no amount comes after the others and takes all of it.
+-- What refunds count for that follow a purchase: in the order of event_time, each takes at most what those before it left, settled ones first; one that states no amount comes after the others and takes all of it.
 INSERT INTO run_result
 SELECT
     number, follows, if(named, media_buy_id, ''), if(named, package_id, ''), rule_set, goal, source_rank, lead, exposure_id,
@@ -10,7 +10,7 @@ FROM
     SELECT
         *,
         arraySum([
-            value,
+            value, -taken_before,
             sum(-asked) OVER (
                 PARTITION BY follows ORDER BY stated DESC, lead_at, lead_source, event_id
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
@@ -23,11 +23,11 @@ FROM
     (
         SELECT
             choice.number AS number, choice.follows AS follows, choice.currency AS currency, refund.event_type AS event_type,
-            refund.event_id AS event_id, stated, value, bought.rule_set AS rule_set, goal, source_rank, media_buy_id, package_id, exposure_id,
+            refund.event_id AS event_id, stated, value, taken_before, bought.rule_set AS rule_set, goal, source_rank, media_buy_id, package_id, exposure_id,
             exposure_kind, exposure_at, creative_id, match_kind, reported_at, reported_type, reported_action_source,
             toUInt16(greatest(option.3, 1)) AS lead, refund.siblings[lead].3 AS lead_at, refund.siblings[lead].2 AS lead_source,
             multiIf(
-                package_id = '', 'PURCHASE_NOT_ATTRIBUTED', NOT option.9, 'REFUND_NOT_NAMED', purchase.settled, 'FINAL',
+                package_id = '', 'PURCHASE_NOT_ATTRIBUTED', NOT option.9, 'REFUND_NOT_NAMED', purchase.final, 'FINAL',
                 amount.value_reason
             ) AS reason,
             reason NOT IN ('PURCHASE_NOT_ATTRIBUTED', 'REFUND_NOT_NAMED') AS named,
@@ -40,6 +40,17 @@ FROM
         INNER JOIN run_business AS purchase ON purchase.number = choice.follows
         LEFT JOIN run_result AS bought ON bought.number = choice.follows
         INNER JOIN run_worth AS amount ON amount.number = choice.number AND amount.follows = choice.follows
+        LEFT JOIN
+        (
+            SELECT number AS follows, -sum(previous.value) AS taken_before
+            FROM (SELECT number, event_type, event_id, arrayJoin(siblings).2 AS event_source_id FROM run_business) AS undone
+            INNER JOIN run_previous_outcome AS previous
+                ON previous.purchase_source_id = undone.event_source_id AND previous.purchase_type = undone.event_type
+                AND previous.purchase_id = undone.event_id
+            WHERE (previous.event_source_id, previous.event_type, previous.event_id) IN
+                (SELECT arrayJoin(siblings).2, event_type, event_id FROM run_business WHERE settled)
+            GROUP BY number
+        ) AS earlier ON earlier.follows = choice.follows
         WHERE choice.follows > 0
     )
 )

@@ -1,7 +1,7 @@
--- What business events count for in packages whose numbers are final: it stays.
+-- What settled business events count for: it stays.
 INSERT INTO run_result
 SELECT
-    number, 0, media_buy_id, package_id, frozen.rule_set, goal, source_rank, 0, exposure_id, exposure_kind, exposure_at,
+    number, 0, media_buy_id, package_id, rules.rule_set, goal, source_rank, 0, exposure_id, exposure_kind, exposure_at,
     creative_id, match_kind, reported_at, reported_type, reported_action_source, counted, conversions, value, value_reason,
     left_out, left_out_currency
 FROM
@@ -11,7 +11,12 @@ FROM
     WHERE settled
 ) AS business
 INNER JOIN run_previous_outcome AS previous USING (event_type, event_id, event_source_id)
-INNER JOIN run_frozen AS frozen USING (media_buy_id, package_id)
-WHERE value_reason != 'FINAL'
+LEFT JOIN
+(
+    SELECT media_buy_id, package_id, rule_set FROM run_frozen
+    UNION ALL
+    SELECT media_buy_id, package_id, rule_set FROM run_package
+) AS rules USING (media_buy_id, package_id)
+WHERE media_buy_id != '' AND value_reason != 'FINAL'
 ORDER BY counted DESC
 LIMIT 1 BY number

@@ -1,8 +1,16 @@
--- The facts of events that must be attributed again: of copies the first, with the identifiers of all, at most 64.
+-- The facts of events that must be attributed again: of copies the first, with the identifiers of all, at most 64. What is older than retention settles and has no outcome counts nowhere, so it has no siblings.
 INSERT INTO run_event
 SELECT
-    event_source_id, event_type, event_id, first.1, first.2, first.3, first.4, match_keys, first.5, first.6, first.7, first.8,
-    first.9, first.10
+    event_source_id, event_type, event_id, first.1, first.2, first.3, first.4, match_keys, first.5,
+    if(
+        toUnixTimestamp64Micro(first.3) < {settled_before:Int64} AND (event_source_id, event_type, event_id) NOT IN
+        (
+            SELECT event_source_id, event_type, event_id FROM run_previous_outcome WHERE value_reason != 'SETTLED'
+        ),
+        '',
+        first.6
+    ),
+    first.7, first.8, first.9, first.10
 FROM
 (
     SELECT

@@ -1,4 +1,4 @@
--- Scratch of a run: its business events, numbered. Settled: counted in a package whose numbers are final.
+-- Scratch of a run: its business events, numbered. Settled: what they count for stays, since they are older than retention settles, or final, counted in a package whose numbers are final.
 CREATE TABLE run_business
 (
     number UInt64,
@@ -7,6 +7,7 @@ CREATE TABLE run_business
     sibling_set UInt32,
     may_refund Bool,
     settled Bool,
+    final Bool,
     siblings Array(Tuple(
         event_kind UInt32,
         event_source_id String,

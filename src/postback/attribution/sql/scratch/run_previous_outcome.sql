@@ -22,6 +22,9 @@ CREATE TABLE run_previous_outcome
     value Decimal(38, 9),
     value_reason LowCardinality(String),
     left_out Decimal(38, 9),
-    left_out_currency LowCardinality(String)
+    left_out_currency LowCardinality(String),
+    purchase_source_id LowCardinality(String),
+    purchase_type LowCardinality(String),
+    purchase_id String
 )
 ENGINE = Memory

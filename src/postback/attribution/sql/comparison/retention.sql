@@ -1,0 +1,2 @@
+-- How far retention has come, as a comparison reads it.
+CREATE VIEW retention AS SELECT * FROM default.retention
