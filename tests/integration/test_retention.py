@@ -62,7 +62,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 def drop(stores: Stores, statement: str, **bounds: int) -> None:
     """Run a statement that drops old rows, and wait for the engine."""
-    derived = DerivedStore(stores.events.deriver, Metrics().attribution_stages)
+    derived = DerivedStore(stores.events.deriver, Metrics().attribution_stages, stores.events.deriving)
     derived.run(statement, **bounds)
     eventually(lambda: derived.rows("unfinished_drops") == [(0, 0)], statement)
 

@@ -97,7 +97,7 @@ def _beside(events: EventStore) -> Iterator[EventStore]:
 
 def _copy_kept_outcomes(beside: EventStore, media_buys: MediaBuyStore) -> None:
     """What counts in packages whose numbers are final, and what is settled, stays there, whatever the rules."""
-    settled_before = DerivedStore(beside.deriver, Metrics().attribution_stages).value("settled_before")
+    settled_before = DerivedStore(beside.deriver, Metrics().attribution_stages, beside.deriving).value("settled_before")
     for account_id in media_buys.changes():
         final = [(b.media_buy_id, p.package_id) for b, p in media_buys.goals(account_id) if p.finalized_at]
         if final or settled_before > NEVER:

@@ -39,7 +39,7 @@ def settled_before(events: EventStore) -> datetime | None:
     Raises:
         StoreUnavailable: The event store doesn't answer.
     """
-    noted = DerivedStore(events.deriver, Metrics().attribution_stages).value("settled_before")
+    noted = DerivedStore(events.deriver, Metrics().attribution_stages, events.deriving).value("settled_before")
     return datetime.fromtimestamp(noted // 1_000_000, UTC) if noted > NEVER else None
 
 
@@ -88,7 +88,7 @@ class Retention:
         if problem := self._too_few_days():
             raise StartupError(problem)
         self._client = events.client("default")
-        self._derived = DerivedStore(self._client, metrics.attribution_stages)
+        self._derived = DerivedStore(self._client, metrics.attribution_stages, events.deriving)
 
     def close(self) -> None:
         """Close the client of the event store."""
