@@ -14,6 +14,8 @@ from postback.accounts.store import AccountStore
 from postback.attribution.retention import Retention
 from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
+from postback.auth.failed_keys import FailedKeys
+from postback.auth.in_flight import InFlight
 from postback.auth.rate_limits import RateLimits
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.verifier import Signatures
@@ -49,6 +51,9 @@ from postback.threads import Threads
 from postback.watchdog import Watchdog
 
 __all__ = ["Resources", "Services", "open_services"]
+
+_FAILED_KEYS = 60
+"""Keys that are not valid that one address may send in a minute."""
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -96,6 +101,8 @@ class Services:
     folder: DataDir
     metrics: Metrics
     limits: RateLimits
+    in_flight: InFlight
+    failed_keys: FailedKeys
     control: ControlStore
     accounts: AccountStore
     keys: KeyStore
@@ -211,7 +218,9 @@ def open_services(
         signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock),
         folder=folder,
         metrics=metrics,
-        limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
+        limits=RateLimits(settings.rate_limit, settings.rate_limit_events, metrics.refused),
+        in_flight=_in_flight(settings, metrics),
+        failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused),
         control=control,
         accounts=accounts,
         keys=keys,
@@ -252,6 +261,12 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     return SandboxCatalogue(catalogue.list(), simulations) if settings.sandbox else catalogue
+
+
+def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:
+    in_flight = InFlight(settings.key_concurrency, settings.body_memory_bytes, metrics.refused)
+    metrics.bodies(lambda: in_flight.bytes)
+    return in_flight
 
 
 def _validation_workers(settings: Settings) -> int:

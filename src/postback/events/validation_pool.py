@@ -23,6 +23,7 @@ from postback.threads import ThreadPool
 __all__ = ["ValidationPool"]
 
 _INLINE = 50
+_INLINE_BYTES = 262_144
 """Batches up to this size are validated on the event loop; anything else would cost more than they do."""
 
 _COMMAND = (sys.executable, "-m", "postback.events.validation_worker")
@@ -67,7 +68,7 @@ class ValidationPool:
             array: The JSON array that they were taken from, which passes through a pipe without another copy.
             rules: What they are checked against.
         """
-        if len(events) <= _INLINE:
+        if len(events) <= _INLINE and memoryview(array).nbytes <= _INLINE_BYTES:
             return validate_events(events, rules, self._identifiers)
         if not self._processes:
             return await self._threads.run(validate_events, events, rules, self._identifiers)
