@@ -104,9 +104,10 @@ async def _learn(services: Services) -> NoReturn:
 
 
 async def _purge(services: Services) -> None:
-    """Delete what has expired."""
+    """Delete what has expired, and give its space back."""
     await services.threads.background.run(services.idempotency.purge)
     await services.threads.background.run(services.forwarding.purge)
+    await services.threads.background.run(services.control.give_space_back)
 
 
 async def _look_at_clock(services: Services) -> None:
@@ -130,7 +131,8 @@ async def _sum_failed_keys(services: Services) -> None:
 
 
 async def _check_merges(services: Services) -> None:
-    """See that merges left nothing unreadable, and that the disk has room for them."""
+    """See that merges left nothing unreadable, and that the disk has room for them, and for events."""
+    services.room.look()
     await services.threads.background.run(services.merges.check)
 
 

@@ -243,6 +243,11 @@ class Settings:
         "Memory in bytes for the request bodies that are under way, of which one key has at most half. Unset: four "
         "times POSTBACK_MAX_BODY_BYTES, which is also the least.",
     )
+    response_quota_bytes: int = _setting(
+        _whole(1, 2**40),
+        "256000000",
+        "Bytes of large responses that are stored for the retries of one key, compressed, in 24 hours.",
+    )
     queue_events: int = _setting(
         _whole(10_000, 10**8), "200000", "Events that may wait in the ingest log; further ones are refused with 503."
     )

@@ -189,6 +189,7 @@ class Metrics:
         self._body_bytes = Gauge(
             "postback_body_memory_bytes", "Memory that is set apart for request bodies.", registry=registry
         )
+        self._disk_free = Gauge("postback_disk_free_bytes", "Free bytes of the data folder's disk.", registry=registry)
         self._broken_merges = Counter(
             "postback_broken_merges",
             "Parts of the event store that a merge left unreadable, by whether those that it replaced came back.",
@@ -292,6 +293,10 @@ class Metrics:
     def bodies(self, read: Callable[[], int]) -> None:
         """Show the memory that is set apart for bodies, read anew for each scrape."""
         self._body_bytes.set_function(read)
+
+    def disk_free(self, size: int) -> None:
+        """Set the free bytes of the data folder's disk."""
+        self._disk_free.set(size)
 
     def broken_merge(self, outcome: str) -> None:
         """Count a part that a merge left unreadable: what it replaced was ``restored``, or is ``lost``."""

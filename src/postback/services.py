@@ -37,6 +37,7 @@ from postback.sandbox.simulations import Simulations
 from postback.sandbox.test_kits import admit_test_kits
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
+from postback.store.disk_room import DiskRoom
 from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
@@ -118,6 +119,7 @@ class Services:
     recent_events: RecentIdentities
     recent_exposures: RecentIdentities
     log: IngestLog
+    room: DiskRoom
     merges: MergeGuard
     watchdog: Watchdog
     attribution: Attribution
@@ -178,12 +180,19 @@ def open_services(
     identifiers = IdentifierHasher(folder.secret)
     metrics = Metrics()
     metrics.clock_jump(lambda: clock.jump)
+    room = DiskRoom(settings.data, metrics)
     merges = MergeGuard(events, settings.data, metrics)
     resources.closing("merge guard", merges.close)
     validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
     resources.closing("validation workers", validation.stop)
     forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, clock, record=settings.sandbox)
-    idempotency = IdempotencyStore(control, threads.ingestion, running_time.now, alone=settings.control is None)
+    idempotency = IdempotencyStore(
+        control,
+        threads.ingestion,
+        running_time.now,
+        alone=settings.control is None,
+        quota_bytes=settings.response_quota_bytes,
+    )
     segments = LogSegments(folder.log, events.receipt_times)
     for answer in segments.recover():
         idempotency.logged(answer)
@@ -196,6 +205,7 @@ def open_services(
         threads.log,
         threads.inserts,
         forwarding.wake,
+        room.check,
     )
     resources.closing("ingest log", log.stop)
     media_buys = MediaBuyStore(control)
@@ -236,6 +246,7 @@ def open_services(
         recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
+        room=room,
         merges=merges,
         watchdog=watchdog,
         attribution=attribution,

@@ -54,6 +54,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_REQUIRE_USER_MATCH": "on",
         "POSTBACK_MAX_BODY_BYTES": "1000000",
         "POSTBACK_BODY_MEMORY_BYTES": "9000000",
+        "POSTBACK_RESPONSE_QUOTA_BYTES": "1000",
         "POSTBACK_QUEUE_EVENTS": "50000",
         "POSTBACK_METRICS_TOKEN": "a-token-of-32-characters-or-more",
         "POSTBACK_VALIDATION_WORKERS": "3",
@@ -78,6 +79,7 @@ def test_every_setting_has_its_variable() -> None:
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
     assert (settings.key_concurrency, settings.body_memory_bytes) == (64, 9_000_000)
     assert settings.trusted_proxies == ("10.0.0.7/32", "2001:db8::/32")
+    assert settings.response_quota_bytes == 1_000
     assert settings.metrics_token == "a-token-of-32-characters-or-more"
 
 

@@ -95,12 +95,11 @@ async def run(services: Services, call: Call) -> Answer:
                 field="idempotency_key",
                 suggestion="Send a fresh UUID for each new call, and the same one for each retry.",
             )
-        payload = await task.function(
-            TaskCall(services, call.task, principal, call.request_id, arguments, served.release, key)
-        )
+        task_call = TaskCall(services, call.task, principal, call.request_id, arguments, served.release, key)
+        payload = await task.function(task_call)
         unserved = not UNSERVED_FIELDS.isdisjoint(arguments.fields)
         warnings = unserved_warnings(call.task, arguments.sent) if unserved else ()
-        return Answer(success(payload, served, call.request_id, context, warnings))
+        return Answer(success(payload, served, call.request_id, context, [*warnings, *task_call.warnings]))
     except PostbackError as error:
         if isinstance(error, CredentialInArguments):
             context = None

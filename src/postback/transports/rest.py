@@ -138,6 +138,7 @@ class _Rest:
 
     async def _check_readiness(self) -> str:
         await self._services.threads.ingestion.run(_ask_control, self._services.control)
+        self._services.room.check()
         await self._services.threads.inserts.run(_ask_event_store, self._services.folder, self._services.events)
         return "ok"
 
