@@ -228,3 +228,15 @@ def test_metrics_are_for_whoever_has_the_token(limited: Server) -> None:
     assert refused.status_code == 401
     assert "POSTBACK_METRICS_TOKEN" in refused.json()["message"]
     assert metric(limited, "process_start_time_seconds") > 0
+
+
+def test_a_body_that_goes_on_for_ever_after_its_refusal_is_cut_off(limited: Server) -> None:
+    stranger = replace(limited, key="guess_at_a_key")
+    start = head(stranger, 1_000).replace(b"Content-Length: 1000\r\nConnection: close", b"Transfer-Encoding: chunked")
+    chunk = b"%x\r\n%b\r\n" % (len(_SPACES), _SPACES)
+    with connect(stranger) as connection:
+        connection.sendall(start)
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401")
+
+        with pytest.raises(ConnectionError):
+            connection.sendall(200 * chunk)

@@ -33,7 +33,7 @@ _BODY_BYTES_A_SECOND = 1_000
 _MAX_HEAD_BYTES = 65_536
 
 _UNREAD_BYTES = 64_000_000
-"""A body of up to this size is received to its end after it was refused, so that its sender sees why."""
+"""So much of a body is still received after it was refused, and dropped, so that its sender sees why."""
 
 _NOT_HTTP = (
     "The request is not valid HTTP/1.1. Send headers of the form 'Name: value', and state the length of the body "
@@ -130,6 +130,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._writes.flush()
         if self.awaits is None and not self.pipeline:
             self._await("request")
+        elif self.awaits == "body":  # of a request that was refused; measured anew, as only its rest is dropped
+            self._await("body")
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
