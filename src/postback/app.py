@@ -12,6 +12,7 @@ from typing import NoReturn
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
+from postback.auth.failed_keys import WINDOW_SECONDS
 from postback.background import Background, repeat
 from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
@@ -69,6 +70,7 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("ingest log", services.log.run)
     background.start("idempotency keys", partial(_learn, services))
     background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
+    background.start("failed keys", partial(repeat, partial(_sum_failed_keys, services), WINDOW_SECONDS))
     background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
     background.start("clock", partial(repeat, partial(_look_at_clock, services), _CLOCK_SECONDS))
     background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
@@ -102,9 +104,10 @@ async def _learn(services: Services) -> NoReturn:
 
 
 async def _purge(services: Services) -> None:
-    """Delete what has expired."""
+    """Delete what has expired, and give its space back."""
     await services.threads.background.run(services.idempotency.purge)
     await services.threads.background.run(services.forwarding.purge)
+    await services.threads.background.run(services.control.give_space_back)
 
 
 async def _look_at_clock(services: Services) -> None:
@@ -122,8 +125,14 @@ async def _note_commits(services: Services) -> None:
     await services.threads.background.run(note_commits, services.folder, services.control)
 
 
+async def _sum_failed_keys(services: Services) -> None:
+    """Log the keys of the last minute that are not valid, and forget them."""
+    services.failed_keys.start_window()
+
+
 async def _check_merges(services: Services) -> None:
-    """See that merges left nothing unreadable, and that the disk has room for them."""
+    """See that merges left nothing unreadable, and that the disk has room for them, and for events."""
+    services.room.look()
     await services.threads.background.run(services.merges.check)
 
 

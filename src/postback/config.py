@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -133,6 +134,10 @@ def _parse_prerelease(text: str) -> str:
     return text
 
 
+def _parse_network(text: str) -> str:
+    return str(ip_network(text))
+
+
 def _parse_origin(text: str) -> str:
     url = urlsplit(text)
     origin = web_origin(text)
@@ -153,6 +158,10 @@ _PRERELEASES = (
 _ORIGINS = (
     "origins, separated by commas, for example https://tools.example",
     lambda text: _parse_list(text, _parse_origin),
+)
+_NETWORKS = (
+    "IP addresses or networks, separated by commas, for example 127.0.0.1,10.1.0.0/16",
+    lambda text: _parse_list(text, _parse_network),
 )
 _KEY = (f"at least {_LEAST_KEY} ASCII characters without spaces", _parse_key)
 
@@ -185,6 +194,11 @@ class Settings:
         None,
         "Web pages whose scripts may call the MCP endpoint, beside those of the server's own URL. Unset: none.",
     )
+    trusted_proxies: tuple[str, ...] = _setting(
+        _NETWORKS,
+        "127.0.0.1,::1",
+        "Proxies whose X-Forwarded-For header is believed: it has the caller's address.",
+    )
     prereleases: tuple[str, ...] = _setting(
         _PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."
     )
@@ -206,6 +220,9 @@ class Settings:
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
     )
     rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
+    key_concurrency: int = _setting(
+        _whole(1, 10**6), "512", "Requests of a key that may be under way at once; further ones are refused with 429."
+    )
     max_event_age_days: int = _setting(
         _whole(1, 36500),
         "90",
@@ -220,13 +237,27 @@ class Settings:
     max_body_bytes: int = _setting(
         _whole(1024, 2**31 - 1), "64000000", "Largest request body in bytes, after decompression."
     )
+    body_memory_bytes: int = _setting(
+        _whole(4096, 2**40),
+        None,
+        "Memory in bytes for the request bodies that are under way, of which one key has at most half. Unset: four "
+        "times POSTBACK_MAX_BODY_BYTES, which is also the least.",
+    )
+    response_quota_bytes: int = _setting(
+        _whole(1, 2**40),
+        "256000000",
+        "Bytes of large responses that are stored for the retries of one key, compressed, in 24 hours.",
+    )
     queue_events: int = _setting(
         _whole(10_000, 10**8), "200000", "Events that may wait in the ingest log; further ones are refused with 503."
+    )
+    metrics_token: str | None = _setting(
+        _KEY, None, "Token that a request for the metrics must have. Unset: the metrics need none.", secret=True
     )
     validation_workers: int | None = _setting(
         _whole(0, 64),
         None,
-        "Processes that validate batches of more than 50 events. 0: none. Unset: one per core, at most 4.",
+        "Processes that validate batches of more than 50 events or 256 KiB. 0: none. Unset: one per core, at most 4.",
     )
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Lowest severity to log.")
     log_format: Literal["text", "json"] = _setting(
@@ -256,6 +287,7 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     for name in ("allowed_origins", "prereleases"):
         values[name] = values[name] or ()
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
+    values["body_memory_bytes"] = _body_memory(values["body_memory_bytes"], values["max_body_bytes"])
     return Settings(**values)
 
 
@@ -267,6 +299,17 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise StartupError(
                 f"{variable} is not a setting of Postback; the closest is {closest[0]}. Unset or rename it."
             )
+
+
+def _body_memory(chosen: int | None, largest_body: int) -> int:
+    """Room for two of the largest bodies of a key, which has half: one as it is sent, and one as it is decompressed."""
+    least = 4 * largest_body
+    if chosen is not None and chosen < least:
+        raise StartupError(
+            f"POSTBACK_BODY_MEMORY_BYTES is {chosen:,}, but must be at least four times POSTBACK_MAX_BODY_BYTES, which "
+            f"is {least:,}; raise it or leave it unset."
+        )
+    return chosen or least
 
 
 def _url_of(host: str, port: int) -> str:

@@ -180,6 +180,16 @@ class Metrics:
             ("destination", "outcome"),
             registry=registry,
         )
+        self._refused = Counter(
+            "postback_refused_requests",
+            "Requests that were refused because of a limit, by the limit.",
+            ("limit",),
+            registry=registry,
+        )
+        self._body_bytes = Gauge(
+            "postback_body_memory_bytes", "Memory that is set apart for request bodies.", registry=registry
+        )
+        self._disk_free = Gauge("postback_disk_free_bytes", "Free bytes of the data folder's disk.", registry=registry)
         self._broken_merges = Counter(
             "postback_broken_merges",
             "Parts of the event store that a merge left unreadable, by whether those that it replaced came back.",
@@ -275,6 +285,18 @@ class Metrics:
     def backlog(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
         """Show the backlog of each destination, read anew for each scrape."""
         self._registry.register(_BacklogCollector(read))
+
+    def refused(self, limit: str) -> None:
+        """Count a request that was refused: ``requests``, ``events``, ``concurrency``, ``memory`` or ``address``."""
+        self._refused.labels(limit).inc()
+
+    def bodies(self, read: Callable[[], int]) -> None:
+        """Show the memory that is set apart for bodies, read anew for each scrape."""
+        self._body_bytes.set_function(read)
+
+    def disk_free(self, size: int) -> None:
+        """Set the free bytes of the data folder's disk."""
+        self._disk_free.set(size)
 
     def broken_merge(self, outcome: str) -> None:
         """Count a part that a merge left unreadable: what it replaced was ``restored``, or is ``lost``."""

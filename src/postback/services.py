@@ -14,6 +14,8 @@ from postback.accounts.store import AccountStore
 from postback.attribution.retention import Retention
 from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
+from postback.auth.failed_keys import FailedKeys
+from postback.auth.in_flight import InFlight
 from postback.auth.rate_limits import RateLimits
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.verifier import Signatures
@@ -35,6 +37,7 @@ from postback.sandbox.simulations import Simulations
 from postback.sandbox.test_kits import admit_test_kits
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
+from postback.store.disk_room import DiskRoom
 from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
@@ -49,6 +52,9 @@ from postback.threads import Threads
 from postback.watchdog import Watchdog
 
 __all__ = ["Resources", "Services", "open_services"]
+
+_FAILED_KEYS = 60
+"""Keys that are not valid that one address may send in a minute."""
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -96,6 +102,8 @@ class Services:
     folder: DataDir
     metrics: Metrics
     limits: RateLimits
+    in_flight: InFlight
+    failed_keys: FailedKeys
     control: ControlStore
     accounts: AccountStore
     keys: KeyStore
@@ -111,6 +119,7 @@ class Services:
     recent_events: RecentIdentities
     recent_exposures: RecentIdentities
     log: IngestLog
+    room: DiskRoom
     merges: MergeGuard
     watchdog: Watchdog
     attribution: Attribution
@@ -171,12 +180,19 @@ def open_services(
     identifiers = IdentifierHasher(folder.secret)
     metrics = Metrics()
     metrics.clock_jump(lambda: clock.jump)
+    room = DiskRoom(settings.data, metrics)
     merges = MergeGuard(events, settings.data, metrics)
     resources.closing("merge guard", merges.close)
     validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
     resources.closing("validation workers", validation.stop)
     forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, clock, record=settings.sandbox)
-    idempotency = IdempotencyStore(control, threads.ingestion, running_time.now, alone=settings.control is None)
+    idempotency = IdempotencyStore(
+        control,
+        threads.ingestion,
+        running_time.now,
+        alone=settings.control is None,
+        quota_bytes=settings.response_quota_bytes,
+    )
     segments = LogSegments(folder.log, events.receipt_times)
     for answer in segments.recover():
         idempotency.logged(answer)
@@ -189,6 +205,7 @@ def open_services(
         threads.log,
         threads.inserts,
         forwarding.wake,
+        room.check,
     )
     resources.closing("ingest log", log.stop)
     media_buys = MediaBuyStore(control)
@@ -211,7 +228,9 @@ def open_services(
         signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock),
         folder=folder,
         metrics=metrics,
-        limits=RateLimits(settings.rate_limit, settings.rate_limit_events),
+        limits=RateLimits(settings.rate_limit, settings.rate_limit_events, metrics.refused),
+        in_flight=_in_flight(settings, metrics),
+        failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused),
         control=control,
         accounts=accounts,
         keys=keys,
@@ -227,6 +246,7 @@ def open_services(
         recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
+        room=room,
         merges=merges,
         watchdog=watchdog,
         attribution=attribution,
@@ -252,6 +272,12 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     return SandboxCatalogue(catalogue.list(), simulations) if settings.sandbox else catalogue
+
+
+def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:
+    in_flight = InFlight(settings.key_concurrency, settings.body_memory_bytes, metrics.refused)
+    metrics.bodies(lambda: in_flight.bytes)
+    return in_flight
 
 
 def _validation_workers(settings: Settings) -> int:

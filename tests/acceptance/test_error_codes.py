@@ -65,9 +65,8 @@ def test_a_call_fails_in_the_words_of_the_release(server: Server, reason: str, d
     assert error["recovery"] == "correctable"
 
 
-@pytest.mark.parametrize("unit", ["rate_limit", "rate_limit_events"])
-def test_too_many_are_refused_in_the_words_of_the_release(start_server: StartServer, unit: str) -> None:
-    limited = start_server(**{"rate_limit": 1_000, unit: 2})
+def test_too_many_events_are_refused_in_the_words_of_the_release(start_server: StartServer) -> None:
+    limited = start_server(rate_limit=1_000, rate_limit_events=2)
     batch = {"event_source_id": "website", "events": [order("1"), order("2")]}
     call(limited, "rest", "sync_event_sources", {"event_sources": [{"event_source_id": "website"}]})
     call(limited, "rest", "log_event", batch)

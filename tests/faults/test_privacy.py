@@ -23,6 +23,8 @@ import pytest
 from tests.conftest import Server, StartServer
 from tests.engine import opened
 
+from postback.store.stored_answers import unpack_answer
+
 Event = dict[str, Any]
 
 _PEOPLE = 25
@@ -320,6 +322,9 @@ def test_no_table_holds_an_identifier_once_it_is_unpacked(server: Server) -> Non
             _check_private(rows, table)
     with closing(sqlite3.connect(server.data / "control.db")) as control:
         _check_private("\n".join(control.iterdump()).encode(), "the control store")
+        responses = [unpack_answer(stored) for (stored,) in control.execute("SELECT answer FROM idempotency")]
+    assert any(b"partial_failures" in response for response in responses)
+    _check_private(b"\n".join(responses), "the stored responses")
 
 
 def test_the_log_holds_no_identifier(server: Server) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 import httpx2
@@ -21,6 +22,9 @@ from postback.transports.shared_answer import SHARED_SECONDS
 
 _NAMESPACE = ("unshare", "--mount", "--map-root-user", "sh", "-c")
 _MOUNT = "mount -t tmpfs -o size=48m tmpfs {}"
+_LOW = 0.02
+"""Share of the disk below which events are refused, a little less than it is."""
+
 _BOUND_BY_MODES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 """Root writes whatever a file's mode says, unless this capability is gone."""
 
@@ -64,6 +68,28 @@ def check_stored(server: Server, buyers: Buyers) -> None:
     assert stored_rejections(server) == {f"{body['idempotency_key']}-broken" for body in sent}
 
 
+def disk_size(root: Path) -> int:
+    return shutil.disk_usage(root).total
+
+
+def check_low_disk(server: Server, filler: Path, left: int) -> None:
+    """Check that events are refused while there is room for them yet, and that all else goes on."""
+    numbers = count(2_000)  # a call that was accepted would only be replayed
+
+    def says_so(response: httpx2.Response) -> bool:
+        return response.status_code == 503 and "MB left" in response.json()["message"]
+
+    def refused() -> bool:
+        with filler.open("ab") as file:  # the engine gives space back now and then
+            file.write(bytes(max(0, shutil.disk_usage(filler.parent).free - left)))
+        return says_so(server.call("log_event", **call(next(numbers)))) and says_so(readiness(server))
+
+    eventually(refused, "a refusal")
+    assert server.call("list_accounts").status_code == 200
+    filler.unlink()
+    server.call("log_event", **call(next(numbers))).raise_for_status()
+
+
 def test_a_full_disk(start_server: StartServer, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -83,6 +109,7 @@ def test_a_full_disk(start_server: StartServer, tmp_path: Path) -> None:
 
     refuses_until(server, filler.unlink)
     buyers.send_one()
+    check_low_disk(server, filler, int(disk_size(root) * _LOW))
     # The disk goes with the server, so it is asked while it runs.
     with server.client() as client:
         for event_id in sent_events([call(1_000), *(body for body, _ in buyers.acknowledged.values())]):

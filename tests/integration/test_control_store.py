@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,21 @@ def test_a_store_of_a_newer_version_is_left_alone(tmp_path: Path, control: Contr
     newer.close()
     with pytest.raises(StartupError, match="newer version of Postback"):
         control.migrate()
+
+
+def test_a_file_of_an_earlier_version_is_rewritten_once_so_that_it_can_shrink(tmp_path: Path) -> None:
+    file = tmp_path / "control.db"
+    with closing(sqlite3.connect(file)) as earlier:
+        earlier.execute("PRAGMA journal_mode=WAL")
+        earlier.execute("CREATE TABLE other (value)")
+        earlier.execute("INSERT INTO other VALUES (1)")
+        earlier.commit()
+    for _ in range(2):
+        store = ControlStore(f"sqlite:///{file}")
+        store.migrate()
+        store.let_shrink()
+        store.close()
+
+    with closing(sqlite3.connect(file)) as now:
+        assert now.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+        assert now.execute("SELECT value FROM other").fetchone() == (1,)

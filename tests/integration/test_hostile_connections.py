@@ -210,12 +210,12 @@ def test_memory_stays_flat_under_bombs(start_server: StartServer) -> None:
     bombs = _bombs()
 
     _throw(bombs, bombed)
-    after_one_round = _resident(bombed)
+    after_one_round = resident(bombed)
     for _ in range(2):
         _throw(bombs, bombed)
 
-    assert _resident(bombed) < after_one_round + 100_000_000
-    assert _resident(bombed, "VmHWM") < 1_000_000_000
+    assert resident(bombed) < after_one_round + 100_000_000
+    assert resident(bombed, "VmHWM") < 1_000_000_000
     assert _still_answers(bombed)
 
 
@@ -244,7 +244,7 @@ def _throw(bombs: list[tuple[int, bytes, str]], server: Server) -> None:
             assert response.json()["events_processed"] == 0
 
 
-def _resident(server: Server, line: str = "VmRSS") -> int:
+def resident(server: Server, line: str = "VmRSS") -> int:
     """The server's memory in bytes; of ``VmHWM``, the most that it ever was."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     found = re.search(rf"{line}:\s+(\d+) kB", status)

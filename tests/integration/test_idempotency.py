@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import pytest
 from sqlalchemy import text
 
-from postback.errors import StoreUnavailable
+from postback.errors import RateLimitExceeded, StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.idempotency import (
     REPLAY_TTL_SECONDS,
@@ -110,6 +111,57 @@ async def test_only_expired_answers_are_purged(records: IdempotencyStore, clock:
     clock.seconds += REPLAY_TTL_SECONDS
     await records.save(SCOPE._replace(account_id="nova"), *RECORD)
     assert (records.purge(), records.purge()) == (1, 0)
+
+
+async def test_a_key_has_room_for_so_many_large_answers_also_after_a_restart(
+    control: ControlStore, clock: Clock
+) -> None:
+    def opened() -> IdempotencyStore:
+        store = IdempotencyStore(control, ThreadPool("ingestion", 2), clock, quota_bytes=10_000)
+        store.learn()
+        return store
+
+    large = RECORD._replace(answer=b"x" * 10_000)
+    records = opened()
+    for number in range(2):
+        assert records.has_room(records.answer(SCOPE, large)) == (number == 0)
+        records.require_room(SCOPE.key_id)
+        await records.save(SCOPE._replace(idempotency_key=f"large_{number}"), *large)
+
+    for store in (records, opened()):
+        with pytest.raises(RateLimitExceeded):
+            store.require_room(SCOPE.key_id)
+        store.require_room("key_2")
+        assert store.has_room(store.answer(SCOPE, RECORD))
+    clock.seconds += REPLAY_TTL_SECONDS + 3_600
+    records.require_room(SCOPE.key_id)
+
+
+async def test_what_was_purged_is_given_back_to_the_disk(tmp_path: Path, clock: Clock) -> None:
+    control = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    control.migrate()
+    records = IdempotencyStore(control, ThreadPool("ingestion", 2), clock)
+    scopes = [SCOPE._replace(idempotency_key=f"large_{number}") for number in range(10)]
+    await asyncio.gather(*(records.save(scope, "log_event", b"", bytes(500_000)) for scope in scopes))
+    with control.connect() as connection:
+        connection.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    full = (tmp_path / "control.db").stat().st_size
+    clock.seconds += REPLAY_TTL_SECONDS
+
+    records.purge()
+    control.give_space_back()
+    control.close()
+
+    assert full > 4_900_000
+    assert (tmp_path / "control.db").stat().st_size < 1_000_000
+
+
+async def test_many_expired_answers_are_purged_in_turns(records: IdempotencyStore, clock: Clock) -> None:
+    scopes = [SCOPE._replace(idempotency_key=f"key-number-{n:08}") for n in range(5_001)]
+    await asyncio.gather(*(records.save(scope, *RECORD) for scope in scopes))
+    clock.seconds += REPLAY_TTL_SECONDS
+
+    assert (records.purge(), records.purge()) == (5_001, 0)
 
 
 async def test_many_answers_at_once_are_all_kept(records: IdempotencyStore) -> None:

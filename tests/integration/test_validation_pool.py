@@ -56,7 +56,7 @@ def _event(number: int) -> dict[str, Any]:
 
 
 def validated(pool: ValidationPool, events: list[msgspec.Raw]) -> Coroutine[Any, Any, ValidationResult]:
-    return pool.validate(events, msgspec.Raw(b"[" + b", ".join(events) + b"]"), RULES)
+    return pool.validate(events, msgspec.Raw(b"[" + b", ".join(events) + b"]"), RULES, "key")
 
 
 def comparable(results: ValidationResult) -> tuple[object, ...]:
@@ -99,6 +99,15 @@ async def begin(pool: ValidationPool, events: list[msgspec.Raw], pid: int) -> as
     task = asyncio.create_task(validated(pool, events))
     await asyncio.sleep(0.1)  # for the pool to write to the process
     return task
+
+
+async def test_a_few_large_events_are_validated_by_a_process_too() -> None:
+    large = msgspec.Raw(json.dumps({**_event(3), "notes": "x" * 300_000}).encode())
+    async with validation_pool(1) as pool:
+        await validated(pool, batch(50))
+        assert children() == []
+        await validated(pool, [large])
+        assert len(children()) == 1
 
 
 async def test_a_process_gives_the_results_that_the_server_would() -> None:

@@ -21,6 +21,14 @@ def test_nothing_set_gives_a_local_server() -> None:
     assert (settings.bootstrap_key, settings.seller_config, settings.log_level) == (None, None, "info")
     assert settings.log_format == "text"
     assert (settings.allowed_origins, settings.prereleases) == ((), ())
+    assert (settings.key_concurrency, settings.body_memory_bytes) == (512, 256_000_000)
+
+
+def test_memory_for_bodies_must_suffice_for_the_largest() -> None:
+    with pytest.raises(StartupError, match="at least four times POSTBACK_MAX_BODY_BYTES, which is 4,000,000"):
+        load_settings({"POSTBACK_MAX_BODY_BYTES": "1000000", "POSTBACK_BODY_MEMORY_BYTES": "3999999"})
+
+    assert load_settings({"POSTBACK_MAX_BODY_BYTES": "1000000"}).body_memory_bytes == 4_000_000
 
 
 def test_every_setting_has_its_variable() -> None:
@@ -32,6 +40,7 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
+        "POSTBACK_TRUSTED_PROXIES": "10.0.0.7, 2001:db8::/32",
         "POSTBACK_PRERELEASES": "3.2-beta.5,3.3-rc.1",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
@@ -39,11 +48,15 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_PRODUCTS": "/etc/products.toml",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
+        "POSTBACK_KEY_CONCURRENCY": "64",
         "POSTBACK_MAX_EVENT_AGE_DAYS": "9000",
         "POSTBACK_RETENTION_DAYS": "400",
         "POSTBACK_REQUIRE_USER_MATCH": "on",
         "POSTBACK_MAX_BODY_BYTES": "1000000",
+        "POSTBACK_BODY_MEMORY_BYTES": "9000000",
+        "POSTBACK_RESPONSE_QUOTA_BYTES": "1000",
         "POSTBACK_QUEUE_EVENTS": "50000",
+        "POSTBACK_METRICS_TOKEN": "a-token-of-32-characters-or-more",
         "POSTBACK_VALIDATION_WORKERS": "3",
         "POSTBACK_LOG_LEVEL": "WARNING",
         "POSTBACK_LOG_FORMAT": "JSON",
@@ -64,6 +77,10 @@ def test_every_setting_has_its_variable() -> None:
     assert settings.log_format == "json"
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
+    assert (settings.key_concurrency, settings.body_memory_bytes) == (64, 9_000_000)
+    assert settings.trusted_proxies == ("10.0.0.7/32", "2001:db8::/32")
+    assert settings.response_quota_bytes == 1_000
+    assert settings.metrics_token == "a-token-of-32-characters-or-more"
 
 
 def test_an_option_of_the_command_wins_over_its_variable() -> None:

@@ -161,6 +161,7 @@ def test_every_metric_has_its_labels() -> None:
     metrics.background_loop("purge")
     metrics.broken_merge("restored")
     metrics.dropped(datetime.now(UTC), {"event": 1})
+    metrics.refused("requests")
     metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 

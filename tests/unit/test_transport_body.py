@@ -42,10 +42,21 @@ class _Channel:
         return {"type": "http.request", "body": part, "more_body": self.taken < len(self._parts)}
 
 
-def _read(*parts: bytes, coding: str | None = None, length: int | None = None) -> bytes:
+class _Held:
+    """Notes what is set apart for a body, as it is read."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    async def hold(self, size: int) -> None:
+        self.sizes.append(size)
+
+
+def _read(*parts: bytes, coding: str | None = None, length: int | None = None, held: _Held | None = None) -> bytes:
     headers = {"content-encoding": coding} if coding else {}
     headers |= {"content-length": str(length)} if length is not None else {}
-    return anyio.run(read_body, Headers(headers), _Channel(parts).receive, _LIMIT, _THREADS)
+    hold = (held or _Held()).hold
+    return anyio.run(read_body, Headers(headers), _Channel(parts).receive, _LIMIT, _THREADS, hold)
 
 
 def test_a_plain_body_is_put_together_from_its_parts() -> None:
@@ -92,7 +103,7 @@ def test_a_declared_length_above_the_bound_is_refused_before_reading() -> None:
     channel = _Channel([b"x"])
 
     with pytest.raises(BodyTooLarge, match="larger than 1,000 bytes"):
-        anyio.run(read_body, Headers({"content-length": "1001"}), channel.receive, _LIMIT, _THREADS)
+        anyio.run(read_body, Headers({"content-length": "1001"}), channel.receive, _LIMIT, _THREADS, _Held().hold)
 
     assert channel.taken == 0
 
@@ -101,7 +112,7 @@ def test_reading_stops_at_the_bound_when_no_length_is_declared() -> None:
     channel = _Channel([b"x" * 600] * 100)
 
     with pytest.raises(BodyTooLarge):
-        anyio.run(read_body, Headers({}), channel.receive, _LIMIT, _THREADS)
+        anyio.run(read_body, Headers({}), channel.receive, _LIMIT, _THREADS, _Held().hold)
 
     assert channel.taken == 2
 
@@ -121,6 +132,8 @@ def test_an_unknown_coding_is_refused_with_those_that_work(coding: str) -> None:
         (b"", "is truncated"),
         (gzip.compress(_JSON, mtime=0)[:-4], "is truncated"),
         (gzip.compress(_JSON, mtime=0) + b"more", "has extra bytes"),
+        (gzip.compress(_JSON, mtime=0) + gzip.compress(_JSON, mtime=0), "has extra bytes"),
+        (gzip.compress(_JSON, mtime=0)[:-4] + bytes(4), "larger than it states"),
     ],
 )
 def test_a_damaged_body_is_refused_with_what_is_wrong(body: bytes, sentence: str) -> None:
@@ -130,4 +143,41 @@ def test_a_damaged_body_is_refused_with_what_is_wrong(body: bytes, sentence: str
 
 def test_a_caller_that_goes_away_is_not_answered() -> None:
     with pytest.raises(ClientDisconnect):
-        anyio.run(read_body, Headers({}), _Channel([]).receive, _LIMIT, _THREADS)
+        anyio.run(read_body, Headers({}), _Channel([]).receive, _LIMIT, _THREADS, _Held().hold)
+
+
+@pytest.mark.parametrize("coding", _COMPRESS)
+def test_memory_for_a_compressed_body_is_set_apart_before_it_is_inflated(coding: str) -> None:
+    sent, held = _COMPRESS[coding](b"x" * _LIMIT), _Held()
+
+    _read(sent, coding=coding, length=len(sent), held=held)
+
+    assert held.sizes == [len(sent), len(sent), len(sent) + _LIMIT, _LIMIT]
+
+
+def test_memory_for_a_plain_body_is_set_apart_before_it_is_read() -> None:
+    channel, sizes = _Channel([_JSON]), []
+
+    async def hold(size: int) -> None:
+        sizes.append((size, channel.taken))
+
+    anyio.run(read_body, Headers({"content-length": str(len(_JSON))}), channel.receive, _LIMIT, _THREADS, hold)
+
+    assert sizes == [(len(_JSON), 0), (len(_JSON), 1)]
+
+
+def test_a_body_of_unknown_size_that_becomes_large_takes_the_memory_of_the_largest() -> None:
+    channel, held = _Channel([b"x" * 60_000] * 4), _Held()
+
+    anyio.run(read_body, Headers({}), channel.receive, 1_000_000, _THREADS, held.hold)
+
+    assert held.sizes == [1_000_000, 240_000]
+
+
+@pytest.mark.parametrize("coding", _COMPRESS)
+def test_a_body_of_many_steps_is_inflated_whole(coding: str) -> None:
+    body = b"".join(number.to_bytes(4) for number in range(700_000))
+    sent = _COMPRESS[coding](body)
+    headers = Headers({"content-encoding": coding})
+
+    assert anyio.run(read_body, headers, _Channel([sent]).receive, len(body), _THREADS, _Held().hold) == body

@@ -21,6 +21,7 @@ __all__ = ["ApiKey", "KeyStore"]
 
 _CACHED_KEYS = 10_000
 _CACHE_SECONDS = 1.0
+_VALID_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class KeyStore:
         self._control = control
         self._keys_by_prefix: dict[str, str] = {}
         self._principals: TTLCache[bytes, tuple[Principal | None]] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
+        self._valid: TTLCache[bytes, bool] = TTLCache(_CACHED_KEYS, _VALID_SECONDS)
         self._lock = Lock()
 
     def principal(self, key: str) -> Principal | None:
@@ -65,6 +67,8 @@ class KeyStore:
             cached = (self._find(digest),)
             with self._lock:
                 self._principals[digest] = cached
+                if cached[0]:
+                    self._valid[digest] = True
         return cached[0]
 
     def cached_principal(self, key: str) -> Principal | None:
@@ -72,6 +76,11 @@ class KeyStore:
         with self._lock:
             cached = self._principals.get(self._digest(key))
         return cached[0] if cached else None
+
+    def was_valid(self, key: str) -> bool:
+        """Whether a look-up found ``key`` within the last hour, as far as this process remembers."""
+        with self._lock:
+            return self._digest(key) in self._valid
 
     def clear_cache(self) -> None:
         """Look up every key again, after accounts have changed."""

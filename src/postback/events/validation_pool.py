@@ -16,6 +16,7 @@ import msgspec
 
 from postback.events.identifiers import IdentifierHasher
 from postback.events.rules import EventRules
+from postback.events.turns import Turns
 from postback.events.validate import ValidationResult, validate_events
 from postback.events.validation_worker import LENGTH, PackedResult, unpack
 from postback.threads import ThreadPool
@@ -23,6 +24,7 @@ from postback.threads import ThreadPool
 __all__ = ["ValidationPool"]
 
 _INLINE = 50
+_INLINE_BYTES = 262_144
 """Batches up to this size are validated on the event loop; anything else would cost more than they do."""
 
 _COMMAND = (sys.executable, "-m", "postback.events.validation_worker")
@@ -54,24 +56,25 @@ class ValidationPool:
         self._identifiers = identifiers
         self._processes = processes
         self._threads = threads
-        self._idle: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
-        for _ in range(processes):
-            self._idle.put_nowait(None)
+        self._turns = Turns[Process | None]([None] * processes)
         self._at_work: set[asyncio.Task[ValidationResult]] = set()
 
-    async def validate(self, events: list[msgspec.Raw], array: msgspec.Raw, rules: EventRules) -> ValidationResult:
+    async def validate(
+        self, events: list[msgspec.Raw], array: msgspec.Raw, rules: EventRules, key_id: str
+    ) -> ValidationResult:
         """Validate each event of a batch by itself.
 
         Args:
             events: The bytes of each event.
             array: The JSON array that they were taken from, which passes through a pipe without another copy.
             rules: What they are checked against.
+            key_id: Whose they are; keys take turns.
         """
-        if len(events) <= _INLINE:
+        if len(events) <= _INLINE and memoryview(array).nbytes <= _INLINE_BYTES:
             return validate_events(events, rules, self._identifiers)
         if not self._processes:
             return await self._threads.run(validate_events, events, rules, self._identifiers)
-        process = await self._idle.get()
+        process = await self._turns.take(key_id)
         work = asyncio.create_task(self._validate_in(process, events, array, rules))
         self._at_work.add(work)
         work.add_done_callback(self._at_work.discard)
@@ -81,10 +84,9 @@ class ValidationPool:
     async def stop(self) -> None:
         """End the processes, after the batches that they have."""
         await asyncio.gather(*self._at_work, return_exceptions=True)
-        while not self._idle.empty():
-            if process := self._idle.get_nowait():
-                process.stdin.close()  # type: ignore[union-attr] # it was asked for
-                await process.wait()
+        for process in filter(None, self._turns.take_idle()):
+            process.stdin.close()  # type: ignore[union-attr] # it was asked for
+            await process.wait()
 
     async def _validate_in(
         self, process: Process | None, events: list[msgspec.Raw], array: msgspec.Raw, rules: EventRules
@@ -103,7 +105,7 @@ class ValidationPool:
             process = None
             return await self._threads.run(validate_events, events, rules, self._identifiers)
         finally:
-            self._idle.put_nowait(process)
+            self._turns.give(process)
 
     async def _start(self) -> Process:
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 import time
 from collections import Counter
@@ -23,6 +24,15 @@ __all__ = ["ControlStore", "PinnedControl"]
 
 _BUSY_SECONDS = 2
 """How long a call waits for another process that writes to SQLite, before it is refused with 503."""
+
+_INCREMENTAL = 2
+"""SQLite's number of the way in which a file gives back space when it is asked to."""
+
+_WAL_BYTES = 64 << 20
+"""A write-ahead log that grew beyond it is cut once its pages are in the file."""
+
+_PAGES_AT_ONCE = 1_000
+"""So few that no other writer waits for long."""
 
 _START_SECONDS = 10
 """How long a start waits for another one."""
@@ -63,6 +73,39 @@ class ControlStore:
             raise self._unopened(error) from error
         finally:
             engine.dispose()
+
+    def let_shrink(self) -> None:
+        """Rewrite a SQLite file of an earlier version once; it can't give space back to the disk otherwise."""
+        if self._engine.dialect.name != "sqlite":
+            return
+        with closing(self._engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+                return
+            file = Path(cursor.execute("PRAGMA database_list").fetchone()[2])
+            try:
+                if shutil.disk_usage(file.parent).free < 3 * file.stat().st_size:
+                    raise sqlite3.OperationalError("the disk has less than three times its size left")
+                cursor.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
+                cursor.execute("VACUUM")
+            except sqlite3.DatabaseError as error:
+                _log.warning("The control store can't be rewritten, so it gives no space back to the disk: %s", error)
+
+    def give_space_back(self) -> None:
+        """Give the space of what was deleted back to the disk; does nothing where the database does so itself.
+
+        Raises:
+            StoreUnavailable: The database rejects it.
+        """
+        while self._engine.dialect.name == "sqlite":
+            with self.begin() as connection:
+                pages = connection.scalar(text("PRAGMA page_count"))
+                # By the driver, which steps through a statement to its end: each step gives back one page.
+                cursor = connection.connection.cursor()
+                cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+                cursor.fetchall()
+                if connection.scalar(text("PRAGMA page_count")) == pages:
+                    return
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -265,19 +308,22 @@ def _engine(url: str, seconds: float = _BUSY_SECONDS, *, foreign_keys: bool = Tr
 def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # transactions begin in _begin_sqlite, not behind our back
     connection.execute("PRAGMA synchronous=FULL")
+    connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
     connection.execute("PRAGMA secure_delete=ON")  # deleted data is overwritten, forwarded events above all
-    _use_wal(connection)
+    _prepare_file(connection)
 
 
 def _check_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA foreign_keys=ON")
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
+def _prepare_file(connection: sqlite3.Connection) -> None:
     # When two processes open a new file at once, SQLite fails one of them without waiting: it tries again.
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:  # a new file; of another it would write
+                connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
             connection.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
+from postback.errors import RateLimitExceeded
 from postback.store.coalescing import Coalescer
 from postback.store.control_store import ControlStore
 from postback.store.known_keys import KnownKeys
+from postback.store.stored_answers import LARGE_ANSWER_BYTES, AnswerQuota
 from postback.store.tables import idempotency, running_time
 from postback.threads import ThreadPool
 
@@ -31,6 +33,10 @@ __all__ = [
 ]
 
 REPLAY_TTL_SECONDS = 86_400
+
+_QUOTA_BYTES = 256_000_000
+_PURGED_AT_ONCE = 5_000
+"""So few that no other writer waits for long."""
 
 SaveIn = Callable[[Connection, msgspec.Struct | dict[str, Any]], None]
 """Stores a response in a transaction."""
@@ -50,7 +56,7 @@ class StoredResponse(NamedTuple):
     Attributes:
         task: The AdCP task's name.
         fingerprint: Digest of the call's canonical body.
-        answer: The response's body, as JSON.
+        answer: The response's body, as ``pack_answer`` packs it.
     """
 
     task: str
@@ -102,6 +108,7 @@ class IdempotencyStore:
         now: The time in seconds that responses are stored by; a server's is its running time.
         alone: Whether no other process stores responses in the control store. Then most keys are known to be new
             without a look-up, once ``learn`` has run.
+        quota_bytes: Bytes of large responses that are stored for each key.
     """
 
     def __init__(
@@ -111,10 +118,12 @@ class IdempotencyStore:
         now: Callable[[], float] = time.time,
         *,
         alone: bool = False,
+        quota_bytes: int = _QUOTA_BYTES,
     ) -> None:
         self._control = control
         self._now = now
         self._known = KnownKeys(REPLAY_TTL_SECONDS) if alone else None
+        self._quota = AnswerQuota(quota_bytes, now)
         self._learned = False
         self._logged: dict[tuple[str, str], dict[str, StoredResponse]] = {}
         self._claims: dict[IdempotencyScope, asyncio.Event] = {}
@@ -139,11 +148,12 @@ class IdempotencyStore:
         return await self._lookups.submit(scope)
 
     def learn(self) -> None:
-        """Read every key that has a response. Call it once, in a thread, before or after any other method.
+        """Read which keys have responses, and how large ones. Call it once, in a thread, before or after other methods.
 
         Raises:
             StoreUnavailable: The control store is unavailable.
         """
+        self._learn_sizes()
         if self._known is None:
             return
         keys = select(idempotency.c.key_id, idempotency.c.idempotency_key).where(
@@ -154,6 +164,32 @@ class IdempotencyStore:
                 self._known.add(key_id, idempotency_key)
         self._learned = True
 
+    def _learn_sizes(self) -> None:
+        size = func.length(idempotency.c.answer)
+        large = (size > LARGE_ANSWER_BYTES) & (idempotency.c.expires_at > int(self._now()))
+        with self._control.connect() as connection:
+            for key_id, bytes_, expires_at in connection.execute(
+                select(idempotency.c.key_id, size, idempotency.c.expires_at).where(large)
+            ):
+                self._quota.add(key_id, bytes_, expires_at)
+
+    def has_room(self, answer: LoggedAnswer) -> bool:
+        """Whether a response may be stored that a retry can do without."""
+        return len(answer.record.answer) <= LARGE_ANSWER_BYTES or self._quota.used(answer.scope.key_id) < 1
+
+    def require_room(self, key_id: str) -> None:
+        """Check that a response may be stored that a retry can't do without; there is twice as much room for those.
+
+        Raises:
+            RateLimitExceeded: This key has used all of it up.
+        """
+        if self._quota.used(key_id) >= 2:
+            raise RateLimitExceeded(
+                "Too many large responses are stored for retries of this API key's calls.",
+                retry_after=3_600,
+                suggestion="Send smaller calls, and correct what fails in them. Responses are stored for 24 hours.",
+            )
+
     def answer(self, scope: IdempotencyScope, record: StoredResponse) -> LoggedAnswer:
         """A call's response, to be stored for a day."""
         return LoggedAnswer(scope, record, int(self._now()) + REPLAY_TTL_SECONDS)
@@ -161,7 +197,7 @@ class IdempotencyStore:
     def logged(self, answer: LoggedAnswer) -> None:
         """Find a response that the ingest log has made durable; only on the event loop."""
         scope = answer.scope
-        self._remember(scope)
+        self._remember(answer)
         self._logged.setdefault((scope.key_id, scope.idempotency_key), {})[scope.account_id] = answer.record
 
     def flushed(self, scopes: Iterable[IdempotencyScope]) -> None:
@@ -178,18 +214,27 @@ class IdempotencyStore:
         Raises:
             StoreUnavailable: The control store rejects the write.
         """
-        self._remember(scope)
-        await self._commits.submit(self.answer(scope, StoredResponse(task, fingerprint, answer)))
+        stored = self.answer(scope, StoredResponse(task, fingerprint, answer))
+        self._remember(stored)
+        await self._commits.submit(stored)
 
     def save_in(self, connection: Connection, scope: IdempotencyScope, record: StoredResponse) -> None:
         """Store a call's response in a transaction of the control store, which makes it durable."""
-        self._remember(scope)
-        insert_answers(self._control, connection, [self.answer(scope, record)])
+        stored = self.answer(scope, record)
+        self._remember(stored)
+        insert_answers(self._control, connection, [stored])
 
     def purge(self) -> int:
         """Delete what has expired; returns how many records."""
-        with self._control.begin() as connection:
-            return connection.execute(delete(idempotency).where(idempotency.c.expires_at <= int(self._now()))).rowcount
+        key = idempotency.c.idempotency_key, idempotency.c.key_id, idempotency.c.account_id
+        expired = select(*key).where(idempotency.c.expires_at <= int(self._now())).limit(_PURGED_AT_ONCE)
+        purged = 0
+        while True:
+            with self._control.begin() as connection:
+                deleted = connection.execute(delete(idempotency).where(tuple_(*key).in_(expired))).rowcount
+            purged += deleted
+            if deleted < _PURGED_AT_ONCE:
+                return purged
 
     def _select(self, scopes: Sequence[IdempotencyScope]) -> list[StoredResponse | None]:
         # Keys are almost unique, so scopes are compared here; to compare tuples, SQLite would read all rows.
@@ -208,7 +253,9 @@ class IdempotencyStore:
             insert_answers(self._control, connection, answers)
         return [None] * len(answers)
 
-    def _remember(self, scope: IdempotencyScope) -> None:
+    def _remember(self, answer: LoggedAnswer) -> None:
+        scope = answer.scope
+        self._quota.add(scope.key_id, len(answer.record.answer), answer.expires_at)
         if self._known is not None:
             self._known.add(scope.key_id, scope.idempotency_key)
 

@@ -62,6 +62,7 @@ class IngestLog:
         appends: One thread, for the segments.
         flushes: One thread, for the stores.
         delivered: Called with the destinations for which deliveries have come into the outbox.
+        check_room: Raises StoreUnavailable when the disk has no room for more rows.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class IngestLog:
         appends: ThreadPool,
         flushes: ThreadPool,
         delivered: Callable[[frozenset[str]], None] = lambda _: None,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._segments = segments
         self._flusher = flusher
@@ -83,6 +85,7 @@ class IngestLog:
         self._appends = appends
         self._flushes = flushes
         self._delivered = delivered
+        self._check_room = check_room
         self._queue: deque[_Append] = deque()
         self._open = True
         self._idle = asyncio.Event()
@@ -112,13 +115,15 @@ class IngestLog:
 
         Raises:
             Overloaded: Too much waits already; nothing was accepted.
-            StoreUnavailable: The log can't be written, or the server is stopping; nothing was accepted.
+            StoreUnavailable: The log can't be written, the disk has no room, or the server is stopping; nothing was
+                accepted.
             InternalError: A value can't be stored.
         """
         size = sum(map(len, rows))
         if not (size or answer or deliveries):
             return
         self._require_open()
+        self._check_room()
         if (self._rows and self._rows + size > self._max_events) or self._bytes > _MOST_BYTES:
             raise Overloaded("Too many events are waiting to be stored.", retry_after=1)
         self._wait(size)

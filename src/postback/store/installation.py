@@ -95,6 +95,7 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
         if url is None:
             _check_commits(folder, control)  # before anything is written, which would keep control.db-wal from fitting
         control.migrate()
+        control.let_shrink()
         found = stored(control)
         if found and not any(map(found.fingerprint.fits, filter(None, (folder.secret, folder.next_secret)))):
             raise _foreign_secret(folder, url)

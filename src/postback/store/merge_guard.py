@@ -21,13 +21,10 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.metrics import Metrics
+from postback.store.disk_room import merges_need
 from postback.store.event_store import EventStore
 
 __all__ = ["MergeGuard"]
-
-_FREE_SHARE = 0.05
-_FREE_BYTES = 2**30
-"""Below this share of the disk, and this many bytes, nothing is merged."""
 
 _ATTACH_TRIES = 50
 _ATTACH_PAUSE_SECONDS = 0.1
@@ -60,7 +57,7 @@ class MergeGuard:
         self._events = events
         self._metrics = metrics
         self._free = free or (lambda: shutil.disk_usage(data).free)
-        self._least_free = min(_FREE_BYTES, int(shutil.disk_usage(data).total * _FREE_SHARE))
+        self._least_free = merges_need(data)
         self._client = events.client("default")
         self._checked: set[_Part] = set(self._merged_parts())
         self._stopped = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from postback.protocol.releases import Release
 from postback.services import Services
 from postback.store.idempotency import IdempotencyScope, IdempotencyStore, LoggedAnswer, SaveIn, StoredResponse
 from postback.store.rows import Rows
+from postback.store.stored_answers import pack_answer, unpack_answer
 from postback.tasks.arguments import Arguments
 
 __all__ = ["ControlWork", "LogCall", "LogWork", "Payload", "ResponseSaver", "TaskCall", "Work"]
@@ -38,7 +39,7 @@ class ResponseSaver:
         Raises:
             StoreUnavailable: The control store rejects the write.
         """
-        await self._records.save(self._scope, self._task, self._fingerprint, msgspec.json.encode(answer))
+        await self._records.save(self._scope, *self._record(answer))
 
     def save_in(self, connection: Connection, answer: Payload) -> None:
         """Store the response in the transaction of its work."""
@@ -49,7 +50,7 @@ class ResponseSaver:
         return self._records.answer(self._scope, self._record(answer))
 
     def _record(self, answer: Payload) -> StoredResponse:
-        return StoredResponse(self._task, self._fingerprint, msgspec.json.encode(answer))
+        return StoredResponse(self._task, self._fingerprint, pack_answer(msgspec.json.encode(answer)))
 
 
 Work = Callable[[], Awaitable[Payload]]
@@ -74,6 +75,7 @@ class TaskCall:
         arguments: The call's members.
         release: The AdCP release that is spoken; None for the seed's dialect.
         idempotency_key: The caller's key, or None.
+        warnings: What the caller should know of the call as a whole.
     """
 
     services: Services
@@ -83,6 +85,7 @@ class TaskCall:
     arguments: Arguments
     release: Release | None
     idempotency_key: str | None
+    warnings: list[str] = field(default_factory=list)
 
     async def once(self, account_id: str, fingerprint: bytes, work: Work) -> Payload:
         """Do the work, or replay the stored response of the same call.
@@ -114,20 +117,34 @@ class TaskCall:
 
         return await self._replayed_or(save, account_id, fingerprint)
 
-    async def once_in_log(self, account_id: str, fingerprint: bytes, work: LogWork) -> Payload:
-        """The same for work that writes rows, which the ingest log makes durable together with its response."""
+    async def once_in_log(
+        self, account_id: str, fingerprint: bytes, work: LogWork, *, repeatable: bool = True
+    ) -> Payload:
+        """The same for work that writes rows, which the ingest log makes durable together with its response.
+
+        If the work is ``repeatable``, as that of events which are stored once by their ids, its response is not stored
+        when the key has too many large ones: a retry does the work again.
+        """
 
         async def save(saver: ResponseSaver | None) -> Payload:
             async def log(response: Payload, rows: Sequence[Rows], deliveries: Sequence[Mapping[str, Any]]) -> None:
                 answer = saver.logged(response) if saver else None
+                if answer and repeatable and not self.services.idempotency.has_room(answer):
+                    answer = None
+                    self.warnings.append(_NOT_STORED)
                 await self.services.log.append(rows, answer, deliveries)
 
             return await work(log)
 
-        return await self._replayed_or(save, account_id, fingerprint)
+        return await self._replayed_or(save, account_id, fingerprint, repeatable=repeatable)
 
     async def _replayed_or(
-        self, save: Callable[[ResponseSaver | None], Awaitable[Payload]], account_id: str, fingerprint: bytes
+        self,
+        save: Callable[[ResponseSaver | None], Awaitable[Payload]],
+        account_id: str,
+        fingerprint: bytes,
+        *,
+        repeatable: bool = False,
     ) -> Payload:
         """The stored response; else what ``save`` returns, which has it stored if the call has a key."""
         if self.idempotency_key is None:
@@ -138,13 +155,21 @@ class TaskCall:
             with self.services.metrics.request_stages.time("idempotency"):
                 record = await records.find(scope)
             if record is None:
+                if not repeatable:
+                    records.require_room(self.principal.key_id)
                 return await save(ResponseSaver(records, scope, self.task, fingerprint))
             if (record.task, record.fingerprint) != (self.task, fingerprint):
                 raise IdempotencyConflict(
                     "This idempotency_key was used for a different call within the last 24 hours. "
                     "Use a new one for a new call, and repeat the original call unchanged to retry it."
                 )
-            return {**msgspec.json.decode(record.answer), "replayed": True}
+            return {**msgspec.json.decode(unpack_answer(record.answer)), "replayed": True}
+
+
+_NOT_STORED = (
+    "This response is not stored, since too many large responses are stored for this API key already. A retry "
+    "validates the call again, and stores nothing twice."
+)
 
 
 def _save_nothing(_: Connection, __: Payload) -> None:

@@ -1,7 +1,7 @@
 """The one door for every transport: a task call in, an answer out.
 
-What every task shares happens here, once: the version that is spoken, the rate limit, the idempotency key, the
-envelope of the answer and the words for its errors. A transport brings bytes and a principal; a task function brings
+What every task shares happens here, once: the version that is spoken, the idempotency key, the envelope of the answer
+and the words for its errors. A transport brings bytes and a principal; a task function brings
 the payload.
 """
 
@@ -82,7 +82,6 @@ async def run(services: Services, call: Call) -> Answer:
             served = negotiate(*pin, prereleases)
         finally:  # echoed even when no release fits the pin
             context = arguments.context()
-        services.limits.hit_request(call.principal.key_id)
         task = _task(services, call)
         principal = call.principal
         require_scope(principal, task.scope)
@@ -96,12 +95,11 @@ async def run(services: Services, call: Call) -> Answer:
                 field="idempotency_key",
                 suggestion="Send a fresh UUID for each new call, and the same one for each retry.",
             )
-        payload = await task.function(
-            TaskCall(services, call.task, principal, call.request_id, arguments, served.release, key)
-        )
+        task_call = TaskCall(services, call.task, principal, call.request_id, arguments, served.release, key)
+        payload = await task.function(task_call)
         unserved = not UNSERVED_FIELDS.isdisjoint(arguments.fields)
         warnings = unserved_warnings(call.task, arguments.sent) if unserved else ()
-        return Answer(success(payload, served, call.request_id, context, warnings))
+        return Answer(success(payload, served, call.request_id, context, [*warnings, *task_call.warnings]))
     except PostbackError as error:
         if isinstance(error, CredentialInArguments):
             context = None

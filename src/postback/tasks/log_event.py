@@ -135,7 +135,8 @@ async def log_event(call: TaskCall) -> Payload:
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
     with services.metrics.request_stages.time("validate"):
-        result = await services.validation.validate(events, request.events, _rules(services, source, account, request))
+        rules = _rules(services, source, account, request)
+        result = await services.validation.validate(events, request.events, rules, call.principal.key_id)
     for step, seconds in result.step_seconds.items():
         services.metrics.event_stages.observe(step, seconds)
     fingerprint = call.arguments.fingerprint({"events": result.fingerprint})

@@ -113,7 +113,9 @@ async def report_totals(call: TaskCall) -> Payload:
         await log(response, _rows(account_id, result.accepted), ())
         return response
 
-    return await call.once_in_log(account_id, call.arguments.fingerprint({"totals": result.fingerprint}), store)
+    fingerprint = call.arguments.fingerprint({"totals": result.fingerprint})
+    # A retry that came late would put old totals in the place of newer ones.
+    return await call.once_in_log(account_id, fingerprint, store, repeatable=False)
 
 
 @dataclass(slots=True)

@@ -190,7 +190,6 @@ class A2aEndpoint:
         if request.method in _SENDING:
             task = await self._answered(request, principal, exchange)
             return {"task": task.in_1_0()} if version == "1.0" else task.in_0_3()
-        self._services.limits.hit_request(principal.key_id)
         found = await self._tasks.find(principal, _task_id(request))
         if found is None:
             raise TaskNotFoundError

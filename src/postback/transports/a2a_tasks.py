@@ -19,7 +19,8 @@ from sqlalchemy import Connection, delete
 from postback.auth.principal import Principal
 from postback.errors import PostbackError, TransientError
 from postback.forwarding.encryption import Encryptor, Undecryptable
-from postback.store.idempotency import IdempotencyScope, IdempotencyStore
+from postback.store.idempotency import IdempotencyScope, IdempotencyStore, StoredResponse
+from postback.store.stored_answers import pack_answer, unpack_answer
 from postback.store.tables import idempotency
 from postback.tasks.dispatch import Answer
 
@@ -95,8 +96,10 @@ class ReturnedTasks:
         if len(stored) > _MAX_BYTES:
             return
         try:
-            encrypted = self._encryptor.encrypt(stored, task.id)
-            await self._records.save(_scope(principal, task.id), _TASK, b"", encrypted)
+            encrypted = self._encryptor.encrypt(pack_answer(stored), task.id)
+            scope, record = _scope(principal, task.id), StoredResponse(_TASK, b"", encrypted)
+            if self._records.has_room(self._records.answer(scope, record)):
+                await self._records.save(scope, *record)
         except PostbackError as failure:
             _log.warning("an A2A task could not be stored: %s", failure.reason)
 
@@ -113,7 +116,7 @@ class ReturnedTasks:
             stored = self._encryptor.decrypt(record.answer, task_id)
         except Undecryptable:
             return None
-        return msgspec.json.decode(stored, type=ReturnedTask)
+        return msgspec.json.decode(unpack_answer(stored), type=ReturnedTask)
 
 
 def forget_tasks(connection: Connection) -> int:

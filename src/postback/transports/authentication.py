@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
 from postback.auth.api_keys import KeyStore
+from postback.auth.failed_keys import FailedKeys
 from postback.auth.principal import Principal
+from postback.auth.senders import sender
 from postback.errors import AuthInvalid, AuthMissing
 from postback.threads import ThreadPool
 
-__all__ = ["api_key", "authenticate", "request_id", "require"]
+__all__ = ["Client", "api_key", "authenticate", "request_id", "require"]
+
+Client = Callable[[], Awaitable[tuple[str, int] | None]]
+"""Returns the address that a request comes from; it costs time, and most requests don't need it."""
 
 # No '@', '+' or space: personal data must not reach the log as a request id.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -32,17 +37,29 @@ def api_key(headers: Mapping[str, str]) -> str | None:
     return bearer or headers.get("x-adcp-auth", "").strip() or None
 
 
-async def authenticate(keys: KeyStore, headers: Mapping[str, str], threads: ThreadPool) -> Principal | None:
-    """The caller; None when the request has no key.
+async def authenticate(
+    keys: KeyStore, failed: FailedKeys, headers: Mapping[str, str], client: Client, threads: ThreadPool
+) -> Principal | None:
+    """The caller; None when the request has no key. ``client`` returns the address of whoever calls.
+
+    A sender of many keys that are not valid is refused, but for keys that were valid before: others may call from
+    behind the same address.
 
     Raises:
         AuthInvalid: The key is unknown or revoked.
+        RateLimitExceeded: The sender sent too many such keys.
     """
     key = api_key(headers)
     if key is None:
         return None
-    principal = keys.cached_principal(key) or await threads.run(keys.principal, key)
+    if principal := keys.cached_principal(key):
+        return principal
+    caller = sender(await client())
+    if not keys.was_valid(key):
+        failed.check(caller)
+    principal = await threads.run(keys.principal, key)
     if principal is None:
+        failed.count(caller)
         raise AuthInvalid("The API key is unknown or revoked.")
     return principal
 

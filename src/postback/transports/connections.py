@@ -31,6 +31,10 @@ BODY_GRACE_SECONDS = 20
 
 _BODY_BYTES_A_SECOND = 1_000
 _MAX_HEAD_BYTES = 65_536
+
+_UNREAD_BYTES = 64_000_000
+"""So much of a body is still received after it was refused, and dropped, so that its sender sees why."""
+
 _NOT_HTTP = (
     "The request is not valid HTTP/1.1. Send headers of the form 'Name: value', and state the length of the body "
     "either by Content-Length or by Transfer-Encoding: chunked."
@@ -111,6 +115,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.awaits == "head" and self._received > _MAX_HEAD_BYTES and not self.transport.is_closing():
             error = f"The request line and headers are larger than {_MAX_HEAD_BYTES:,} bytes. Send fewer."
             self._refuse(InvalidRequest(error))
+        elif self.awaits == "body" and self._received > _UNREAD_BYTES and self.cycle.response_complete:
+            self.transport.close()
 
     def on_headers_complete(self) -> None:
         self._await("body")
@@ -124,6 +130,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._writes.flush()
         if self.awaits is None and not self.pipeline:
             self._await("request")
+        elif self.awaits == "body":  # of a request that was refused; measured anew, as only its rest is dropped
+            self._await("body")
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -6,16 +6,19 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from postback.auth.in_flight import SMALL_BODY_BYTES, RequestShare
 from postback.auth.principal import Principal
 from postback.auth.signatures.verifier import Operation
-from postback.errors import InternalError, MethodNotAllowed, NotFound, PostbackError
+from postback.errors import BodyTooLarge, InternalError, MethodNotAllowed, NotFound, PostbackError, RateLimitExceeded
 from postback.logs import LogFields, RequestContext, current_request
 from postback.metrics import Metrics
 from postback.protocol.envelope import failure
@@ -85,6 +88,8 @@ class Exchange:
         status: The HTTP status that was sent.
         request_bytes: Size of the request's body, inflated.
         response_bytes: Size of the response's body, as far as it was sent.
+        share: What it takes of the server, from authentication to its end.
+        in_sum: Whether it is logged in sum with others, and not in a line of its own.
         started: When it began, by the performance counter.
     """
 
@@ -96,6 +101,8 @@ class Exchange:
     status: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
+    share: RequestShare | None = None
+    in_sum: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     @property
@@ -137,14 +144,37 @@ class Exchange:
 async def identify(services: Services, scope: Scope) -> Principal | None:
     """The caller; None when the request has no key.
 
+    Everything that can be refused by the head alone is refused here, before any of the body is read.
+
     Raises:
         AuthInvalid: The key is unknown or revoked.
+        RateLimitExceeded: The key has made too many requests, or has too many under way; or the caller's address has
+            sent too many keys that are not valid.
     """
     exchange = Exchange.of(scope)
-    principal = await authenticate(services.keys, exchange.headers, services.threads.ingestion)
+    keys, failed, threads = services.keys, services.failed_keys, services.threads.ingestion
+    try:
+        principal = await authenticate(keys, failed, exchange.headers, partial(_client, services, scope), threads)
+    except RateLimitExceeded:
+        exchange.in_sum = True
+        raise
     if principal:
         exchange.context.key_id = principal.key_id
+        services.limits.hit_request(principal.key_id)
+        exchange.share = services.in_flight.begin(principal.key_id)
     return principal
+
+
+async def _client(services: Services, scope: Scope) -> tuple[str, int] | None:
+    """The address that a request comes from, which a trusted proxy tells."""
+    behind = dict(scope)
+    proxies = ProxyHeadersMiddleware(_no_application, list(services.settings.trusted_proxies))
+    await proxies(behind, _no_application, _no_application)  # type: ignore[arg-type]  # which uses no channel
+    return behind.get("client")
+
+
+async def _no_application(*_: object) -> None:
+    """Stands for the application that the middleware of proxies wraps: only what it writes into the scope is read."""
 
 
 async def received(
@@ -161,6 +191,7 @@ async def received(
     Raises:
         AuthMissing, AuthInvalid, SignatureRefused: The caller is not authenticated.
         BodyTooLarge, InvalidRequest: The body can't be read.
+        RateLimitExceeded, Overloaded: The body was not read, or not to its end.
     """
     principal = require(await identify(services, scope))
     body = await read(services, scope, receive, services.settings.max_body_bytes)
@@ -173,12 +204,28 @@ async def read(services: Services, scope: Scope, receive: Receive, limit: int) -
 
     Raises:
         BodyTooLarge, InvalidRequest: The body can't be read.
+        RateLimitExceeded: The key may log no more events in this minute, and the body is large.
+        Overloaded: There is no memory for the body.
     """
     exchange = Exchange.of(scope)
-    with services.metrics.request_stages.time("read"):
-        body = await read_body(exchange.headers, receive, limit, services.threads.compute)
+    hold = exchange.share.hold if exchange.share else _hold_nothing
+    refusal = services.limits.events_refusal(exchange.context.key_id)
+    if refusal:  # a call without events is small
+        limit = min(limit, SMALL_BODY_BYTES)
+    try:
+        with services.metrics.request_stages.time("read"):
+            body = await read_body(exchange.headers, receive, limit, services.threads.compute, hold)
+    except BodyTooLarge:
+        if refusal is None:
+            raise
+        services.metrics.refused("events")
+        raise refusal from None
     exchange.request_bytes = len(body)
     return body
+
+
+async def _hold_nothing(_: int) -> None:
+    """For callers without a key, whose bodies are small."""
 
 
 async def run_task(services: Services, exchange: Exchange, call: Call) -> Answer:
@@ -225,6 +272,8 @@ class ExchangeMiddleware:
             else:
                 await _response_to(error, exchange)(scope, receive, send_numbered)
         finally:
+            if exchange.share:
+                exchange.share.end()
             self._record(scope, exchange)
             current_request.reset(bound)
 
@@ -232,7 +281,7 @@ class ExchangeMiddleware:
         seconds = time.perf_counter() - exchange.started
         if exchange.transport:
             self.metrics.request(exchange.task, exchange.transport, exchange.outcome, seconds)
-        if not _access.isEnabledFor(logging.INFO):
+        if exchange.in_sum or not _access.isEnabledFor(logging.INFO):
             return
         path = getattr(scope.get("route"), "path", None)
         line = AccessLine(

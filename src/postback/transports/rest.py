@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from hmac import compare_digest
 
 from sqlalchemy import select
 from starlette.requests import Request
@@ -11,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from postback.auth.principal import Principal
-from postback.errors import StoreUnavailable
+from postback.errors import AuthMissing, StoreUnavailable
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
 from postback.store.control_store import ControlStore
@@ -22,6 +23,7 @@ from postback.tasks.dispatch import Call, require_scope
 from postback.tasks.list_conversions import finalize_package, media_buy_conversions
 from postback.tasks.look_up_event import look_up_event
 from postback.tasks.registry import offered
+from postback.transports.authentication import api_key
 from postback.transports.middleware import Exchange, received, run_task
 from postback.transports.responses import json_response
 from postback.transports.schemas.openapi import openapi_json
@@ -74,9 +76,8 @@ class _Rest:
         self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
 
     async def _caller(self, request: Request) -> Principal:
-        """Authenticate a request that is not a task call; it counts against the rate limit."""
+        """The caller of a request that is not a task call."""
         principal, _ = await received(self._services, request.scope, request.receive)
-        self._services.limits.hit_request(principal.key_id)
         return principal
 
     async def event(self, request: Request) -> Response:
@@ -124,12 +125,20 @@ class _Rest:
             answer["warning"] = warning
         return json_response(answer)
 
-    async def metrics(self, _: Request) -> Response:
-        """Return the metrics in Prometheus' format."""
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics in Prometheus' format, to whoever has the token if there is one."""
+        token = self._services.settings.metrics_token
+        given = api_key(request.headers) or ""
+        if token and not compare_digest(given.encode(), token.encode()):
+            raise AuthMissing(
+                "The metrics require the token of POSTBACK_METRICS_TOKEN.",
+                suggestion="Send it as 'Authorization: Bearer TOKEN'.",
+            )
         return Response(await self._metrics.get(), media_type=METRICS_CONTENT_TYPE)
 
     async def _check_readiness(self) -> str:
         await self._services.threads.ingestion.run(_ask_control, self._services.control)
+        self._services.room.check()
         await self._services.threads.inserts.run(_ask_event_store, self._services.folder, self._services.events)
         return "ok"
 
