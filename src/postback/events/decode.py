@@ -64,7 +64,7 @@ def decode_events(
     events: list[PendingEvent | Rejection] = []
     forms: list[bytes] = []
     for index, raw in enumerate(raws, start):
-        alone = _strictly([raw], index) or _carefully(raw, index, test=test)
+        alone = _strictly([raw], index) or _carefully(bytes(raw), index, test=test)
         events += alone[0]
         forms.append(alone[1])
     return events, b"".join(forms)
@@ -87,8 +87,7 @@ def _strictly(raws: Sequence[bytes], start: int) -> tuple[Sequence[PendingEvent]
     if b"{}" in forms:  # which is the same as none
         return None
     places = range(start, start + len(events))
-    pending = list(map(PendingEvent, places, events, custom_data, forms))
-    return pending, canonical[1:-1] + b","
+    return list(map(PendingEvent, places, events, custom_data, forms)), canonical[1:-1] + b","
 
 
 def _carefully(raw: bytes, index: int, *, test: bool) -> tuple[Sequence[PendingEvent | Rejection], bytes]:

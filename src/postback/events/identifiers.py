@@ -54,7 +54,7 @@ class IdentifierHasher:
 
     def match_each(
         self, persons: Sequence[UserMatch], warnings: Sequence[list[str]], required: Sequence[bool]
-    ) -> list[bytes | Rejection]:
+    ) -> Sequence[bytes | Rejection]:
         """The same for several persons, each with warnings of their own; what ``match`` raises is returned."""
         if len(persons) <= FEW:
             return list(map(self._match_alone, persons, warnings, required))

@@ -45,7 +45,7 @@ class Chunk:
     """
 
     start: int
-    raws: list[bytes]
+    raws: Sequence[msgspec.Raw]
     events: list[PendingEvent] = field(default_factory=list)
 
 
