@@ -136,7 +136,7 @@ class MixedLoad:
         hasher = IdentifierHasher(bytes.fromhex((self._server.data / "secret.key").read_text()))
         rows = select_from(self._server.data, "SELECT match_keys FROM exposure FINAL WHERE kind = 'click'")
         kept = {bytes(keys[0]) for (keys,) in rows}
-        recorded = {hasher.match(UserMatch(click_id=click_id), []).keys for click_id in self._visitors.recorded}
+        recorded = {hasher.match(UserMatch(click_id=click_id), []) for click_id in self._visitors.recorded}
         assert recorded <= kept, "a click is lost"
         assert len(clicks) <= self._visitors.clicks, "a click is there twice"
 

@@ -11,14 +11,15 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postback.events.decode import Decoded, decode_events
+from postback.events.decode import decode_events
+from postback.events.pending_event import PendingEvent
 from postback.events.rejection import REASONS, Rejection
 from postback.protocol.strict_json import MAX_DEPTH, canonical_json
 
 GOOD: dict[str, Any] = {"event_id": "order_1", "event_type": "purchase", "event_time": "2026-01-15T10:30:00Z"}
 
 
-def decode_one(text: str | bytes) -> Decoded | Rejection:
+def decode_one(text: str | bytes) -> PendingEvent | Rejection:
     raw = text.encode() if isinstance(text, str) else text
     (decoded,), _ = decode_events([raw])
     return decoded
@@ -27,13 +28,13 @@ def decode_one(text: str | bytes) -> Decoded | Rejection:
 def canonical(event: dict[str, Any], **dump: Any) -> bytes:
     """What a batch of this event is compared by."""
     (decoded,), form = decode_events([json.dumps(event, **dump).encode()])
-    assert isinstance(decoded, Decoded), decoded
+    assert isinstance(decoded, PendingEvent), decoded
     return form
 
 
-def accepted(event: dict[str, Any], **dump: Any) -> Decoded:
+def accepted(event: dict[str, Any], **dump: Any) -> PendingEvent:
     decoded = decode_one(json.dumps(event, **dump))
-    assert isinstance(decoded, Decoded), decoded
+    assert isinstance(decoded, PendingEvent), decoded
     return decoded
 
 
@@ -129,7 +130,7 @@ def test_json_that_nobody_can_carry_is_refused_by_name(member: str, told: str) -
 
 def test_a_bad_event_leaves_its_neighbours_alone() -> None:
     raws = [json.dumps(event).encode() for event in (GOOD, {**GOOD, "event_id": 5}, GOOD)]
-    assert [type(decoded) for decoded in decode_events(raws)[0]] == [Decoded, Rejection, Decoded]
+    assert [type(decoded) for decoded in decode_events(raws)[0]] == [PendingEvent, Rejection, PendingEvent]
 
 
 def test_members_that_adcp_does_not_know_are_kept() -> None:
@@ -322,7 +323,7 @@ def written_events(draw: st.DrawFn) -> str:
     )
 
 
-def _outcome(decoded: Decoded | Rejection) -> tuple[Any, ...]:
+def _outcome(decoded: PendingEvent | Rejection) -> tuple[Any, ...]:
     if isinstance(decoded, Rejection):
         return decoded.reason, decoded.field, decoded.message
     event = msgspec.structs.asdict(decoded.event)
@@ -344,7 +345,7 @@ def test_the_short_way_and_the_careful_one_agree(texts: list[str]) -> None:
     decoded_carefully, form_of_careful = decode_events(careful)
 
     assert list(map(_outcome, decoded)) == list(map(_outcome, decoded_carefully))
-    if all(isinstance(event, Decoded) for event in decoded):
+    if all(isinstance(event, PendingEvent) for event in decoded):
         assert form == form_of_careful
     alone = [decode_events([text.encode()]) for text in texts]
     assert [_outcome(event) for (event,), _ in alone] == list(map(_outcome, decoded))
@@ -376,7 +377,7 @@ def test_a_name_given_twice_is_found_beside_any_neighbour(field: str, neighbour:
 
     decoded, _ = decode_events([broken.encode(), beside.encode(), broken.encode()])
 
-    assert [type(event) for event in decoded] == [Rejection, Decoded, Rejection]
+    assert [type(event) for event in decoded] == [Rejection, PendingEvent, Rejection]
 
 
 def test_an_integer_may_be_written_with_a_fraction_of_zero() -> None:
@@ -387,7 +388,7 @@ def test_an_integer_may_be_written_with_a_fraction_of_zero() -> None:
     (decoded, same), _ = decode_events([spelled.encode(), plain.encode()])
 
     assert _outcome(decoded) == _outcome(same)
-    assert isinstance(decoded, Decoded)
+    assert isinstance(decoded, PendingEvent)
     assert decoded.custom_data
     assert decoded.custom_data.num_items == 2
 

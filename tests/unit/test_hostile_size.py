@@ -20,9 +20,10 @@ from postback.errors import BatchTooLarge, BodyTooLarge, InvalidRequest
 from postback.event_sources.entries import read_entries
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.validation import MAX_ERRORS
-from postback.events.decode import Decoded, decode_events
+from postback.events.decode import decode_events
 from postback.events.event import UserMatch
 from postback.events.identifiers import IdentifierHasher
+from postback.events.pending_event import PendingEvent
 from postback.events.personal_data import looks_personal, redact
 from postback.events.rejection import Rejection
 from postback.events.request import LogEventRequest, events_of
@@ -98,7 +99,7 @@ def test_a_prefix_is_repaired_only_where_a_digest_starts() -> None:
 def test_a_page_on_an_endless_host_is_refused() -> None:
     event = {**_GOOD, "event_source_url": "https://" + "\u0301\u0316" * 200_000 + "/"}
     (decoded,), _ = decode_events([msgspec.json.encode(event)])
-    assert isinstance(decoded, Decoded)
+    assert isinstance(decoded, PendingEvent)
 
     with pytest.raises(Rejection, match="event_source_url"):
         check_origin(decoded, _RULES)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
 
 from postback.events.event import Uid, UserMatch
-from postback.events.identifiers import KEY_BYTES, KINDS, IdentifierHasher, Matchable
-from postback.events.match_quality import PRIORS
+from postback.events.identifiers import KEY_BYTES, KINDS, IdentifierHasher
+from postback.events.match_quality import PRIORS, event_quality
 from postback.events.rejection import Rejection
 from postback.events.warnings import warning_codes
 
@@ -32,7 +32,7 @@ def kinds_of(keys: bytes) -> list[str]:
     return [KINDS[keys[start]] for start in range(0, len(keys), KEY_BYTES)]
 
 
-def match(**user_match: Any) -> tuple[Matchable, list[str]]:
+def match(**user_match: Any) -> tuple[bytes, list[str]]:
     notes: list[str] = []
     return HASHER.match(msgspec.convert(user_match, UserMatch), notes), warning_codes(notes)
 
@@ -55,9 +55,9 @@ def refused(**user_match: Any) -> Rejection:
     ],
 )
 def test_each_identifier_gives_a_key_of_its_kind(user_match: dict[str, Any], kinds: list[str]) -> None:
-    matchable, notes = match(**user_match)
-    assert kinds_of(matchable.keys) == kinds
-    assert len(matchable.keys) == KEY_BYTES * len(kinds)
+    keys, notes = match(**user_match)
+    assert kinds_of(keys) == kinds
+    assert len(keys) == KEY_BYTES * len(kinds)
     assert notes == []
 
 
@@ -115,9 +115,9 @@ def test_an_advertising_id_has_one_key_in_either_case() -> None:
 )
 def test_what_identifies_nobody_is_dropped_with_a_warning(user_match: dict[str, Any], code: str) -> None:
     good = {"hashed_email": EMAIL} if "hashed_phone" in user_match else {"hashed_phone": PHONE}
-    matchable, notes = match(**good, **user_match)
+    keys, notes = match(**good, **user_match)
     assert notes == [code]
-    assert len(matchable.keys) == KEY_BYTES
+    assert len(keys) == KEY_BYTES
     assert refused(**user_match).reason == "MISSING_USER_MATCH"
 
 
@@ -251,9 +251,9 @@ def test_public_and_documentation_addresses_are_used(ip: str) -> None:
 
 def test_a_digest_that_was_typed_is_kept_with_a_warning() -> None:
     """Official storyboards log such digests."""
-    matchable, notes = match(hashed_email=f"a{'0' * 61}10")
+    keys, notes = match(hashed_email=f"a{'0' * 61}10")
     assert notes == ["LOW_ENTROPY_IDENTIFIER"]
-    assert kinds_of(matchable.keys) == ["hashed_email"]
+    assert kinds_of(keys) == ["hashed_email"]
 
 
 @pytest.mark.parametrize(
@@ -281,19 +281,19 @@ def test_what_should_have_been_hashed_fails_and_is_not_repeated(user_match: dict
 
 def test_quality_grows_with_every_identifier() -> None:
     one, two = match(hashed_email=EMAIL)[0], match(hashed_email=EMAIL, click_id="CjwKCAjw")[0]
-    assert one.quality == pytest.approx(PRIORS["hashed_email"])
-    assert two.quality == pytest.approx(1 - (1 - PRIORS["hashed_email"]) * (1 - PRIORS["click_id"]))
+    assert event_quality(one[::KEY_BYTES]) == pytest.approx(PRIORS["hashed_email"])
+    assert event_quality(two[::KEY_BYTES]) == pytest.approx(1 - (1 - PRIORS["hashed_email"]) * (1 - PRIORS["click_id"]))
 
 
 def test_the_key_says_nothing_without_the_secret() -> None:
     elsewhere = IdentifierHasher(b"t" * 32).match(UserMatch(hashed_email=EMAIL), [])
     here = match(hashed_email=EMAIL)[0]
-    assert elsewhere.keys[:1] == here.keys[:1]
-    assert elsewhere.keys[1:] != here.keys[1:]
+    assert elsewhere[:1] == here[:1]
+    assert elsewhere[1:] != here[1:]
 
 
 def test_the_same_value_as_another_kind_is_another_key() -> None:
-    assert match(hashed_email=EMAIL)[0].keys[1:] != match(hashed_phone=EMAIL)[0].keys[1:]
+    assert match(hashed_email=EMAIL)[0][1:] != match(hashed_phone=EMAIL)[0][1:]
 
 
 def test_kinds_keep_their_stored_numbers() -> None:
@@ -328,11 +328,11 @@ def test_any_text_gives_keys_or_a_reason_without_the_text(user_match: UserMatch)
         values = (user_match.hashed_email, user_match.hashed_phone, user_match.click_id, user_match.client_ip)
         assert not any(value and len(value) > 12 and value in outcome.message for value in values)
     else:
-        assert 0 < outcome.quality < 1
-        assert len(outcome.keys) % KEY_BYTES == 0
+        assert 0 < event_quality(outcome[::KEY_BYTES]) < 1
+        assert len(outcome) % KEY_BYTES == 0
 
 
-def matched_or_refused(user_match: UserMatch) -> Matchable | Rejection:
+def matched_or_refused(user_match: UserMatch) -> bytes | Rejection:
     try:
         return HASHER.match(user_match, [])
     except Rejection as rejection:

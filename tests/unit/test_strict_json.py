@@ -176,6 +176,21 @@ def test_millions_of_small_fields_are_refused_without_being_held() -> None:
         tracemalloc.stop()
 
 
+@settings(max_examples=100, deadline=None)
+@given(written(), written(), st.sampled_from(["large", "other"]), st.sampled_from(["large", "l\\u0061rge", "third"]))
+def test_a_large_field_is_read_as_any_other(one: str, other: str, second: str, third: str) -> None:
+    raw = f'{{"large" : {one},"{second}":{other}, "{third}":{one} }}'.encode()
+
+    assert _fields_or_error(raw, ("large",), len(raw) - 1) == _fields_or_error(raw)
+
+
+def _fields_or_error(raw: bytes, large: tuple[str, ...] = (), max_bytes_beside: int | None = None) -> Any:
+    try:
+        return {name: bytes(value) for name, value in fields_of(raw, large, max_bytes_beside).items()}
+    except RepeatedName as error:
+        return type(error)
+
+
 def test_a_batch_may_be_large() -> None:
     text = b'{"batch":[%b],"x":1}' % b",".join([b"0"] * 1_000_000)
 

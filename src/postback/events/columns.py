@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pyarrow as pa
 
 from postback.event_sources.event_source import EventSource
-from postback.events.decode import Decoded
-from postback.events.identifiers import KEY_BYTES, KINDS, UNMATCHABLE, Matchable
+from postback.events.identifiers import KEY_BYTES, KINDS
+from postback.events.match_quality import event_quality
+from postback.events.pending_event import PendingEvent
 from postback.events.rejection import RejectedEvent
+from postback.protocol.timestamps import micros
 from postback.store.copies import NO_ORDER_FIELDS, event_fact, order_fields
 from postback.store.rows import Column, Rows, plain_array
 
-__all__ = ["AcceptedEvents", "PackedEvents", "PendingEvent", "rejected_rows"]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-class PendingEvent(msgspec.Struct, gc=False):
-    """An event on its way through the steps of validation (``events.steps``), which fill it in.
-
-    Attributes:
-        index: Its place in the batch.
-        decoded: The event; its ``custom_data`` may contain personal data.
-        matchable: What it can be matched by.
-        custom_data: custom_data as stored: JSON, or empty.
-        extra: Fields that AdCP doesn't know, as stored: a JSON object, or empty.
-    """
-
-    index: int
-    decoded: Decoded
-    matchable: Matchable = UNMATCHABLE
-    custom_data: bytes = b""
-    extra: bytes = b""
+__all__ = ["AcceptedEvents", "PackedEvents", "rejected_rows"]
 
 
 class PackedEvents(msgspec.Struct):
@@ -74,13 +54,12 @@ class AcceptedEvents:
         if accepted:
             for column, values in zip(self.columns.values(), zip(*map(_stored, accepted), strict=True), strict=True):
                 column += values
-        kinds = self._kinds
-        for event in accepted:
-            self.indexes.append(event.index)
-            self.qualities.append(event.matchable.quality)
-            self.order_ids.append(data.order_id if (data := event.decoded.custom_data) else None)
-            kind = event.matchable.keys[::KEY_BYTES]
-            kinds[kind] = kinds.get(kind, 0) + 1
+        self.indexes += [event.index for event in accepted]
+        self.order_ids += [data.order_id if (data := event.custom_data) else None for event in accepted]
+        kinds = [event.match_keys[::KEY_BYTES] for event in accepted]
+        self.qualities += map(event_quality, kinds)
+        for kind in kinds:
+            self._kinds[kind] = self._kinds.get(kind, 0) + 1
 
     def packed(self) -> PackedEvents:
         """These events, ready for another process."""
@@ -143,10 +122,10 @@ _COLUMNS = (
 
 def _stored(accepted: PendingEvent) -> tuple[Any, ...]:
     """What is stored of an event, in the order of _COLUMNS."""
-    decoded, event = accepted.decoded, accepted.decoded.event
-    event_time = (event.event_time - _EPOCH) // _MICROSECOND
+    event = accepted.event
+    event_time = micros(event.event_time)
     name = event.custom_event_name or ""
-    order = _order(accepted) if decoded.warnings else decoded.custom_data or NO_ORDER_FIELDS
+    order = _order(accepted) if accepted.warnings else accepted.custom_data or NO_ORDER_FIELDS
     return (
         event.event_type,
         event.event_id,
@@ -154,19 +133,19 @@ def _stored(accepted: PendingEvent) -> tuple[Any, ...]:
         event.action_source or "",
         event.event_source_url or "",
         name,
-        accepted.custom_data,
-        accepted.extra,
-        accepted.matchable.keys,
-        decoded.warnings,
+        accepted.custom_data_json,
+        accepted.extra_json,
+        accepted.match_keys,
+        accepted.warnings,
         event_fact(event_time, name, order),
     )
 
 
 def _order(event: PendingEvent) -> Any:
     """What the event says of its order, without personal data."""
-    if "REDACTED" in event.decoded.warnings:
-        return order_fields(event.custom_data)
-    return event.decoded.custom_data or NO_ORDER_FIELDS
+    if "REDACTED" in event.warnings:
+        return order_fields(event.custom_data_json)
+    return event.custom_data or NO_ORDER_FIELDS
 
 
 def rejected_rows(failed: Sequence[RejectedEvent], source: EventSource, test_event_code: str) -> list[Rows]:

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 import msgspec
 
 from postback.events.dialects import ADCP_FIELDS
-from postback.events.event import CustomData, DescribedEvent, Event, StrictCustomData, StrictEvent, UserMatch
+from postback.events.event import CustomData, Event, StrictCustomData, StrictEvent, UserMatch
 from postback.events.event_ids import MAX_LENGTH
+from postback.events.pending_event import PendingEvent
 from postback.events.personal_data import is_phone, looks_personal
 from postback.events.rejection import Rejection
 from postback.events.test_marks import find_test_mark
@@ -31,8 +32,7 @@ from postback.protocol.strict_json import (
 )
 from postback.protocol.type_errors import describe_validation_error
 
-__all__ = ["Decoded", "decode_events", "known_identifiers"]
-
+__all__ = ["decode_events", "known_identifiers"]
 
 _EVENT_FIELDS = frozenset(Event.__struct_fields__)
 _USER_MATCH_FIELDS = UserMatch.__struct_fields__
@@ -45,47 +45,32 @@ _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _decode_events = msgspec.json.Decoder(list[StrictEvent]).decode
 
 
-class Decoded(msgspec.Struct, gc=False):
-    """One decoded event.
-
-    Attributes:
-        event: Its fields.
-        custom_data: The fields of custom_data that the schemas know.
-        custom_data_json: All of custom_data as canonical JSON; empty without any.
-        extra: The fields that they don't know, with ``ext`` and ``surface``, as a JSON object; None without any.
-        warnings: Codes of warnings, some with a subject: see ``events.warnings``.
-    """
-
-    event: DescribedEvent
-    custom_data: CustomData | None
-    custom_data_json: bytes
-    extra: dict[str, Json] | None
-    warnings: list[str]
-
-
-def decode_events(raws: list[bytes], *, test: bool = False) -> tuple[Sequence[Decoded | Rejection], bytes]:
+def decode_events(
+    raws: Sequence[bytes], start: int = 0, *, test: bool = False
+) -> tuple[Sequence[PendingEvent | Rejection], bytes]:
     """Decode each event alone; one that can't be used comes back as its rejection. Same order and length.
 
     Args:
         raws: The JSON of each.
+        start: The place of the first one in its batch.
         test: Whether they are test events, so that they may be marked as such in other platforms' ways.
 
     Returns:
         The events, and all of them in a form that doesn't depend on how the caller wrote them down: a line of JSON
         whose end is a comma, for idempotency only.
     """
-    if whole := _strictly(raws):
+    if whole := _strictly(raws, start):
         return whole
-    events: list[Decoded | Rejection] = []
+    events: list[PendingEvent | Rejection] = []
     forms: list[bytes] = []
-    for raw in raws:
-        alone = _strictly([raw]) or _carefully(raw, test=test)
+    for index, raw in enumerate(raws, start):
+        alone = _strictly([raw], index) or _carefully(bytes(raw), index, test=test)
         events += alone[0]
         forms.append(alone[1])
     return events, b"".join(forms)
 
 
-def _strictly(raws: list[bytes]) -> tuple[Sequence[Decoded], bytes] | None:
+def _strictly(raws: Sequence[bytes], start: int) -> tuple[Sequence[PendingEvent], bytes] | None:
     """The same for events that are exactly what the schemas say, read together; None if not all are."""
     sent = b"[%b]" % b",".join(raws)
     if len(sent) > MAX_EVENT_BYTES:
@@ -101,27 +86,25 @@ def _strictly(raws: list[bytes]) -> tuple[Sequence[Decoded], bytes] | None:
     forms = [_encode(data) if data is not None else b"" for data in custom_data]
     if b"{}" in forms:  # which is the same as none
         return None
-    decoded = [
-        Decoded(event, data, form, None, []) for event, data, form in zip(events, custom_data, forms, strict=True)
-    ]
-    return decoded, canonical[1:-1] + b","
+    places = range(start, start + len(events))
+    return list(map(PendingEvent, places, events, custom_data, forms)), canonical[1:-1] + b","
 
 
-def _carefully(raw: bytes, *, test: bool) -> tuple[Sequence[Decoded | Rejection], bytes]:
+def _carefully(raw: bytes, index: int, *, test: bool) -> tuple[Sequence[PendingEvent | Rejection], bytes]:
     """The same for one event that may be anything."""
     if len(raw) > MAX_EVENT_BYTES:
         return [Rejection("INVALID_REQUEST", f"The event is larger than {MAX_EVENT_BYTES:,} bytes.")], raw + b","
     try:
-        decoded = _repaired(parse_json(raw, _QUOTABLE), test=test)
+        pending = _repaired(parse_json(raw, _QUOTABLE), index, test=test)
     except InvalidJson as error:
         return [Rejection("INVALID_REQUEST", error.message)], canonical_json(raw) + b","
     except Rejection as rejection:
         return [rejection], canonical_json(raw) + b","
-    extra = _encode_sorted(decoded.extra) if decoded.extra else b""
-    return [decoded], _encode(decoded.event) + extra + b","
+    extra = _encode_sorted(pending.extra) if pending.extra else b""
+    return [pending], _encode(pending.event) + extra + b","
 
 
-def _repaired(tree: Json, *, test: bool) -> Decoded:
+def _repaired(tree: Json, index: int, *, test: bool) -> PendingEvent:
     if not isinstance(tree, dict):
         raise Rejection("INVALID_REQUEST", f"The event must be a JSON object, not {json_type(tree)}.")
     fields = {name: value for name, value in tree.items() if value is not None}
@@ -141,7 +124,7 @@ def _repaired(tree: Json, *, test: bool) -> Decoded:
     if sent_custom_data:
         custom_data, custom_data_json = _typed_custom_data(sent_custom_data)
         event.custom_data = msgspec.Raw(custom_data_json)
-    return Decoded(event, custom_data, custom_data_json, extra or None, warnings)
+    return PendingEvent(index, event, custom_data, custom_data_json, extra or None, warnings)
 
 
 def _refuse_test_marks(extra: dict[str, Json], custom_data: dict[str, Json]) -> None:

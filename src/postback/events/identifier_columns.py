@@ -16,6 +16,7 @@ from postback.events.ip_addresses import MAX_ADDRESS, are_public_ipv4, first_pub
 from postback.events.junk_digests import JUNK_DIGESTS
 from postback.events.personal_data import is_email, is_phone
 from postback.events.rejection import Rejection
+from postback.protocol.characters import is_slug
 from postback.protocol.enums import UID_TYPES
 from postback.protocol.placeholders import JUNK_IN_IDENTIFIERS, is_junk_word, is_macro
 
@@ -78,10 +79,9 @@ class IdentifierColumns:
             yield None, self._each([person.uids for person in persons], _uids)
         if click_ids := _given([person.click_id for person in persons]):
             yield CLICK_ID, self._click_ids(click_ids)
-        if addresses := _given(
-            [None if (pair := (person.client_ip, person.client_user_agent)) == _NO_PAIR else pair for person in persons]
-        ):
-            yield IP_AND_USER_AGENT, self._addresses(addresses)
+        pairs = [(person.client_ip, person.client_user_agent) for person in persons]
+        if pairs.count(_NO_PAIR) < len(pairs):
+            yield IP_AND_USER_AGENT, self._addresses(pairs)
 
     def _digests(self, name: str, values: Sequence[str | None]) -> Sequence[str | None]:
         if _are_plain_digests([value for value in values if value is not None]):
@@ -93,11 +93,11 @@ class IdentifierColumns:
             return values
         return self._each(values, lambda value, warnings: _opaque(value, "click_id", "click_id", warnings))
 
-    def _addresses(self, pairs: Sequence[_Pair | None]) -> Sequence[str | None]:
+    def _addresses(self, pairs: Sequence[_Pair]) -> Sequence[str | None]:
         """The IP address and the user agent of each row together."""
-        if _are_plain_pairs([pair for pair in pairs if pair]):
-            return [pair and _joined(pair) for pair in pairs]
-        return self._each(pairs, _ip_and_user_agent)
+        if _are_plain_pairs(pairs):
+            return [f"{ip}\0{user_agent}" for ip, user_agent in pairs]
+        return self._each([None if pair == _NO_PAIR else pair for pair in pairs], _ip_and_user_agent)
 
     def _each(
         self, values: Sequence[_Sent | None], check: Callable[[_Sent, list[str]], _Checked | None]
@@ -257,13 +257,12 @@ def _opaque(value: str, name: str, path: str, warnings: list[str]) -> str | None
 
 def _are_plain_identifiers(values: Collection[str]) -> bool:
     """Whether click ids or universal IDs are usual: long, of letters, digits, hyphens and underscores."""
-    together = "".join(values)
-    return not values or (
-        together.isascii()
-        and min(map(len, values)) >= _PLAIN_LENGTH
-        and _NEVER_FIRST.isdisjoint([value[0] for value in values])
-        and _SUSPECT.isdisjoint([value[:4] for value in values])
-        and together.replace("-", "").replace("_", "").isalnum()
+    starts = {value[:4] for value in values}
+    return (
+        min(map(len, values), default=_PLAIN_LENGTH) >= _PLAIN_LENGTH
+        and is_slug("".join(values))
+        and _SUSPECT.isdisjoint(starts)
+        and _NEVER_FIRST.isdisjoint([start[0] for start in starts])
     )
 
 

@@ -11,43 +11,21 @@ EventRules: the Identifiers section of semantics; shapes: core/user-match.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
-
-import msgspec
 
 from postback.events.event import UserMatch
 from postback.events.identifier_columns import IdentifierColumns, checked_identifiers
 from postback.events.identifier_kinds import KINDS
-from postback.events.match_quality import PRIORS
 from postback.events.rejection import Rejection
 from postback.events.warnings import dropped_identifiers
 
-__all__ = ["FEW", "KEY_BYTES", "KINDS", "UNMATCHABLE", "IdentifierHasher", "Matchable"]
+__all__ = ["FEW", "KEY_BYTES", "KINDS", "IdentifierHasher"]
 
 KEY_BYTES = 16
 
 FEW = 4
 """Up to so many events, a look at each is cheaper than one at their columns."""
-
-_CHANCE_TO_MISS = {number: 1.0 - PRIORS[kind.partition(":")[0]] for number, kind in KINDS.items()}
-
-
-class Matchable(msgspec.Struct, gc=False, frozen=True):
-    """What one event can be matched by.
-
-    Attributes:
-        keys: Its match keys, KEY_BYTES each, one after the other.
-        quality: 1 - Π(1 - prior) over the usable identifiers; see ``events.match_quality``.
-    """
-
-    keys: bytes
-    quality: float
-
-
-UNMATCHABLE = Matchable(b"", 0.0)
-"""An event without user_match."""
 
 
 class IdentifierHasher:
@@ -60,21 +38,23 @@ class IdentifierHasher:
             for kind, name in KINDS.items()
         }
 
-    def match(self, user_match: UserMatch, warnings: list[str], *, required: bool = True) -> Matchable:
-        """The match keys of one person; appends a warning to ``warnings`` for each thing that was odd.
+    def match(self, user_match: UserMatch, warnings: list[str], *, required: bool = True) -> bytes:
+        """The match keys of one person, KEY_BYTES each, one after the other, the strongest first.
+
+        A warning is appended to ``warnings`` for each thing that was odd.
 
         Raises:
             Rejection: An identifier is unhashed or not a digest where one is required; or none is usable, and one is
                 required.
         """
-        matchable = self._match_alone(user_match, warnings, required)
-        if isinstance(matchable, Rejection):
-            raise matchable
-        return matchable
+        keys = self._match_alone(user_match, warnings, required)
+        if isinstance(keys, Rejection):
+            raise keys
+        return keys
 
     def match_each(
         self, persons: Sequence[UserMatch], warnings: Sequence[list[str]], required: Sequence[bool]
-    ) -> list[Matchable | Rejection]:
+    ) -> Sequence[bytes | Rejection]:
         """The same for several persons, each with warnings of their own; what ``match`` raises is returned."""
         if len(persons) <= FEW:
             return list(map(self._match_alone, persons, warnings, required))
@@ -83,11 +63,14 @@ class IdentifierHasher:
         keys = [b"".join(parts) for parts in zip(*hashed, strict=True)] or [b""] * len(persons)
         if columns.has_uids:
             keys = list(map(_each_once, keys))
+        if not columns.rejections and all(keys):
+            return keys
         return [
-            columns.rejections.get(row) or _matchable(key, warnings[row], required[row]) for row, key in enumerate(keys)
+            columns.rejections.get(row) or _usable(*of_row)
+            for row, of_row in enumerate(zip(keys, warnings, required, strict=True))
         ]
 
-    def _match_alone(self, person: UserMatch, warnings: list[str], required: bool) -> Matchable | Rejection:
+    def _match_alone(self, person: UserMatch, warnings: list[str], required: bool) -> bytes | Rejection:
         keys: list[bytes] = []
         try:
             for kind, value in checked_identifiers(person, warnings):
@@ -95,7 +78,7 @@ class IdentifierHasher:
                     keys += self.keys_of(kind, (value,))
         except Rejection as rejection:
             return rejection
-        return _matchable(b"".join(dict.fromkeys(keys)), warnings, required)
+        return _usable(b"".join(dict.fromkeys(keys)), warnings, required)
 
     def _hashed(self, kind: int | None, values: Sequence[Any]) -> list[bytes]:
         """The keys of each row; without a kind, of several values with kinds of their own."""
@@ -126,21 +109,9 @@ def _each_once(keys: bytes) -> bytes:
     return b"".join(dict.fromkeys([keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)]))
 
 
-@lru_cache(maxsize=4_096)
-def _quality(kinds: bytes) -> float:
-    missed = 1.0
-    for kind in kinds:
-        missed *= _CHANCE_TO_MISS[kind]
-    return 1.0 - missed
-
-
-def _matchable(keys: bytes, warnings: list[str], required: bool) -> Matchable | Rejection:
-    if keys:
-        return Matchable(keys, _quality(keys[::KEY_BYTES]))
-    return _none_usable(warnings) if required else UNMATCHABLE
-
-
-def _none_usable(warnings: list[str]) -> Rejection:
+def _usable(keys: bytes, warnings: list[str], required: bool) -> bytes | Rejection:
+    if keys or not required:
+        return keys
     dropped = dropped_identifiers(warnings)
     return Rejection(
         "MISSING_USER_MATCH",

@@ -8,7 +8,11 @@ with user agent. It is a forecast; what was matched is a source's ``match_rate``
 
 from __future__ import annotations
 
-__all__ = ["PRIORS", "QUALITY_VERSION", "batch_quality"]
+from functools import lru_cache
+
+from postback.events.identifier_kinds import KINDS
+
+__all__ = ["PRIORS", "QUALITY_VERSION", "batch_quality", "event_quality"]
 
 QUALITY_VERSION = "mq1"
 
@@ -19,6 +23,17 @@ PRIORS: dict[str, float] = {
     "click_id": 0.60,
     "client_ip+client_user_agent": 0.25,
 }
+
+_CHANCE_TO_MISS = {number: 1.0 - PRIORS[kind.partition(":")[0]] for number, kind in KINDS.items()}
+
+
+@lru_cache(maxsize=4_096)
+def event_quality(kinds: bytes) -> float:
+    """The quality of an event with usable identifiers of these kinds, by their numbers; 0 without any."""
+    missed = 1.0
+    for kind in kinds:
+        missed *= _CHANCE_TO_MISS[kind]
+    return 1.0 - missed
 
 
 def batch_quality(qualities: list[float]) -> float | None:

@@ -17,9 +17,9 @@ from typing import TypeAlias
 import msgspec
 
 from postback.event_sources.event_source import EventSource
-from postback.events.decode import Decoded
 from postback.events.event_ids import are_plain_ids, check_id, is_plain_id, names_an_order, plainly_name_orders
 from postback.events.pages import stored_page
+from postback.events.pending_event import PendingEvent
 from postback.events.rejection import Rejection
 from postback.events.repeated_identifiers import plainly_repeat_none, plainly_repeats_identifier, repeats_identifier
 from postback.protocol.characters import normalized_id
@@ -89,13 +89,13 @@ class EventRules:
         )
 
 
-def check_event_id(decoded: Decoded, rules: EventRules) -> None:
-    event = decoded.event
+def check_event_id(pending: PendingEvent, rules: EventRules) -> None:
+    event = pending.event
     event_id, user_match = event.event_id, event.user_match
     if is_plain_id(event_id):
         repeated = user_match is not None and plainly_repeats_identifier(event_id, user_match)
     else:
-        event.event_id = event_id = check_id(event_id, decoded.warnings)
+        event.event_id = event_id = check_id(event_id, pending.warnings)
         repeated = user_match is not None and repeats_identifier(event_id, user_match)
     if repeated:
         raise Rejection(
@@ -105,13 +105,13 @@ def check_event_id(decoded: Decoded, rules: EventRules) -> None:
         )
 
 
-def _plain_event_ids(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    ids = [d.event.event_id for d in decoded]
-    return are_plain_ids(ids) and plainly_repeat_none(ids, [d.event.user_match for d in decoded])
+def _plain_event_ids(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    ids = [e.event.event_id for e in events]
+    return are_plain_ids(ids) and plainly_repeat_none(ids, [e.event.user_match for e in events])
 
 
-def check_event_type(decoded: Decoded, rules: EventRules) -> None:
-    event = decoded.event
+def check_event_type(pending: PendingEvent, rules: EventRules) -> None:
+    event = pending.event
     if event.event_type not in rules.event_types:
         if event.event_type not in _EVENT_TYPES:
             message = f"event_type must be one of {', '.join(EVENT_TYPES)}."
@@ -128,13 +128,13 @@ def check_event_type(decoded: Decoded, rules: EventRules) -> None:
         )
 
 
-def _plain_event_types(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    types = {d.event.event_type for d in decoded}
+def _plain_event_types(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    types = {e.event.event_type for e in events}
     return types <= rules.event_types and "custom" not in types
 
 
-def check_event_time(decoded: Decoded, rules: EventRules) -> None:
-    event_time = decoded.event.event_time
+def check_event_time(pending: PendingEvent, rules: EventRules) -> None:
+    event_time = pending.event.event_time
     if event_time < rules.oldest:
         raise Rejection(
             "INVALID_EVENT_TIME",
@@ -157,13 +157,13 @@ def check_event_time(decoded: Decoded, rules: EventRules) -> None:
         )
 
 
-def _plain_event_times(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    times = [d.event.event_time for d in decoded]
+def _plain_event_times(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    times = [e.event.event_time for e in events]
     return not times or (rules.oldest <= min(times) and max(times) <= min(rules.newest, _LAST_TIME))
 
 
-def check_origin(decoded: Decoded, rules: EventRules) -> None:
-    event = decoded.event
+def check_origin(pending: PendingEvent, rules: EventRules) -> None:
+    event = pending.event
     if event.action_source is None:
         event.action_source = rules.source.action_source
     elif event.action_source not in _ACTION_SOURCES:
@@ -173,31 +173,31 @@ def check_origin(decoded: Decoded, rules: EventRules) -> None:
     if event.event_source_url is not None:
         event.event_source_url = stored_page(event.event_source_url, rules.domains)
     elif event.action_source == "website":
-        decoded.warnings.append("MISSING_EVENT_SOURCE_URL")
+        pending.warnings.append("MISSING_EVENT_SOURCE_URL")
 
 
-def _plain_origins(decoded: Sequence[Decoded], rules: EventRules) -> bool:
+def _plain_origins(events: Sequence[PendingEvent], rules: EventRules) -> bool:
     """The same, and the pages are stored."""
-    sources = {d.event.action_source for d in decoded}
-    urls = {d.event.event_source_url for d in decoded}
+    sources = {e.event.action_source for e in events}
+    urls = {e.event.event_source_url for e in events}
     if not (sources <= _ACTION_SOURCES and None not in urls):
         return False
     try:
         pages = {url: stored_page(url, rules.domains) for url in urls if url is not None}
     except Rejection:
         return False
-    for d in decoded:
-        d.event.event_source_url = pages[d.event.event_source_url or ""]
+    for e in events:
+        e.event.event_source_url = pages[e.event.event_source_url or ""]
     return True
 
 
-def check_value(decoded: Decoded, rules: EventRules) -> None:
-    data, accepted = decoded.custom_data, rules.source.value_currencies
+def check_value(pending: PendingEvent, rules: EventRules) -> None:
+    data, accepted = pending.custom_data, rules.source.value_currencies
     value = data.value if data else None
     currency = data.currency if data else None
     if data and currency is not None:
         if currency not in CURRENCIES:
-            currency = _repaired_currency(decoded, currency)
+            currency = _repaired_currency(pending, currency)
         if accepted and currency not in accepted:
             raise Rejection(
                 "INVALID_REQUEST",
@@ -211,13 +211,13 @@ def check_value(decoded: Decoded, rules: EventRules) -> None:
                 f"custom_data.currency is required. This event source accepts values in {', '.join(accepted)} only.",
                 "custom_data.currency",
             )
-        decoded.warnings.append("MISSING_CURRENCY")
-    if value is None and decoded.event.event_type == "purchase":
-        decoded.warnings.append("MISSING_VALUE")
+        pending.warnings.append("MISSING_CURRENCY")
+    if value is None and pending.event.event_type == "purchase":
+        pending.warnings.append("MISSING_VALUE")
 
 
-def _plain_values(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    data = [d.custom_data for d in decoded]
+def _plain_values(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    data = [e.custom_data for e in events]
     if None in data:
         return False
     currencies = {d.currency for d in data if d}
@@ -227,42 +227,42 @@ def _plain_values(decoded: Sequence[Decoded], rules: EventRules) -> bool:
     }
 
 
-def check_order(decoded: Decoded, rules: EventRules) -> None:
-    order_id = decoded.custom_data.order_id if decoded.custom_data else None
+def check_order(pending: PendingEvent, rules: EventRules) -> None:
+    order_id = pending.custom_data.order_id if pending.custom_data else None
     if order_id is None:
         return
     normal = normalized_id(order_id)
     if not names_an_order(normal):
-        decoded.warnings.append("JUNK_ORDER_ID")
+        pending.warnings.append("JUNK_ORDER_ID")
     elif normal != order_id:
-        _repair(decoded, "order_id", normal, "REPAIRED_ORDER_ID")
+        _repair(pending, "order_id", normal, "REPAIRED_ORDER_ID")
 
 
-def _plain_orders(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    data = [d.custom_data for d in decoded]
+def _plain_orders(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    data = [e.custom_data for e in events]
     return plainly_name_orders([d.order_id for d in data if d and d.order_id is not None])
 
 
-def check_user_match(decoded: Decoded, rules: EventRules) -> None:
-    if decoded.event.user_match is None:
+def check_user_match(pending: PendingEvent, rules: EventRules) -> None:
+    if pending.event.user_match is None:
         # A refund follows its purchase, which has the identifiers.
-        if rules.require_user_match and decoded.event.event_type != "refund":
+        if rules.require_user_match and pending.event.event_type != "refund":
             raise Rejection(
                 "MISSING_USER_MATCH",
                 "This seller requires user_match. Send at least one of uids, hashed_email, hashed_phone, click_id, or "
                 "client_ip with client_user_agent.",
                 "user_match",
             )
-        decoded.warnings.append("MISSING_USER_MATCH")
+        pending.warnings.append("MISSING_USER_MATCH")
 
 
-def _plain_user_matches(decoded: Sequence[Decoded], rules: EventRules) -> bool:
-    return all(d.event.user_match for d in decoded)
+def _plain_user_matches(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    return all(e.event.user_match for e in events)
 
 
-Check: TypeAlias = Callable[[Decoded, EventRules], None]
+Check: TypeAlias = Callable[[PendingEvent, EventRules], None]
 
-CHECKS: tuple[tuple[Check, Callable[[Sequence[Decoded], EventRules], bool]], ...] = (
+CHECKS: tuple[tuple[Check, Callable[[Sequence[PendingEvent], EventRules], bool]], ...] = (
     (check_event_id, _plain_event_ids),
     (check_event_type, _plain_event_types),
     (check_event_time, _plain_event_times),
@@ -274,7 +274,7 @@ CHECKS: tuple[tuple[Check, Callable[[Sequence[Decoded], EventRules], bool]], ...
 """Each check of one event, and whether all of several events plainly pass it."""
 
 
-def _repaired_currency(decoded: Decoded, currency: str) -> str:
+def _repaired_currency(pending: PendingEvent, currency: str) -> str:
     """A currency without surrounding white space."""
     trimmed = currency.strip()
     if trimmed not in CURRENCIES:
@@ -282,14 +282,14 @@ def _repaired_currency(decoded: Decoded, currency: str) -> str:
         raise Rejection(
             "INVALID_REQUEST", f"custom_data.currency is not an ISO 4217 currency code. {fix}.", "custom_data.currency"
         )
-    _repair(decoded, "currency", trimmed, "REPAIRED_CURRENCY")
+    _repair(pending, "currency", trimmed, "REPAIRED_CURRENCY")
     return trimmed
 
 
-def _repair(decoded: Decoded, name: str, value: str, warning: str) -> None:
+def _repair(pending: PendingEvent, name: str, value: str, warning: str) -> None:
     """Replace a text of custom_data, also in what is stored."""
-    setattr(decoded.custom_data, name, value)
-    custom_data = msgspec.json.decode(decoded.custom_data_json)
+    setattr(pending.custom_data, name, value)
+    custom_data = msgspec.json.decode(pending.custom_data_json)
     custom_data[name] = value
-    decoded.custom_data_json = _encode_sorted(custom_data)
-    decoded.warnings.append(warning)
+    pending.custom_data_json = _encode_sorted(custom_data)
+    pending.warnings.append(warning)

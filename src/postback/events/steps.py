@@ -14,10 +14,11 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
-from postback.events.columns import AcceptedEvents, PendingEvent
+from postback.events.columns import AcceptedEvents
 from postback.events.decode import decode_events
 from postback.events.event import CustomData
 from postback.events.identifiers import FEW, IdentifierHasher
+from postback.events.pending_event import PendingEvent
 from postback.events.personal_data import may_be_personal, redact
 from postback.events.rejection import Rejection
 from postback.events.rules import CHECKS, Check, EventRules
@@ -44,7 +45,7 @@ class Chunk:
     """
 
     start: int
-    raws: list[bytes]
+    raws: Sequence[msgspec.Raw]
     events: list[PendingEvent] = field(default_factory=list)
 
 
@@ -77,15 +78,10 @@ Step: TypeAlias = Callable[[Chunk, Batch], Rejected]
 
 def decode(chunk: Chunk, batch: Batch) -> Rejected:
     """Make typed events of their JSON."""
-    decoded, canonical = decode_events(chunk.raws, test=batch.rules.test)
+    decoded, canonical = decode_events(chunk.raws, chunk.start, test=batch.rules.test)
     batch.fingerprint.update(canonical)
-    rejected: Rejected = []
-    for index, event in enumerate(decoded, chunk.start):
-        if isinstance(event, Rejection):
-            rejected.append((index, event))
-        else:
-            chunk.events.append(PendingEvent(index, event))
-    return rejected
+    chunk.events = [event for event in decoded if isinstance(event, PendingEvent)]
+    return [(index, event) for index, event in enumerate(decoded, chunk.start) if isinstance(event, Rejection)]
 
 
 def check_rules(chunk: Chunk, batch: Batch) -> Rejected:
@@ -94,37 +90,35 @@ def check_rules(chunk: Chunk, batch: Batch) -> Rejected:
         return _sift(chunk, [check for check, _ in CHECKS], batch.rules)
     rejected: Rejected = []
     for check, all_pass in CHECKS:
-        if not all_pass([event.decoded for event in chunk.events], batch.rules):
+        if not all_pass(chunk.events, batch.rules):
             rejected += _sift(chunk, (check,), batch.rules)
     return rejected
 
 
 def hash_identifiers(chunk: Chunk, batch: Batch) -> Rejected:
     """Check and normalize the identifiers of user_match, and turn them into match keys."""
-    known = [(event, person) for event in chunk.events if (person := event.decoded.event.user_match)]
-    matchables = batch.identifiers.match_each(
-        [person for _, person in known],
-        [event.decoded.warnings for event, _ in known],
+    known = [event for event in chunk.events if event.event.user_match]
+    keys_of_each = batch.identifiers.match_each(
+        [person for event in known if (person := event.event.user_match)],
+        [event.warnings for event in known],
         # A refund follows its purchase, which has the identifiers.
-        [event.decoded.event.event_type != "refund" for event, _ in known],
+        [event.event.event_type != "refund" for event in known],
     )
     rejected: Rejected = []
-    for (event, _), matchable in zip(known, matchables, strict=True):
-        if isinstance(matchable, Rejection):
-            rejected.append((event.index, matchable))
+    for event, keys in zip(known, keys_of_each, strict=True):
+        if isinstance(keys, Rejection):
+            rejected.append((event.index, keys))
         else:
-            event.matchable = matchable
+            event.match_keys = keys
     return _remove(chunk, rejected)
 
 
 def redact_personal_data(chunk: Chunk, batch: Batch) -> Rejected:
     """Make the JSON to store: custom_data and the fields that AdCP doesn't know, without personal data."""
     # Looking once over everything costs a tenth of looking at each event.
-    suspicious = may_be_personal(b"\n".join([event.decoded.custom_data_json for event in chunk.events]))
+    suspicious = may_be_personal(b"\n".join([pending.custom_data_json for pending in chunk.events]))
     for pending in chunk.events:
-        decoded = pending.decoded
-        pending.custom_data = decoded.custom_data_json
-        if suspicious or type(decoded.custom_data) is CustomData or decoded.extra or decoded.event.custom_event_name:
+        if suspicious or type(pending.custom_data) is CustomData or pending.extra or pending.event.custom_event_name:
             _redact_event(pending)
     return []
 
@@ -132,7 +126,7 @@ def redact_personal_data(chunk: Chunk, batch: Batch) -> Rejected:
 def fill_columns(chunk: Chunk, batch: Batch) -> Rejected:
     """Append to the columns of the batch, and collect the warnings."""
     for pending in chunk.events:
-        if pending.decoded.warnings:
+        if pending.warnings:
             _collect_warnings(pending, batch)
     batch.accepted.extend(chunk.events)
     return []
@@ -149,12 +143,12 @@ STEPS: tuple[tuple[str, Step], ...] = (
 
 
 def _collect_warnings(pending: PendingEvent, batch: Batch) -> None:
-    for warning in pending.decoded.warnings:
+    for warning in pending.warnings:
         code, _, subject = warning.partition(" ")
         if subject:
             batch.subjects.setdefault(code, set()).add(subject)
-    pending.decoded.warnings = warning_codes(pending.decoded.warnings)
-    for code in pending.decoded.warnings:
+    pending.warnings = warning_codes(pending.warnings)
+    for code in pending.warnings:
         batch.warnings.setdefault(code, []).append(pending.index)
 
 
@@ -164,7 +158,7 @@ def _sift(chunk: Chunk, checks: Sequence[Check], rules: EventRules) -> Rejected:
     for event in chunk.events:
         try:
             for check in checks:
-                check(event.decoded, rules)
+                check(event, rules)
         except Rejection as rejection:
             rejected.append((event.index, rejection))
     return _remove(chunk, rejected)
@@ -178,18 +172,18 @@ def _remove(chunk: Chunk, rejected: Rejected) -> Rejected:
 
 
 def _redact_event(pending: PendingEvent) -> None:
-    decoded, event = pending.decoded, pending.decoded.event
+    event = pending.event
     found = False
-    if pending.custom_data:
-        safe, found = redact(msgspec.json.decode(pending.custom_data))
+    if pending.custom_data_json:
+        safe, found = redact(msgspec.json.decode(pending.custom_data_json))
         if found:
-            pending.custom_data = _encode(safe)
-    if decoded.extra:
-        safe, found_in_extra = redact(decoded.extra)
-        pending.extra = _encode(safe)
+            pending.custom_data_json = _encode(safe)
+    if pending.extra:
+        safe, found_in_extra = redact(pending.extra)
+        pending.extra_json = _encode(safe)
         found = found or found_in_extra
     if event.custom_event_name:
         event.custom_event_name, found_in_name = redact(event.custom_event_name)
         found = found or found_in_name
     if found:
-        decoded.warnings.append("REDACTED")
+        pending.warnings.append("REDACTED")

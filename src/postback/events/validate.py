@@ -59,11 +59,10 @@ def validate_events(raws: list[msgspec.Raw], rules: EventRules, identifiers: Ide
     return result
 
 
-def _chunk(raws: list[msgspec.Raw]) -> list[bytes]:
-    chunk = [bytes(raw) for raw in raws]
-    while len(chunk) > 1 and sum(map(len, chunk)) > _CHUNK_BYTES:
-        del chunk[len(chunk) // 2 :]
-    return chunk
+def _chunk(raws: list[msgspec.Raw]) -> list[msgspec.Raw]:
+    while len(raws) > 1 and sum(map(len, raws)) > _CHUNK_BYTES:
+        raws = raws[: len(raws) // 2]
+    return raws
 
 
 def _run_steps(chunk: Chunk, batch: Batch, result: ValidationResult) -> None:

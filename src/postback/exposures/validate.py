@@ -251,7 +251,7 @@ def _accept(sent: SentExposure, identifiers: IdentifierHasher, newest: datetime,
         raise Rejection("INVALID_REQUEST", "occurred_at must not be before 1970.", "occurred_at")
     currency = trimmed_currency(sent.currency, warnings)
     cost = check_money(sent.cost, currency, "cost")
-    keys = identifiers.match(who, warnings, required=False).keys if who else b""
+    keys = identifiers.match(who, warnings, required=False) if who else b""
     if not keys:
         warnings.append("MISSING_USER_MATCH")
     return Exposure(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import string
 import unicodedata
 from html import unescape
 from urllib.parse import unquote
 
-__all__ = ["WHITE_SPACE", "decoded", "describe_unprintable", "normalized_id"]
+__all__ = ["WHITE_SPACE", "decoded", "describe_unprintable", "is_slug", "normalized_id"]
 
 WHITE_SPACE = " \t\r\n"
 """What is trimmed from an id. Any other white space is a character that can't be told from it, and refused."""
@@ -23,8 +24,14 @@ _CATEGORIES = {
 }
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]{2,10});")
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0xFE6B: "@", 0xFE62: "+"}
+_SLUG = f"{string.ascii_letters}{string.digits}-_".encode()
 _ENCODINGS = 4
 """How many encodings around one another are taken off: a URL in a URL's parameter has two."""
+
+
+def is_slug(text: str) -> bool:
+    """Whether a text is of ASCII letters, digits, hyphens and underscores only."""
+    return text.isascii() and not text.encode().translate(None, _SLUG)
 
 
 def describe_unprintable(text: str, first: int = 1) -> str | None:

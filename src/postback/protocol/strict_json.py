@@ -259,14 +259,27 @@ def fields_of(
         msgspec.ValidationError: It is not an object.
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: It can't be read.
     """
-    if max_bytes_beside is not None and memoryview(text).nbytes > max_bytes_beside:
+    set_apart: dict[str, msgspec.Raw] = {}
+    if max_bytes_beside is not None and len(text) > max_bytes_beside:
         # Other fields are read and not kept, so that millions of them take no memory.
-        found = msgspec.structs.astuple(msgspec.json.decode(text, type=_only(tuple(large))))
-        if memoryview(text).nbytes - sum(memoryview(raw).nbytes for raw in found) > max_bytes_beside:
+        found = msgspec.structs.asdict(msgspec.json.decode(text, type=_only(tuple(large))))
+        set_apart = {name: raw for name, raw in found.items() if raw}
+        if len(text) - sum(map(len, set_apart.values())) > max_bytes_beside:
             raise TooLarge(f"The fields other than {', '.join(large)} are larger than {max_bytes_beside:,} bytes.")
+        text = _with_zeros(text, set_apart.values())  # what is large is read once
     fields: dict[str, msgspec.Raw] = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
     _refuse_lost_fields(memoryview(text), fields)
-    return fields
+    return fields | set_apart
+
+
+def _with_zeros(text: bytes, values: Collection[msgspec.Raw]) -> bytes:
+    """JSON with a zero in the place of some of its values."""
+    start, end = pa.py_buffer(text).address, 0
+    parts: list[memoryview] = []
+    for value in sorted(map(pa.py_buffer, values), key=_address):
+        parts.append(memoryview(text)[end : value.address - start])
+        end = value.address - start + value.size
+    return b"0".join([*parts, memoryview(text)[end:]])
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -20,12 +20,11 @@ def rfc3339(moment: datetime) -> str:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MICROSECOND = timedelta(microseconds=1)
-
 
 def micros(moment: datetime) -> int:
     """A time in µs since the epoch."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 class _Moment(msgspec.Struct):

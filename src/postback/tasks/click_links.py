@@ -120,7 +120,7 @@ async def _record(services: Services, link: ClickLink, click_id: str) -> None:
         media_buy_id=link.media_buy_id,
         package_id=link.package_id,
         creative_id=link.creative_id,
-        match_keys=services.identifiers.match(UserMatch(click_id=click_id), []).keys,
+        match_keys=services.identifiers.match(UserMatch(click_id=click_id), []),
     )
     try:
         await services.log.append(exposure_rows(link.account_id, [exposure]))
