@@ -202,6 +202,14 @@ class Settings:
     products: Path | None = _setting(
         _PATH, None, "TOML file of the products on offer. Unset: none; in a sandbox, a few to try."
     )
+    sandbox_accounts: bool = _setting(
+        _SWITCH,
+        "false",
+        "Whether buyers may ask for sandbox accounts on a server that is none. You approve them like others.",
+    )
+    pending_accounts: int = _setting(
+        _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
+    )
     rate_limit: int = _setting(
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
     )

@@ -37,6 +37,8 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
         "POSTBACK_SIGNING_KEYS": "/etc/signing-keys.json",
         "POSTBACK_PRODUCTS": "/etc/products.toml",
+        "POSTBACK_SANDBOX_ACCOUNTS": "true",
+        "POSTBACK_PENDING_ACCOUNTS": "5",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
         "POSTBACK_MAX_EVENT_AGE_DAYS": "9000",
@@ -64,6 +66,7 @@ def test_every_setting_has_its_variable() -> None:
     assert settings.log_format == "json"
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
+    assert (settings.sandbox_accounts, settings.pending_accounts) == (True, 5)
 
 
 def test_an_option_of_the_command_wins_over_its_variable() -> None:

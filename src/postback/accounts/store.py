@@ -29,15 +29,21 @@ _MAX_ACCOUNTS_PER_KEY = 1000
 class KeyAccounts:
     """One API key's accounts during an edit; all changes commit together.
 
+    Args:
+        connection: The transaction.
+        key_id: The key.
+        most_pending: How many accounts of the key may await the seller's approval.
+
     Attributes:
         connection: The transaction.
         by_id: The accounts that the key acts for, by account_id.
         provisioned: The ids of those that calls with this key have set up.
     """
 
-    def __init__(self, connection: Connection, key_id: str) -> None:
+    def __init__(self, connection: Connection, key_id: str, most_pending: int) -> None:
         self.connection = connection
         self._key_id = key_id
+        self._most_pending = most_pending
         granted = (
             select(account)
             .join(api_key_account, api_key_account.c.account_id == account.c.account_id)
@@ -49,7 +55,8 @@ class KeyAccounts:
         rows = connection.execute(granted).all()
         self.by_id = {row.account_id: account_from(row) for row in rows}
         self.provisioned = {row.account_id for row in rows if row.provisioned_by == key_id}
-        self._ids = {known.natural_key: id_ for id_, known in self.by_id.items() if known.brand_domain}
+        known = sorted(self.by_id.values(), key=lambda account: account.approved)  # so that these come to be found
+        self._ids = {account.natural_key: account.account_id for account in known if account.brand_domain}
 
     def find(self, brand_domain: str | None, operator: str | None, sandbox: bool) -> Account | None:
         """The account of this brand, operator and sandbox that the key acts for, or None."""
@@ -60,13 +67,9 @@ class KeyAccounts:
         """Create an account for the key. An empty account_id is replaced by a generated one.
 
         Raises:
-            InvalidRequest: The key has reached its limit of accounts, or the account_id is in use.
+            InvalidRequest: The key has reached a limit of accounts, or the account_id is in use.
         """
-        if len(self.by_id) >= _MAX_ACCOUNTS_PER_KEY:
-            raise InvalidRequest(
-                f"Your API key has reached the limit of {_MAX_ACCOUNTS_PER_KEY:,} accounts.",
-                suggestion="Use another API key for further accounts.",
-            )
+        self._check_limits(new)
         same_id = select(account.c.account_id).where(account.c.account_id == new.account_id)
         if new.account_id and self.connection.execute(same_id).first():
             raise InvalidRequest("This account_id is already in use.", field="account_id")
@@ -78,6 +81,20 @@ class KeyAccounts:
         self.provisioned.add(created.account_id)
         self._ids[created.natural_key] = created.account_id
         return created
+
+    def _check_limits(self, new: Account) -> None:
+        if len(self.by_id) >= _MAX_ACCOUNTS_PER_KEY:
+            raise InvalidRequest(
+                f"Your API key has reached the limit of {_MAX_ACCOUNTS_PER_KEY:,} accounts.",
+                suggestion="Use another API key for further accounts.",
+            )
+        pending = sum(account.awaits_approval for account in self.by_id.values())
+        if new.awaits_approval and pending >= self._most_pending:
+            raise InvalidRequest(
+                f"{pending:,} accounts of your API key await the seller's approval, closed ones included. The limit is "
+                f"{self._most_pending:,}.",
+                suggestion="Wait until the seller has approved or rejected some, and then list this account again.",
+            )
 
     def update(self, account_id: str, **values: Any) -> Account:
         """Set columns of an account, for example ``payment_terms="net_30"``; returns the updated account."""
@@ -103,7 +120,8 @@ class AccountStore:
         """Create an account. A brand without ``operator`` is its own operator.
 
         Raises:
-            StartupError: The account_id, or the brand and operator, are malformed or in use.
+            StartupError: The account_id, or the brand and operator, are malformed or in use. Accounts that buyers have
+                asked for and that are not approved take no name from the seller.
         """
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise StartupError(
@@ -129,6 +147,12 @@ class AccountStore:
         with self._control.connect() as connection:
             return [account_from(row) for row in connection.execute(select(account).order_by(account.c.account_id))]
 
+    def provisioned_by(self) -> dict[str, str]:
+        """The account_ids of the accounts that buyers set up → the key_id of the key that did."""
+        by_buyers = select(account.c.account_id, account.c.provisioned_by).where(account.c.provisioned_by.is_not(None))
+        with self._control.connect() as connection:
+            return {row.account_id: row.provisioned_by for row in connection.execute(by_buyers)}
+
     def get(self, account_id: str) -> Account | None:
         """The account with this id, or None."""
         with self._control.connect() as connection:
@@ -153,19 +177,22 @@ class AccountStore:
             return key_accounts.find(*new.natural_key) or key_accounts.add(new)
 
     @contextmanager
-    def edit(self, key_id: str, *, dry: bool = False) -> Iterator[KeyAccounts]:
+    def edit(
+        self, key_id: str, *, dry: bool = False, most_pending: int = _MAX_ACCOUNTS_PER_KEY
+    ) -> Iterator[KeyAccounts]:
         """Change a key's accounts in one transaction; concurrent edits of one key's accounts are serialized.
 
         Args:
             key_id: The key.
             dry: Whether to roll back at the end.
+            most_pending: How many accounts of the key may await the seller's approval.
 
         Raises:
             StoreUnavailable: The control store rejects the write; nothing is stored.
         """
         with self._control.begin() as connection:
             connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
-            yield KeyAccounts(connection, key_id)
+            yield KeyAccounts(connection, key_id, most_pending)
             if dry:
                 connection.rollback()
 
@@ -207,8 +234,9 @@ class AccountStore:
             account.c.operator == new.operator,
             account.c.sandbox == new.sandbox,
         )
-        if new.brand_domain and connection.execute(select(account).where(*same_natural_key)).first():
-            raise StartupError("Another account already has this brand and operator.")
+        same = [account_from(row) for row in connection.execute(select(account).where(*same_natural_key))]
+        if new.brand_domain and (taken := next((known for known in same if known.approved), None)):
+            raise StartupError(f"The account {taken.account_id!r} already has this brand and operator.")
 
 
 def _no_account(account_id: str) -> StartupError:
