@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -127,6 +128,10 @@ def _parse_list(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check(item.strip()) for item in text.split(",") if item.strip()))
 
 
+def _parse_network(text: str) -> str:
+    return str(ip_network(text))
+
+
 def _parse_prerelease(text: str) -> str:
     if not is_prerelease(text):
         raise ValueError
@@ -153,6 +158,10 @@ _PRERELEASES = (
 _ORIGINS = (
     "origins, separated by commas, for example https://tools.example",
     lambda text: _parse_list(text, _parse_origin),
+)
+_NETWORKS = (
+    "IP addresses or networks, separated by commas, for example 127.0.0.1,10.1.0.0/16",
+    lambda text: _parse_list(text, _parse_network),
 )
 _KEY = (f"at least {_LEAST_KEY} ASCII characters without spaces", _parse_key)
 
@@ -184,6 +193,16 @@ class Settings:
         _ORIGINS,
         None,
         "Web pages whose scripts may call the MCP endpoint, beside those of the server's own URL. Unset: none.",
+    )
+    trusted_proxies: tuple[str, ...] = _setting(
+        _NETWORKS,
+        "127.0.0.1,::1",
+        "Proxies whose X-Forwarded-For header is believed: it has the address that a click counts for.",
+    )
+    clicks_per_hour: int = _setting(
+        _whole(0, 10**6),
+        "60",
+        "Clicks from one address on one click link that count in an hour. 0: all, and repeated ones too.",
     )
     prereleases: tuple[str, ...] = _setting(
         _PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."

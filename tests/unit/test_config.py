@@ -32,6 +32,8 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
+        "POSTBACK_TRUSTED_PROXIES": "10.0.0.7, 2001:db8::/32",
+        "POSTBACK_CLICKS_PER_HOUR": "20",
         "POSTBACK_PRERELEASES": "3.2-beta.5,3.3-rc.1",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
@@ -58,6 +60,7 @@ def test_every_setting_has_its_variable() -> None:
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
     assert settings.public_url == "https://events.seller.example"
     assert settings.allowed_origins == ("https://tools.example", "http://localhost:6274")
+    assert (settings.trusted_proxies, settings.clicks_per_hour) == (("10.0.0.7/32", "2001:db8::/32"), 20)
     assert settings.prereleases == ("3.2-beta.5", "3.3-rc.1")
     assert settings.bootstrap_key == "a-key-of-32-characters-or-even-more"
     assert settings.seller_config == Path("/etc/postback.toml")
@@ -86,6 +89,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("POSTBACK_PORT", "65536", "a whole number from 1 to 65,535"),
         ("POSTBACK_RATE_LIMIT", "-1", "a whole number from 0"),
         ("POSTBACK_SANDBOX", "maybe", "true or false"),
+        ("POSTBACK_TRUSTED_PROXIES", "proxy.example", "IP addresses or networks"),
         ("POSTBACK_PUBLIC_URL", "events.seller.example", "starts with http://"),
         ("POSTBACK_PUBLIC_URL", "https://[broken", "starts with http://"),
         ("POSTBACK_HOST", "http://127.0.0.1", "a host name or an IP address"),

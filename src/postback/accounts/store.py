@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from cachetools import TTLCache
 from sqlalchemy import Connection, select
 
 from postback.auth.principal import Account, account_from
@@ -22,6 +24,7 @@ from postback.store.tables import account, api_key, api_key_account
 __all__ = ["AccountStore", "KeyAccounts"]
 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+_MOST_RECENT = 1000
 _MAX_ACCOUNTS_PER_KEY = 1000
 """A limit, because each call reads all accounts of its key, closed ones included."""
 
@@ -108,6 +111,8 @@ class AccountStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
+        self._recent: TTLCache[str, tuple[Account | None]] = TTLCache(_MOST_RECENT, ttl=1)
+        self._lock = threading.Lock()
 
     def create(
         self,
@@ -158,6 +163,16 @@ class AccountStore:
         with self._control.connect() as connection:
             row = connection.execute(select(account).where(account.c.account_id == account_id)).one_or_none()
         return account_from(row) if row else None
+
+    def recent(self, account_id: str) -> Account | None:
+        """The same as it was at most a second ago."""
+        with self._lock:
+            found = self._recent.get(account_id)
+        if found is None:
+            found = (self.get(account_id),)
+            with self._lock:
+                self._recent[account_id] = found
+        return found[0]
 
     def provision(self, key_id: str, new: Account) -> Account:
         """The key's account with ``new``'s brand, operator and sandbox; created if there is none.

@@ -76,7 +76,7 @@ async def _serve(settings: Settings) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=False,  # nothing reads the caller's address or scheme
+                proxy_headers=False,  # the one route that reads the caller's address does it itself
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
