@@ -103,6 +103,23 @@ def test_the_links_of_a_closed_account_lead_on_and_count_nothing(seller: Server)
 
 
 @pytest.mark.anyio
+async def test_an_address_that_no_trusted_proxy_tells_counts_for_nobody(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path / "data", trusted_proxies="10.0.0.7") as client:
+        bought = await call_in_process(client, "create_media_buy", **order())
+        named = {"media_buy_id": bought["media_buy_id"], "package_id": bought["packages"][0]["package_id"]}
+        link = await call_in_process(client, "click-links", **named, destination="https://shop.example/")
+        path = urlsplit(link["url"]).path
+        told = [{"User-Agent": FIREFOX, "X-Forwarded-For": address} for address in ("203.0.113.1", "203.0.113.2")]
+        first, second = [page(await client.get(path, headers=headers)) for headers in told]
+
+    assert second == first, "the second one counts, though both come from one address"
+    [warning] = [record.message for record in caplog.records if "X-Forwarded-For" in record.message]
+    assert "POSTBACK_TRUSTED_PROXIES" in warning
+
+
+@pytest.mark.anyio
 async def test_many_clicks_share_an_insert_and_invalid_ones_survive_a_stop(tmp_path: Path) -> None:
     data = tmp_path / "data"
     async with serving(data, clicks_per_hour=0) as client:

@@ -56,7 +56,7 @@ def routes(services: Services) -> list[Route]:
 
 
 def _behind_proxies(settings: Settings) -> Middleware:
-    """Gives a route the caller's address as a trusted proxy tells it. Only those that need it have it: it costs time."""
+    """Gives a route the caller's address as a trusted proxy tells it; only where it is needed, for it costs time."""
     return Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
 
 
