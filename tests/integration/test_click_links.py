@@ -12,7 +12,7 @@ import httpx2
 import pytest
 from tests.acceptance.conversions import call
 from tests.acceptance.official import refuse_unless_valid
-from tests.conftest import eventually
+from tests.conftest import HTTP, eventually
 from tests.in_process import call as call_in_process
 from tests.in_process import serving
 from tests.integration.orders import buy, order
@@ -38,7 +38,7 @@ class Link:
     def follow(self, address: str, user_agent: str = FIREFOX, **headers: str) -> httpx2.Response:
         """Follow it as a visitor whose address a proxy tells."""
         told = {"X-Forwarded-For": address, "User-Agent": user_agent, **headers}
-        return httpx2.get(self.url, follow_redirects=False, headers=told)
+        return HTTP.get(self.url, follow_redirects=False, headers=told)
 
     def delivery(self) -> dict[str, Any]:
         return call(self.seller, "rest", "get_media_buy_delivery", {"media_buy_ids": [self.media_buy_id]})

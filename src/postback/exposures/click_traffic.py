@@ -22,7 +22,7 @@ REPEAT_SECONDS = 10
 """Within so long the same browser's next click on a link is a double click, a reload or a retry."""
 
 _HOUR_SECONDS = 3600
-_MOST_REMEMBERED = 100_000
+_MOST_REMEMBERED = 50_000
 """Visitors in memory, so that strangers can't fill it. Beyond that the oldest are forgotten, and count anew."""
 
 _LONGEST_USER_AGENT = 512
