@@ -86,7 +86,7 @@ def test_a_key_acts_for_its_accounts_and_no_other(keys: KeyStore) -> None:
     assert principal.accounts == (Account("nova", "Nova", "nova.example", "nova.example"),)
 
 
-@pytest.mark.parametrize("status", ["pending_approval", "rejected"])
+@pytest.mark.parametrize("status", ["pending_approval", "rejected", "closed"])
 def test_what_buyers_ask_for_takes_no_name_from_the_seller(
     accounts: AccountStore, keys: KeyStore, status: AccountStatus
 ) -> None:

@@ -125,8 +125,8 @@ class AccountStore:
         """Create an account. A brand without ``operator`` is its own operator.
 
         Raises:
-            StartupError: The account_id, or the brand and operator, are malformed or in use. Accounts that buyers have
-                asked for and that are not approved take no name from the seller.
+            StartupError: The account_id, or the brand and operator, are malformed or in use. Accounts that are not
+                approved, or that the seller has closed, take no name.
         """
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise StartupError(

@@ -61,8 +61,8 @@ class Account:
 
     @property
     def approved(self) -> bool:
-        """Whether the seller has approved it, whatever became of it later."""
-        return (self.closed_from or self.status) not in {"pending_approval", "rejected"}
+        """Whether the seller has approved it, and not rejected or closed it; its buyer may have closed it."""
+        return (self.closed_from or self.status) not in {"pending_approval", "rejected", "closed"}
 
 
 @dataclass(frozen=True, slots=True)
