@@ -19,6 +19,7 @@ from postback.clock import Clock
 from postback.config import Settings
 from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
+from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
@@ -34,6 +35,7 @@ _COMMIT_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0
 _RUNNING_TIME_SECONDS = 60.0
 _RETENTION_SECONDS = 3600.0
+_INVALID_CLICKS_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -64,6 +66,7 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
 
 def _start_background(services: Services, resources: Resources) -> None:
     background = Background(services.metrics)
+    resources.closing("invalid clicks", partial(store_last_invalid_clicks, services))
     resources.closing("background", background.stop)
     resources.closing("attribution", services.attribution.stop)
     services.forwarding.log_undeliverable()
@@ -76,6 +79,9 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
     if services.settings.control is None:
         background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
+    background.start(
+        "invalid clicks", partial(repeat, partial(store_invalid_clicks, services), _INVALID_CLICKS_SECONDS)
+    )
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
     background.start("backups", _snapshots(services).run)
     if services.retention:

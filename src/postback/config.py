@@ -128,14 +128,14 @@ def _parse_list(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check(item.strip()) for item in text.split(",") if item.strip()))
 
 
+def _parse_network(text: str) -> str:
+    return str(ip_network(text))
+
+
 def _parse_prerelease(text: str) -> str:
     if not is_prerelease(text):
         raise ValueError
     return text
-
-
-def _parse_network(text: str) -> str:
-    return str(ip_network(text))
 
 
 def _parse_origin(text: str) -> str:
@@ -199,6 +199,11 @@ class Settings:
         "127.0.0.1,::1",
         "Proxies whose X-Forwarded-For header is believed: it has the caller's address.",
     )
+    clicks_per_hour: int = _setting(
+        _whole(0, 10**6),
+        "60",
+        "Clicks from one address on one click link that count in an hour. 0: all, and repeated ones too.",
+    )
     prereleases: tuple[str, ...] = _setting(
         _PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."
     )
@@ -215,6 +220,14 @@ class Settings:
     )
     products: Path | None = _setting(
         _PATH, None, "TOML file of the products on offer. Unset: none; in a sandbox, a few to try."
+    )
+    sandbox_accounts: bool = _setting(
+        _SWITCH,
+        "false",
+        "Whether buyers may ask for sandbox accounts on a server that is none. You approve them like others.",
+    )
+    pending_accounts: int = _setting(
+        _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
     )
     rate_limit: int = _setting(
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."

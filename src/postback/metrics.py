@@ -137,7 +137,7 @@ class Metrics:
             registry=registry,
         )
         self._clicks = Counter(
-            "postback_clicks", "Clicks on click links, by whether they were stored.", ("outcome",), registry=registry
+            "postback_clicks", "Clicks on click links, by what became of them.", ("outcome",), registry=registry
         )
         self._insert_duration = Histogram(
             "postback_insert_duration_seconds",
@@ -246,7 +246,7 @@ class Metrics:
         self._reused_exposures.inc(count)
 
     def click(self, outcome: str) -> None:
-        """Count a click on a click link as ``recorded`` or ``lost``."""
+        """Count a click on a click link as ``recorded``, ``invalid`` or ``lost``."""
         self._clicks.labels(outcome).inc()
 
     def warnings(self, codes: Mapping[str, int]) -> None:

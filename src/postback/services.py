@@ -26,6 +26,8 @@ from postback.event_sources.store import SourceRegistry
 from postback.events.identifiers import IdentifierHasher
 from postback.events.validation_pool import ValidationPool
 from postback.exposures.click_tokens import ClickLinks
+from postback.exposures.click_traffic import VisitorClicks
+from postback.exposures.invalid_clicks import InvalidClicks
 from postback.forwarding.destination import read_destinations
 from postback.forwarding.forwarding import Forwarding
 from postback.media_buys.store import MediaBuyStore
@@ -114,6 +116,8 @@ class Services:
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
     click_links: ClickLinks
+    visitor_clicks: VisitorClicks
+    invalid_clicks: InvalidClicks
     validation: ValidationPool
     events: EventStore
     recent_events: RecentIdentities
@@ -241,6 +245,8 @@ def open_services(
         idempotency=idempotency,
         identifiers=identifiers,
         click_links=ClickLinks(folder.secret, folder.previous_secrets()),
+        visitor_clicks=VisitorClicks(settings.clicks_per_hour, clock.passed),
+        invalid_clicks=InvalidClicks(),
         validation=validation,
         events=events,
         recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),

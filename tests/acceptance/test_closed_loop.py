@@ -275,7 +275,8 @@ def test_a_click_link_leads_to_a_conversion(seller: Server) -> None:
         {"media_buy_id": buy[0], "package_id": buy[1][0], "destination": destination},
     )
 
-    followed = HTTP.get(f"{seller.url}/c/{link['token']}", follow_redirects=False)
+    browser = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+    followed = HTTP.get(f"{seller.url}/c/{link['token']}", follow_redirects=False, headers=browser)
 
     assert followed.status_code == 302
     target = urlsplit(followed.headers["location"])

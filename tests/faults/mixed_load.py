@@ -41,6 +41,7 @@ _RECORDED_SECONDS = 0.9
 """A visitor who was redirected sooner than this was not redirected because recording the click took too long."""
 
 _ACCOUNT = {"account_id": "default"}
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _PAUSE_SECONDS = 0.05
 _REPLAYED = 20
 
@@ -177,7 +178,7 @@ class MixedLoad:
 
 
 class _Visitors:
-    """A person who clicks on one ad after the other.
+    """People who click on an ad, one after the other, each at an address of their own.
 
     Attributes:
         recorded: The click ids of the clicks that were recorded, as far as a visitor can know.
@@ -213,7 +214,7 @@ class _Visitors:
             begun = time.monotonic()
             self.clicks += 1
             try:
-                with self._server.client() as client:
+                with self._server.client(**_visitor(self.clicks)) as client:
                     response = client.get(path, follow_redirects=False)
             except httpx2.TransportError:
                 time.sleep(_PAUSE_SECONDS)
@@ -222,6 +223,11 @@ class _Visitors:
                 [click_id] = parse_qs(urlsplit(response.headers["location"]).query)["pb_click_id"]
                 self.recorded.append(click_id)
             time.sleep(_PAUSE_SECONDS)
+
+
+def _visitor(number: int) -> dict[str, str]:
+    """The headers of a visitor, whose address a proxy tells."""
+    return {"User-Agent": _BROWSER, "X-Forwarded-For": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"}
 
 
 def _for_one_account(arguments: Callable[[int], Body]) -> Callable[[int], Body]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,13 +11,16 @@ from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, uni
 from tests.conftest import eventually
 from tests.integration.orders import order as media_buy_order
 
+from postback.accounts.store import AccountStore
+from postback.store.control_store import ControlStore
+
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
 
 
 @pytest.fixture(scope="module")
 def live(start_server: StartServer) -> Server:
-    return start_server()
+    return start_server(sandbox_accounts="true")
 
 
 def entry(domain: str, **members: Any) -> dict[str, Any]:
@@ -73,11 +77,11 @@ def test_an_account_waits_for_the_seller(live: Server) -> None:
     ],
 )
 def test_the_status_says_what_an_account_may_do(live: Server, status: str, logged: str | None, bought: str) -> None:
-    (account,) = sync(live, entry(f"{status.replace('_', '-')}.example", sandbox=True))
+    (account,) = sync(live, entry(f"{status.replace('_', '-')}.example"))
     ref = {"account": {"account_id": account["account_id"]}}
+    decide(live, account["account_id"], "active")
     call(live, "rest", "sync_event_sources", ref | {"event_sources": [{"event_source_id": status}]})
-    live.command("accounts", "status", account["account_id"], status)
-    wait_for_keys(live, account["account_id"], status)
+    decide(live, account["account_id"], status)
 
     assert log(live, status, order(f"of_{status}")).get("adcp_error", {}).get("code") == logged
     assert call(live, "rest", "create_media_buy", media_buy_order(**ref))["adcp_error"]["code"] == bought
@@ -85,23 +89,30 @@ def test_the_status_says_what_an_account_may_do(live: Server, status: str, logge
 
 
 def test_a_retry_gets_its_answer_though_the_account_was_closed_meanwhile(live: Server) -> None:
-    (account,) = sync(live, entry("retried.example", sandbox=True))
+    (account,) = sync(live, entry("retried.example"))
     ref = {"account": {"account_id": account["account_id"]}}
+    decide(live, account["account_id"], "active")
     sources = ref | {"idempotency_key": unique_key(), "event_sources": [{"event_source_id": "retried"}]}
     events = {"idempotency_key": unique_key(), "event_source_id": "retried", "events": [order("retried")]}
     call(live, "rest", "sync_event_sources", sources)
     call(live, "rest", "log_event", events)
-    live.command("accounts", "status", account["account_id"], "closed")
-    wait_for_keys(live, account["account_id"], "closed")
+    decide(live, account["account_id"], "closed")
 
     assert call(live, "rest", "sync_event_sources", sources)["replayed"]
     assert call(live, "rest", "log_event", events)["replayed"]
     assert error_of(call(live, "rest", "sync_event_sources", ref))["code"] == "ACCOUNT_SUSPENDED"
 
 
-def wait_for_keys(server: Server, account_id: str, status: str) -> None:
+def decide(server: Server, account_id: str, status: str, **headers: str) -> None:
+    """Set a status as the seller's command does, and wait until the server follows."""
+    with closing(ControlStore(f"sqlite:///{server.data}/control.db")) as control:
+        AccountStore(control).update(account_id, status=status)
+    wait_for_keys(server, account_id, status, **headers)
+
+
+def wait_for_keys(server: Server, account_id: str, status: str, **headers: str) -> None:
     def follows() -> bool:
-        listed = call(server, "rest", "list_accounts", {"account": {"account_id": account_id}})
+        listed = call(server, "rest", "list_accounts", {"account": {"account_id": account_id}}, **headers)
         return bool(listed["accounts"][0]["status"] == status)
 
     eventually(follows, f"the status {status}")
@@ -277,14 +288,48 @@ def test_what_a_buyer_closed_the_buyer_reopens_as_it_was(live: Server) -> None:
 
 
 def test_two_agents_that_name_the_same_brand_share_nothing(live: Server) -> None:
-    mine = sync(live, entry("shared.example", sandbox=True))
+    mine = sync(live, entry("shared.example"))
     key = live.command("keys", "create", "--account", "default")
-    arguments = {"idempotency_key": unique_key(), "accounts": [entry("shared.example", sandbox=True)]}
+    arguments = {"idempotency_key": unique_key(), "accounts": [entry("shared.example")]}
 
     theirs = call(live, "rest", "sync_accounts", arguments, Authorization=f"Bearer {key}")["accounts"]
 
     assert theirs[0]["action"] == "created"
     assert theirs[0]["account_id"] != mine[0]["account_id"]
+
+
+def test_a_key_may_have_a_hundred_accounts_that_await_approval(live: Server) -> None:
+    agent = {"Authorization": f"Bearer {live.command('keys', 'create', '--account', 'default')}"}
+    wanted = [entry(f"name-{number}.example") for number in range(103)]
+    arguments = {"idempotency_key": unique_key(), "accounts": wanted}
+
+    results = call(live, "rest", "sync_accounts", arguments, **agent)["accounts"]
+    closing = {"idempotency_key": unique_key(), "accounts": [entry("fresh.example")], "delete_missing": True}
+    fresh = call(live, "rest", "sync_accounts", closing, **agent)["accounts"][0]
+    decide(live, results[0]["account_id"], "active", **agent)
+    again = {"idempotency_key": unique_key(), "accounts": [entry("fresh.example")]}
+    (once_one_is_decided,) = call(live, "rest", "sync_accounts", again, **agent)["accounts"]
+
+    assert [result["action"] for result in results] == ["created"] * 100 + ["failed"] * 3
+    assert "await the seller's approval" in results[100]["errors"][0]["message"]
+    assert fresh["action"] == "failed", "closing accounts made room for others"
+    assert once_one_is_decided["action"] == "created"
+
+
+def test_a_sandbox_account_is_approved_like_any_other(live: Server) -> None:
+    (account,) = sync(live, entry("play.example", sandbox=True))
+
+    assert (account["status"], account["sandbox"]) == ("pending_approval", True)
+    assert call(live, "rest", "get_adcp_capabilities", {})["account"]["sandbox"] is True
+
+
+def test_a_server_sets_up_sandbox_accounts_only_if_its_seller_wants_that(server: Server) -> None:
+    (account,) = sync(server, entry("play.example", sandbox=True))
+
+    (error,) = account["errors"]
+    assert (error["code"], error["field"]) == ("UNSUPPORTED_PROVISIONING", "accounts[0].sandbox")
+    assert call(server, "rest", "get_adcp_capabilities", {})["account"]["sandbox"] is False
+    refuse_unless_valid("sync_accounts", {"status": "completed", "accounts": [account]}, None)
 
 
 def test_accounts_are_listed_in_pages(live: Server) -> None:

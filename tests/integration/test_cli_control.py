@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from postback.accounts.store import AccountStore
 from postback.auth.api_keys import KeyStore
-from postback.auth.principal import Principal
+from postback.auth.principal import Account, Principal
 from postback.cli import main
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.store import SourceRegistry
@@ -40,6 +40,22 @@ def test_an_account_is_created_and_listed(run: Run) -> None:
     assert created.exit_code == 0
     assert "postback keys create --account acme" in created.output
     assert "acme     Acme     acme.example  acme.example  active  yes\n" in run("accounts", "list").output
+
+
+def test_accounts_that_buyers_asked_for_are_listed_apart(run: Run, control: ControlStore) -> None:
+    key_id, _ = KeyStore(control).create(["default"], "agent")
+    pending = Account("", "Zeta", "zeta.example", "agency.example", status="pending_approval")
+    account_id = AccountStore(control).provision(key_id, pending).account_id
+
+    listed, _, asked_for = run("accounts", "list").output.partition("\nAccounts that buyers asked for: 1.")
+
+    assert "default" in listed
+    assert account_id not in listed
+    assert f"{account_id}  Zeta  zeta.example  agency.example  pending_approval           {key_id}\n" in asked_for
+
+    run("accounts", "status", account_id, "active")
+
+    assert "asked for" not in run("accounts", "list").output
 
 
 def test_the_status_of_an_account_is_set(run: Run) -> None:

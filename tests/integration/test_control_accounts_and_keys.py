@@ -16,6 +16,7 @@ from postback.accounts.store import AccountStore
 from postback.auth.api_keys import KeyStore
 from postback.auth.principal import Account, Principal
 from postback.errors import AccountNotFound, AccountRequired, InvalidRequest, StartupError
+from postback.protocol.enums import AccountStatus
 from postback.store.control_store import ControlStore
 
 
@@ -61,7 +62,7 @@ def test_accounts_are_listed_by_id(accounts: AccountStore) -> None:
         (("acme",), "already exists"),
         (("other", None, "https://acme.example"), "not a valid domain for the brand's domain"),
         (("other", None, None, "agency.example"), "Give the brand's domain too"),
-        (("other", None, "acme.example", "agency.example"), "already has this brand and operator"),
+        (("other", None, "acme.example", "agency.example"), "account 'acme' already has this brand and operator"),
     ],
 )
 def test_an_account_that_cannot_be_created_is_explained(
@@ -83,6 +84,29 @@ def test_a_brand_may_have_a_sandbox_beside_its_account(accounts: AccountStore, k
 def test_a_key_acts_for_its_accounts_and_no_other(keys: KeyStore) -> None:
     principal = principal_of(keys, "nova")
     assert principal.accounts == (Account("nova", "Nova", "nova.example", "nova.example"),)
+
+
+@pytest.mark.parametrize("status", ["pending_approval", "rejected", "closed"])
+def test_what_buyers_ask_for_takes_no_name_from_the_seller(
+    accounts: AccountStore, keys: KeyStore, status: AccountStatus
+) -> None:
+    buyer = principal_of(keys, "nova")
+    wanted = Account("", "Zeta", "zeta.example", "agency.example", status=status)
+    with accounts.edit(buyer.key_id) as key_accounts:
+        asked_for = key_accounts.add(wanted)
+
+    accounts.create("zeta", "Zeta", "zeta.example", "agency.example")
+    with pytest.raises(StartupError, match="account 'zeta' already has"):
+        accounts.create("again", "Zeta", "zeta.example", "agency.example")
+
+    assert accounts.provisioned_by() == {asked_for.account_id: buyer.key_id}
+    seller = principal_of(keys, asked_for.account_id, "zeta")
+    named = account_ref({"brand": {"domain": "zeta.example"}, "operator": "agency.example"})
+    assert resolve_account(seller, named).account_id == "zeta"
+    with accounts.edit(seller.key_id) as key_accounts:
+        found = key_accounts.find(*wanted.natural_key)
+    assert found
+    assert found.account_id == "zeta"
 
 
 def test_an_unknown_key_is_nobody(keys: KeyStore) -> None:

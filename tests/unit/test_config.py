@@ -41,11 +41,14 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
         "POSTBACK_TRUSTED_PROXIES": "10.0.0.7, 2001:db8::/32",
+        "POSTBACK_CLICKS_PER_HOUR": "20",
         "POSTBACK_PRERELEASES": "3.2-beta.5,3.3-rc.1",
         "POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more",
         "POSTBACK_SELLER_CONFIG": "/etc/postback.toml",
         "POSTBACK_SIGNING_KEYS": "/etc/signing-keys.json",
         "POSTBACK_PRODUCTS": "/etc/products.toml",
+        "POSTBACK_SANDBOX_ACCOUNTS": "true",
+        "POSTBACK_PENDING_ACCOUNTS": "5",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
         "POSTBACK_KEY_CONCURRENCY": "64",
@@ -69,6 +72,7 @@ def test_every_setting_has_its_variable() -> None:
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
     assert settings.public_url == "https://events.seller.example"
     assert settings.allowed_origins == ("https://tools.example", "http://localhost:6274")
+    assert (settings.trusted_proxies, settings.clicks_per_hour) == (("10.0.0.7/32", "2001:db8::/32"), 20)
     assert settings.prereleases == ("3.2-beta.5", "3.3-rc.1")
     assert settings.bootstrap_key == "a-key-of-32-characters-or-even-more"
     assert settings.seller_config == Path("/etc/postback.toml")
@@ -78,9 +82,9 @@ def test_every_setting_has_its_variable() -> None:
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
     assert (settings.key_concurrency, settings.body_memory_bytes) == (64, 9_000_000)
-    assert settings.trusted_proxies == ("10.0.0.7/32", "2001:db8::/32")
     assert settings.response_quota_bytes == 1_000
     assert settings.metrics_token == "a-token-of-32-characters-or-more"
+    assert (settings.sandbox_accounts, settings.pending_accounts) == (True, 5)
 
 
 def test_an_option_of_the_command_wins_over_its_variable() -> None:
@@ -100,6 +104,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("POSTBACK_PORT", "65536", "a whole number from 1 to 65,535"),
         ("POSTBACK_RATE_LIMIT", "-1", "a whole number from 0"),
         ("POSTBACK_SANDBOX", "maybe", "true or false"),
+        ("POSTBACK_TRUSTED_PROXIES", "proxy.example", "IP addresses or networks"),
         ("POSTBACK_PUBLIC_URL", "events.seller.example", "starts with http://"),
         ("POSTBACK_PUBLIC_URL", "https://[broken", "starts with http://"),
         ("POSTBACK_HOST", "http://127.0.0.1", "a host name or an IP address"),

@@ -92,7 +92,7 @@ def read_entry(sent: object, at: str, *, sandbox: bool) -> AccountEntry:
     Args:
         sent: The entry.
         at: Its path in the request.
-        sandbox: Whether every account is a sandbox, whatever the entry's ``sandbox`` is.
+        sandbox: Whether the server is one: then every account is, and is active at once.
     """
     if not isinstance(sent, Mapping):
         return AccountEntry(at, error=InvalidRequest(f"{at} must be an object.", field=at))
@@ -142,10 +142,10 @@ def _new_account(fields: Mapping[str, Any], at: str, *, sandbox: bool) -> Accoun
             "operator and sandbox alone.",
             field=at,
         )
-    domain, operator, is_sandbox = key[0], key[1], key[2] or sandbox
+    domain, operator, is_sandbox = key
     name = domain if domain == operator else f"{domain} by {operator}"
-    status: AccountStatus = "active" if is_sandbox else "pending_approval"
-    return Account("", name, domain, operator, is_sandbox, status)
+    status: AccountStatus = "active" if sandbox else "pending_approval"
+    return Account("", name, domain, operator, is_sandbox or sandbox, status)
 
 
 def _check(fields: Mapping[str, Any], at: str) -> None:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from postback.auth.principal import Account
 from postback.errors import AccountPaymentRequired, AccountSetupRequired, AccountSuspended
 
-__all__ = ["SETUP_MESSAGE", "require_buying", "require_open"]
+__all__ = ["SETUP_MESSAGE", "is_open", "require_buying", "require_open"]
 
 SETUP_MESSAGE = "The seller reviews new accounts before they can be used."
+
+
+_ENDED = frozenset({"rejected", "closed"})
+
+
+def is_open(account: Account) -> bool:
+    """Whether an account is approved and not closed."""
+    return account.status != "pending_approval" and account.status not in _ENDED
 
 
 def require_open(account: Account) -> None:
@@ -25,7 +33,7 @@ def require_open(account: Account) -> None:
             field="account",
             details={"setup": {"message": SETUP_MESSAGE}},
         )
-    if account.status in {"rejected", "closed"}:
+    if account.status in _ENDED:
         raise AccountSuspended(f"The account is {account.status}.", field="account")
 
 

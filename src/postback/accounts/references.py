@@ -119,6 +119,8 @@ def resolve_account(principal: Principal, ref: AccountRef | None) -> Account:
 def matching_accounts(principal: Principal, ref: AccountRef | None, at: str = "account") -> tuple[Account, ...]:
     """The principal's accounts that a reference matches; all of them without a reference.
 
+    A brand and an operator name an account that the seller has approved, if there is one.
+
     Args:
         principal: The caller.
         ref: The reference, or None.
@@ -132,7 +134,8 @@ def matching_accounts(principal: Principal, ref: AccountRef | None, at: str = "a
     if ref.account_id is not None:
         return tuple(a for a in principal.accounts if a.account_id == ref.account_id)
     key = natural_key(ref, at)
-    return tuple(a for a in principal.accounts if a.natural_key == key)
+    found = tuple(a for a in principal.accounts if a.natural_key == key)
+    return tuple(a for a in found if a.approved) or found
 
 
 def natural_key(ref: AccountRef, at: str = "account") -> tuple[str, str, bool] | None:

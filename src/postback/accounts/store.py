@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from cachetools import TTLCache
 from sqlalchemy import Connection, select
 
 from postback.auth.principal import Account, account_from
@@ -22,6 +24,7 @@ from postback.store.tables import account, api_key, api_key_account
 __all__ = ["AccountStore", "KeyAccounts"]
 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
+_MOST_RECENT = 1000
 _MAX_ACCOUNTS_PER_KEY = 1000
 """A limit, because each call reads all accounts of its key, closed ones included."""
 
@@ -29,15 +32,21 @@ _MAX_ACCOUNTS_PER_KEY = 1000
 class KeyAccounts:
     """One API key's accounts during an edit; all changes commit together.
 
+    Args:
+        connection: The transaction.
+        key_id: The key.
+        most_pending: How many accounts of the key may await the seller's approval.
+
     Attributes:
         connection: The transaction.
         by_id: The accounts that the key acts for, by account_id.
         provisioned: The ids of those that calls with this key have set up.
     """
 
-    def __init__(self, connection: Connection, key_id: str) -> None:
+    def __init__(self, connection: Connection, key_id: str, most_pending: int) -> None:
         self.connection = connection
         self._key_id = key_id
+        self._most_pending = most_pending
         granted = (
             select(account)
             .join(api_key_account, api_key_account.c.account_id == account.c.account_id)
@@ -49,7 +58,8 @@ class KeyAccounts:
         rows = connection.execute(granted).all()
         self.by_id = {row.account_id: account_from(row) for row in rows}
         self.provisioned = {row.account_id for row in rows if row.provisioned_by == key_id}
-        self._ids = {known.natural_key: id_ for id_, known in self.by_id.items() if known.brand_domain}
+        known = sorted(self.by_id.values(), key=lambda account: account.approved)  # so that these come to be found
+        self._ids = {account.natural_key: account.account_id for account in known if account.brand_domain}
 
     def find(self, brand_domain: str | None, operator: str | None, sandbox: bool) -> Account | None:
         """The account of this brand, operator and sandbox that the key acts for, or None."""
@@ -60,13 +70,9 @@ class KeyAccounts:
         """Create an account for the key. An empty account_id is replaced by a generated one.
 
         Raises:
-            InvalidRequest: The key has reached its limit of accounts, or the account_id is in use.
+            InvalidRequest: The key has reached a limit of accounts, or the account_id is in use.
         """
-        if len(self.by_id) >= _MAX_ACCOUNTS_PER_KEY:
-            raise InvalidRequest(
-                f"Your API key has reached the limit of {_MAX_ACCOUNTS_PER_KEY:,} accounts.",
-                suggestion="Use another API key for further accounts.",
-            )
+        self._check_limits(new)
         same_id = select(account.c.account_id).where(account.c.account_id == new.account_id)
         if new.account_id and self.connection.execute(same_id).first():
             raise InvalidRequest("This account_id is already in use.", field="account_id")
@@ -78,6 +84,20 @@ class KeyAccounts:
         self.provisioned.add(created.account_id)
         self._ids[created.natural_key] = created.account_id
         return created
+
+    def _check_limits(self, new: Account) -> None:
+        if len(self.by_id) >= _MAX_ACCOUNTS_PER_KEY:
+            raise InvalidRequest(
+                f"Your API key has reached the limit of {_MAX_ACCOUNTS_PER_KEY:,} accounts.",
+                suggestion="Use another API key for further accounts.",
+            )
+        pending = sum(account.awaits_approval for account in self.by_id.values())
+        if new.awaits_approval and pending >= self._most_pending:
+            raise InvalidRequest(
+                f"{pending:,} accounts of your API key await the seller's approval, closed ones included. The limit is "
+                f"{self._most_pending:,}.",
+                suggestion="Wait until the seller has approved or rejected some, and then list this account again.",
+            )
 
     def update(self, account_id: str, **values: Any) -> Account:
         """Set columns of an account, for example ``payment_terms="net_30"``; returns the updated account."""
@@ -91,6 +111,8 @@ class AccountStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
+        self._recent: TTLCache[str, tuple[Account | None]] = TTLCache(_MOST_RECENT, ttl=1)
+        self._lock = threading.Lock()
 
     def create(
         self,
@@ -103,7 +125,8 @@ class AccountStore:
         """Create an account. A brand without ``operator`` is its own operator.
 
         Raises:
-            StartupError: The account_id, or the brand and operator, are malformed or in use.
+            StartupError: The account_id, or the brand and operator, are malformed or in use. Accounts that are not
+                approved, or that the seller has closed, take no name.
         """
         if not _ACCOUNT_ID.fullmatch(account_id):
             raise StartupError(
@@ -129,11 +152,27 @@ class AccountStore:
         with self._control.connect() as connection:
             return [account_from(row) for row in connection.execute(select(account).order_by(account.c.account_id))]
 
+    def provisioned_by(self) -> dict[str, str]:
+        """The account_ids of the accounts that buyers set up → the key_id of the key that did."""
+        by_buyers = select(account.c.account_id, account.c.provisioned_by).where(account.c.provisioned_by.is_not(None))
+        with self._control.connect() as connection:
+            return {row.account_id: row.provisioned_by for row in connection.execute(by_buyers)}
+
     def get(self, account_id: str) -> Account | None:
         """The account with this id, or None."""
         with self._control.connect() as connection:
             row = connection.execute(select(account).where(account.c.account_id == account_id)).one_or_none()
         return account_from(row) if row else None
+
+    def recent(self, account_id: str) -> Account | None:
+        """The same as it was at most a second ago."""
+        with self._lock:
+            found = self._recent.get(account_id)
+        if found is None:
+            found = (self.get(account_id),)
+            with self._lock:
+                self._recent[account_id] = found
+        return found[0]
 
     def provision(self, key_id: str, new: Account) -> Account:
         """The key's account with ``new``'s brand, operator and sandbox; created if there is none.
@@ -153,19 +192,22 @@ class AccountStore:
             return key_accounts.find(*new.natural_key) or key_accounts.add(new)
 
     @contextmanager
-    def edit(self, key_id: str, *, dry: bool = False) -> Iterator[KeyAccounts]:
+    def edit(
+        self, key_id: str, *, dry: bool = False, most_pending: int = _MAX_ACCOUNTS_PER_KEY
+    ) -> Iterator[KeyAccounts]:
         """Change a key's accounts in one transaction; concurrent edits of one key's accounts are serialized.
 
         Args:
             key_id: The key.
             dry: Whether to roll back at the end.
+            most_pending: How many accounts of the key may await the seller's approval.
 
         Raises:
             StoreUnavailable: The control store rejects the write; nothing is stored.
         """
         with self._control.begin() as connection:
             connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
-            yield KeyAccounts(connection, key_id)
+            yield KeyAccounts(connection, key_id, most_pending)
             if dry:
                 connection.rollback()
 
@@ -207,8 +249,9 @@ class AccountStore:
             account.c.operator == new.operator,
             account.c.sandbox == new.sandbox,
         )
-        if new.brand_domain and connection.execute(select(account).where(*same_natural_key)).first():
-            raise StartupError("Another account already has this brand and operator.")
+        same = [account_from(row) for row in connection.execute(select(account).where(*same_natural_key))]
+        if new.brand_domain and (taken := next((known for known in same if known.approved), None)):
+            raise StartupError(f"The account {taken.account_id!r} already has this brand and operator.")
 
 
 def _no_account(account_id: str) -> StartupError:

@@ -54,6 +54,16 @@ class Account:
         """Its identity besides account_id: the brand's domain, the operator, and whether it is a sandbox."""
         return self.brand_domain, self.operator, self.sandbox
 
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether the seller has not decided about it yet, though its buyer may have closed it."""
+        return (self.closed_from or self.status) == "pending_approval"
+
+    @property
+    def approved(self) -> bool:
+        """Whether the seller has approved it, and not rejected or closed it; its buyer may have closed it."""
+        return (self.closed_from or self.status) not in {"pending_approval", "rejected", "closed"}
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

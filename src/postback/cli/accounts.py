@@ -7,10 +7,14 @@ from typing import get_args
 import click
 
 from postback.accounts.store import AccountStore
+from postback.auth.principal import Account
 from postback.cli.control import data_option, open_control, print_table
 from postback.protocol.enums import AccountStatus
 
 __all__ = ["accounts"]
+
+
+_COLUMNS = ("ACCOUNT", "NAME", "BRAND", "OPERATOR", "STATUS", "SANDBOX")
 
 
 @click.group()
@@ -37,16 +41,21 @@ def create(
 @accounts.command("list")
 @data_option
 def list_accounts(data: str | None) -> None:
-    """List the accounts."""
+    """List the accounts; those that await approval follow in a table of their own."""
     with open_control(data) as control:
-        found = AccountStore(control).list()
-    print_table(
-        ("ACCOUNT", "NAME", "BRAND", "OPERATOR", "STATUS", "SANDBOX"),
-        [
-            (a.account_id, a.name, a.brand_domain or "", a.operator or "", a.status, "yes" if a.sandbox else "")
-            for a in found
-        ],
-    )
+        store = AccountStore(control)
+        found, provisioned_by = store.list(), store.provisioned_by()
+    pending = [account for account in found if account.awaits_approval]
+    print_table(_COLUMNS, [_row(account) for account in found if not account.awaits_approval])
+    if pending:
+        click.echo(
+            f"\nAccounts that buyers asked for: {len(pending):,}. Approve one with 'postback accounts status ACCOUNT "
+            "active', or refuse it with 'rejected'."
+        )
+        print_table(
+            (*_COLUMNS, "ASKED FOR BY"),
+            [(*_row(account), provisioned_by.get(account.account_id, "")) for account in pending],
+        )
 
 
 @accounts.command()
@@ -58,3 +67,8 @@ def status(account_id: str, status: str, data: str | None) -> None:
     with open_control(data) as control:
         AccountStore(control).update(account_id, status=status)
     click.echo(f"Account {account_id} is {status}.")
+
+
+def _row(account: Account) -> tuple[str, ...]:
+    sandbox = "yes" if account.sandbox else ""
+    return account.account_id, account.name, account.brand_domain or "", account.operator or "", account.status, sandbox

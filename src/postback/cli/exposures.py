@@ -151,8 +151,9 @@ def _account(control: ControlStore, account_id: str | None) -> tuple[Account, Pa
 
 
 def _named(accounts: Sequence[Account], account_id: str | None) -> Account:
-    if account_id is None and len(accounts) == 1:
-        return accounts[0]
+    approved = [account for account in accounts if account.approved]
+    if account_id is None and len(approved) == 1:
+        return approved[0]
     if account_id is None:
         raise StartupError(
             "There are several accounts. Name the exposures' account with --account; 'postback accounts list' lists "

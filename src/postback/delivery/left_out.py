@@ -1,4 +1,4 @@
-"""What a report's figures leave out: amounts in another currency, without a number, beyond a purchase, or too late."""
+"""What a report's figures leave out: amounts in another currency, without a number, or too late; invalid clicks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from msgspec import UNSET
 
 from postback.delivery.figures import shown_number
-from postback.delivery.report import AfterFinal, LeftOutAmount
+from postback.delivery.report import AfterFinal, InvalidClickCount, LeftOutAmount
 
-__all__ = ["after_final", "left_out_amounts"]
+__all__ = ["after_final", "invalid_click_counts", "left_out_amounts"]
 
 _TOO_LATE = "FINAL"
 
@@ -31,6 +31,14 @@ def after_final(rows: Iterable[Sequence[Any]]) -> list[AfterFinal]:
         AfterFinal(**_amount(buy, package, currency, items, amount))
         for _, buy, package, _, reason, currency, items, amount in sorted(map(tuple, rows))
         if reason == _TOO_LATE
+    ]
+
+
+def invalid_click_counts(rows: Iterable[Sequence[Any]]) -> list[InvalidClickCount]:
+    """From the rows of sql/delivery_invalid_clicks.sql."""
+    return [
+        InvalidClickCount(media_buy_id=buy, package_id=package, reason=reason, count=count)
+        for _, buy, package, reason, count in sorted(map(tuple, rows))
     ]
 
 

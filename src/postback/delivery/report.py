@@ -173,6 +173,15 @@ class AfterFinal(msgspec.Struct, kw_only=True):
     value: Annotated[float, Meta(description="Their value, negative.")]
 
 
+class InvalidClickCount(msgspec.Struct, kw_only=True):
+    """Clicks on a package's click links that don't count, for one reason."""
+
+    media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    package_id: Annotated[str, Meta(description="The package.")]
+    reason: Annotated[str, Meta(description="For programs: why they don't count.")]
+    count: Annotated[int, Meta(description="How many they are.")]
+
+
 class ReportDetails(msgspec.Struct):
     """How far the numbers go, and what they leave out."""
 
@@ -184,6 +193,9 @@ class ReportDetails(msgspec.Struct):
     ] = UNSET
     after_final: Annotated[
         list[AfterFinal] | UnsetType, Meta(description="Refunds that came after their package's numbers became final.")
+    ] = UNSET
+    invalid_clicks: Annotated[
+        list[InvalidClickCount] | UnsetType, Meta(description="Clicks on click links that don't count, and why.")
     ] = UNSET
 
 

@@ -13,7 +13,7 @@ from postback.store.copies import event_copies, event_fact, exposure_copies, ord
 
 __all__ = ["COLUMNS", "Column", "Rows", "Table", "arrow_stream", "plain_array"]
 
-Table = Literal["event", "test_event", "rejected_event", "exposure", "delivery_total"]
+Table = Literal["event", "test_event", "rejected_event", "exposure", "delivery_total", "invalid_click"]
 
 _KEY_BYTES = 16
 
@@ -70,6 +70,14 @@ COLUMNS: Mapping[Table, Mapping[str, pa.DataType]] = {
         "clicks": pa.uint64(),
         "spend": _MONEY,
         "currency": _TEXT,
+    },
+    "invalid_click": {
+        "account_id": _TEXT,
+        "media_buy_id": _TEXT,
+        "package_id": _TEXT,
+        "hour": _SECONDS,
+        "reason": _TEXT,
+        "clicks": pa.uint64(),
     },
 }
 """The columns that each table takes. In Python a time is an int (µs since the epoch; for an hour, seconds), money a

@@ -1,44 +1,31 @@
 """Click links: URLs that record a click and redirect to the advertiser's page.
 
 A link's token is signed with a key derived from the install's secret, so nobody can forge a link or change its
-destination. Each click gets its own id, which the page receives as a parameter and which returns in an event's
-user_match. Only its match key is stored here.
+destination.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-import secrets
-import uuid
 from typing import Annotated
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from postback.accounts.references import AccountArgument, resolve_account
-from postback.errors import InvalidRequest, MediaBuyNotFound, NotFound, PostbackError
-from postback.events.event import UserMatch
+from postback.errors import InvalidRequest, MediaBuyNotFound
 from postback.exposures.click_tokens import ClickLink
-from postback.exposures.exposure import Exposure, exposure_rows
 from postback.protocol.json_schema import documented
-from postback.protocol.timestamps import micros
-from postback.services import Services
 from postback.tasks.call import TaskCall
 from postback.tasks.task import Task
 
-__all__ = ["CLICK_LINKS", "ClickLinkRequest", "ClickLinkResponse", "create_click_link", "follow"]
+__all__ = ["CLICK_LINKS", "ClickLinkRequest", "ClickLinkResponse", "create_click_link"]
 
 _DEFAULT_PARAMETER = "pb_click_id"
 _MAX_DESTINATION = 2_000
-_RECORD_SECONDS = 1.0
-"""How long a visitor waits for a slow store."""
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
-_log = logging.getLogger(__name__)
-_recording: set[asyncio.Task[None]] = set()
 
 
 class ClickLinkRequest(msgspec.Struct):
@@ -95,42 +82,6 @@ async def create_click_link(call: TaskCall) -> ClickLinkResponse:
     return ClickLinkResponse(url, token, link.parameter, link.destination)
 
 
-async def follow(services: Services, token: str) -> str:
-    """Record a click; returns the URL to redirect to, also if the store is down or slow.
-
-    Raises:
-        NotFound: Another install issued the token.
-    """
-    link = services.click_links.read(token)
-    if link is None:
-        raise NotFound("This server did not issue this link.")
-    click_id = secrets.token_urlsafe(18)
-    work = asyncio.create_task(_record(services, link, click_id))
-    _recording.add(work)
-    work.add_done_callback(_recording.discard)
-    await asyncio.wait({work}, timeout=_RECORD_SECONDS)
-    return _with_parameter(link.destination, link.parameter, click_id)
-
-
-async def _record(services: Services, link: ClickLink, click_id: str) -> None:
-    exposure = Exposure(
-        exposure_id=f"click:{uuid.uuid4()}",
-        kind="click",
-        occurred_at=micros(services.clock.utc()),
-        media_buy_id=link.media_buy_id,
-        package_id=link.package_id,
-        creative_id=link.creative_id,
-        match_keys=services.identifiers.match(UserMatch(click_id=click_id), []),
-    )
-    try:
-        await services.log.append(exposure_rows(link.account_id, [exposure]))
-    except PostbackError as error:
-        _log.error("a click could not be recorded: %s", error.reason)
-        services.metrics.click("lost")
-    else:
-        services.metrics.click("recorded")
-
-
 def _check_destination(destination: str) -> None:
     try:
         parts = urlsplit(destination)
@@ -149,15 +100,6 @@ def _check_destination(destination: str) -> None:
             "for example https://shop.example/offer.",
             field="destination",
         )
-
-
-def _with_parameter(destination: str, parameter: str, click_id: str) -> str:
-    parts = urlsplit(destination)
-    kept = parts.query
-    if any(name == parameter for name, _ in parse_qsl(kept, keep_blank_values=True)):
-        kept = urlencode([pair for pair in parse_qsl(kept, keep_blank_values=True) if pair[0] != parameter])
-    query = "&".join(filter(None, (kept, f"{parameter}={click_id}")))
-    return urlunsplit(parts._replace(query=query))
 
 
 CLICK_LINKS = Task(

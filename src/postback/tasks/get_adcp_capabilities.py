@@ -61,7 +61,7 @@ class AccountSupport(msgspec.Struct, kw_only=True):
     supported_account_currency_modes: Annotated[
         list[str] | UnsetType, Meta(description="What decides the currency; from AdCP 3.2 on.")
     ] = UNSET
-    sandbox: Annotated[bool, Meta(description="Whether there are sandbox accounts.")]
+    sandbox: Annotated[bool, Meta(description="Whether you can set up sandbox accounts.")]
 
 
 class ConversionTrackingSupport(msgspec.Struct, kw_only=True):
@@ -132,7 +132,8 @@ async def get_adcp_capabilities(call: TaskCall) -> CapabilitiesResponse:
     """The capabilities, in the words of the release that is spoken: the newest one's when the call pins none."""
     release = call.release or RELEASES[-1]
     signing = call.services.signatures.posture(call.principal)
-    supported = [*RELEASES, *call.services.settings.prereleases]
+    settings = call.services.settings
+    supported = [*RELEASES, *settings.prereleases]
     return CapabilitiesResponse(
         adcp_version=UNSET if call.release else release,  # the envelope has the one that was pinned
         adcp=msgspec.structs.replace(_ADCP, supported_versions=supported),
@@ -141,7 +142,7 @@ async def get_adcp_capabilities(call: TaskCall) -> CapabilitiesResponse:
             require_operator_auth=False,
             supported_billing=list(SUPPORTED_BILLING),
             supported_account_currency_modes=["per_media_buy"] if has_account_currency_modes(release) else UNSET,
-            sandbox=True,
+            sandbox=settings.sandbox or settings.sandbox_accounts,
         ),
         media_buy=MediaBuySupport(
             buying_modes=list(BUYING_MODES) if has_buying_modes(release) else UNSET,
@@ -157,7 +158,7 @@ async def get_adcp_capabilities(call: TaskCall) -> CapabilitiesResponse:
             ),
         ),
         request_signing=RequestSigning(**signing) if signing else UNSET,
-        compliance_testing=ComplianceTesting(_scenarios(call)) if call.services.settings.sandbox else UNSET,
+        compliance_testing=ComplianceTesting(_scenarios(call)) if settings.sandbox else UNSET,
     )
 
 

@@ -16,7 +16,7 @@ from msgspec import UNSET
 from postback.accounts.references import matching_accounts
 from postback.auth.principal import Account
 from postback.delivery.figures import Figures, total
-from postback.delivery.left_out import after_final, left_out_amounts
+from postback.delivery.left_out import after_final, invalid_click_counts, left_out_amounts
 from postback.delivery.report import (
     AggregatedTotals,
     CreativeDelivery,
@@ -100,12 +100,15 @@ def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: 
 
 def _details(services: Services, buys: Sequence[MediaBuy], period: Period) -> ReportDetails:
     complete = services.attribution.complete_through
-    asked = {**_asked(buys, period), "currencies": [buy.currency for buy in buys]}
-    rows = services.events.query("delivery_left_out", **asked) if buys else ()
+    asked = _asked(buys, period)
+    currencies = [buy.currency for buy in buys]
+    rows = services.events.query("delivery_left_out", **asked, currencies=currencies) if buys else ()
+    invalid = services.events.query("delivery_invalid_clicks", **asked) if buys else ()
     return ReportDetails(
         complete_through=rfc3339(complete) if complete else UNSET,
         left_out=left_out_amounts(rows) or UNSET,
         after_final=after_final(rows) or UNSET,
+        invalid_clicks=invalid_click_counts(invalid) or UNSET,
     )
 
 

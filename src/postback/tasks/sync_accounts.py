@@ -1,6 +1,6 @@
 """sync_accounts: buyers set up the accounts that they act for.
 
-A new account can be used once the seller has approved it; a sandbox account at once. Each entry succeeds or fails on
+A new account can be used once the seller has approved it, on a sandbox server at once. Each entry succeeds or fails on
 its own. An account that the buyer's own sync closed returns to its earlier status when a later sync lists it; one that
 the seller closed stays closed.
 """
@@ -19,7 +19,7 @@ from postback.accounts.references import matching_accounts
 from postback.accounts.rendering import AccountFields, account_fields
 from postback.accounts.store import KeyAccounts
 from postback.auth.principal import Account
-from postback.errors import AccountNotFound, InvalidRequest, RequestError
+from postback.errors import AccountNotFound, InvalidRequest, RequestError, UnsupportedProvisioning
 from postback.protocol.envelope import IDEMPOTENCY_KEY_EXAMPLE, ErrorObject, error_object
 from postback.protocol.json_schema import published_as
 from postback.protocol.releases import Release
@@ -109,7 +109,9 @@ async def sync_accounts(call: TaskCall) -> Payload:
 def _sync(
     call: TaskCall, request: SyncAccountsRequest, entries: Sequence[AccountEntry], save_in: SaveIn
 ) -> SyncAccountsResponse:
-    with call.services.accounts.edit(call.principal.key_id, dry=request.dry_run) as key_accounts:
+    most_pending = call.services.settings.pending_accounts
+    key_id = call.principal.key_id
+    with call.services.accounts.edit(key_id, dry=request.dry_run, most_pending=most_pending) as key_accounts:
         results: list[_Result] = []
         synced: set[str] = set()
         for entry in entries:
@@ -135,6 +137,7 @@ def _sync_entry(call: TaskCall, key_accounts: KeyAccounts, entry: AccountEntry, 
         if entry.error:
             raise entry.error
         if not account.account_id:
+            _check_offered(call, account, entry.at)
             return _Result("created", key_accounts.add(account))
         if account.account_id in synced:
             raise InvalidRequest(
@@ -148,6 +151,17 @@ def _sync_entry(call: TaskCall, key_accounts: KeyAccounts, entry: AccountEntry, 
         return _Result("updated", key_accounts.update(account.account_id, **changes))
     except RequestError as error:
         return _Result("failed", account if account.account_id else _unidentified(entry), error)
+
+
+def _check_offered(call: TaskCall, new: Account, at: str) -> None:
+    """Check that buyers may set up such an account."""
+    settings = call.services.settings
+    if new.sandbox and not (settings.sandbox or settings.sandbox_accounts):
+        raise UnsupportedProvisioning(
+            "This server sets up no sandbox accounts for buyers.",
+            field=f"{at}.sandbox",
+            suggestion="Ask the seller for a sandbox account, or omit sandbox.",
+        )
 
 
 def _find_account(call: TaskCall, key_accounts: KeyAccounts, entry: AccountEntry) -> Account:
@@ -197,7 +211,8 @@ SYNC_ACCOUNTS = Task(
     title="Sync accounts",
     description=(
         "Set up the accounts that you act for, each by its brand and operator. A new account can be used once the "
-        "seller has approved it, a sandbox at once. Each entry is validated alone: read its action and errors."
+        "seller has approved it, on a sandbox server at once. Each entry is validated alone: read its action and its "
+        "errors."
     ),
     function=sync_accounts,
     request=SyncAccountsRequest,

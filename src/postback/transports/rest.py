@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from hmac import compare_digest
 
 from sqlalchemy import select
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from postback.auth.principal import Principal
+from postback.auth.senders import sender
+from postback.config import Settings
 from postback.errors import AuthMissing, StoreUnavailable
+from postback.exposures.click_traffic import visitor_of
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
-from postback.tasks.click_links import follow
 from postback.tasks.dispatch import Call, require_scope
+from postback.tasks.follow_click_link import follow
 from postback.tasks.list_conversions import finalize_package, media_buy_conversions
 from postback.tasks.look_up_event import look_up_event
 from postback.tasks.registry import offered
@@ -31,6 +37,9 @@ from postback.transports.shared_answer import SharedAnswer
 
 __all__ = ["routes"]
 
+_log = logging.getLogger(__name__)
+_NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
+
 
 def routes(services: Services) -> list[Route]:
     """The routes of the REST API."""
@@ -40,7 +49,7 @@ def routes(services: Services) -> list[Route]:
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
-        Route("/c/{token}", rest.click, methods=["GET"]),
+        Route("/c/{token}", rest.click, methods=["GET"], middleware=[_behind_proxies(services.settings)]),
         Route("/healthz", rest.healthz, methods=["GET"]),
         Route("/readyz", rest.readyz, methods=["GET"]),
         Route("/metrics", rest.metrics, methods=["GET"]),
@@ -48,7 +57,9 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-_NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
+def _behind_proxies(settings: Settings) -> Middleware:
+    """Gives a route the caller's address as a trusted proxy tells it; only where it is needed, for it costs time."""
+    return Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
 
 
 class _Tasks:
@@ -71,6 +82,7 @@ class _Tasks:
 class _Rest:
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._warned = False
         self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
         self._readiness = SharedAnswer(self._check_readiness)
         self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
@@ -109,8 +121,22 @@ class _Rest:
         """Record a click and redirect; a HEAD request, which no visitor makes, is not redirected."""
         if request.method == "HEAD":
             return Response(headers=_NO_STORE)
-        target = await follow(self._services, request.path_params["token"])
+        visitor = visitor_of(self._sender(request), request.headers)
+        target = await follow(self._services, request.path_params["token"], visitor)
+        if target is None:  # browsers don't use a prefetched page with this status
+            return Response(status_code=503, headers=_NO_STORE)
         return Response(status_code=302, headers={"Location": target, **_NO_STORE})
+
+    def _sender(self, request: Request) -> str:
+        """Whom a request without a key is counted for."""
+        forwarded_for = request.headers.get("x-forwarded-for")
+        if forwarded_for and request.client and request.client.host not in forwarded_for and not self._warned:
+            self._warned = True
+            _log.warning(
+                "Clicks come with X-Forwarded-For from an address that is not a trusted proxy, and count as that "
+                "address's own. If it is your proxy, name it in POSTBACK_TRUSTED_PROXIES."
+            )
+        return sender(request.client)
 
     async def healthz(self, _: Request) -> Response:
         """Report that the process answers, and nothing in it hangs."""

@@ -157,7 +157,11 @@ def _click() -> dict[str, Any]:
         "summary": "Record a click and lead on",
         "security": [],
         "parameters": _path("token"),
-        "responses": {"302": {"description": "To the page that the link was made for."}} | _failures(404, 500),
+        "responses": {
+            "302": {"description": "To the page that the link was made for."},
+            "503": {"description": "A browser prefetched it. It asks again when somebody clicks."},
+        }
+        | _failures(404, 500),
     }
 
 
