@@ -51,9 +51,21 @@ class AcceptedEvents:
 
     def extend(self, accepted: Sequence[PendingEvent]) -> None:
         """Add events that passed every step; afterwards their objects are not needed any more."""
-        if accepted:
-            for column, values in zip(self.columns.values(), zip(*map(_stored, accepted), strict=True), strict=True):
-                column += values
+        events = [pending.event for pending in accepted]
+        times = [micros(event.event_time) for event in events]
+        names = [event.custom_event_name or "" for event in events]
+        columns = self.columns
+        columns["event_type"] += [event.event_type for event in events]
+        columns["event_id"] += [event.event_id for event in events]
+        columns["event_time"] += times
+        columns["action_source"] += [event.action_source or "" for event in events]
+        columns["event_source_url"] += [event.event_source_url or "" for event in events]
+        columns["custom_event_name"] += names
+        columns["custom_data"] += [pending.custom_data_json for pending in accepted]
+        columns["extra"] += [pending.extra_json for pending in accepted]
+        columns["match_keys"] += [pending.match_keys for pending in accepted]
+        columns["warnings"] += [pending.warnings for pending in accepted]
+        columns["facts"] += map(event_fact, times, names, map(_order, accepted))
         self.indexes += [event.index for event in accepted]
         self.order_ids += [data.order_id if (data := event.custom_data) else None for event in accepted]
         kinds = [event.match_keys[::KEY_BYTES] for event in accepted]
@@ -118,27 +130,6 @@ _COLUMNS = (
     *("event_type", "event_id", "event_time", "action_source", "event_source_url", "custom_event_name"),
     *("custom_data", "extra", "match_keys", "warnings", "facts"),
 )
-
-
-def _stored(accepted: PendingEvent) -> tuple[Any, ...]:
-    """What is stored of an event, in the order of _COLUMNS."""
-    event = accepted.event
-    event_time = micros(event.event_time)
-    name = event.custom_event_name or ""
-    order = _order(accepted) if accepted.warnings else accepted.custom_data or NO_ORDER_FIELDS
-    return (
-        event.event_type,
-        event.event_id,
-        event_time,
-        event.action_source or "",
-        event.event_source_url or "",
-        name,
-        accepted.custom_data_json,
-        accepted.extra_json,
-        accepted.match_keys,
-        accepted.warnings,
-        event_fact(event_time, name, order),
-    )
 
 
 def _order(event: PendingEvent) -> Any:

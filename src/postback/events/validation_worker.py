@@ -83,7 +83,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle, which then closes the input
     gc.freeze()
-    gc.set_threshold(10_000, 50, 50)
+    gc.set_threshold(50_000, 50, 50)  # not in the middle of a batch: its events aren't garbage yet
     batches, results = sys.stdin.buffer, sys.stdout.buffer
     secret = _read(batches)
     if secret is None:
