@@ -184,7 +184,8 @@ def test_a_sweep_leaves_no_identifier_in_any_file(stores: Stores, caplog: pytest
     history.receive(Event("web", "purchase", "1", moment, 0, (key,), data=data))
     history.attribution.catch_up()
     reported = history.dump()
-    in_files = key[1:], key[7::-1]  # as in the store's tables, and as the index has the first eight bytes
+    # As in the store's tables, whose compression may take the first bytes from a neighbour, and as in the index.
+    in_files = key[4:], key[7::-1]
     assert files_with(stores, *in_files) >= {"event", "exposure", "event_hash_by_key", "derived"}
     assert files_with(stores, b"what-the-buyer-sent") == {"event"}
 
