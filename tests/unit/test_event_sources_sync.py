@@ -17,6 +17,7 @@ from jsonschema import Draft7Validator
 
 from postback.accounts.store import AccountStore
 from postback.auth.principal import Account, Principal
+from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.store import SourceRegistry
@@ -56,6 +57,7 @@ class Buyer:
         self.accounts.create(account.account_id, sandbox=account.sandbox)
         self.sources = SourceRegistry(self.control)
         self.activity: dict[str, SourceActivity] = {}
+        self.clock = Clock()
         self.threads = Threads(readers=1)
         self.read_events = self.threads.reports.run
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
