@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo bench kills conformance lock upgrade clean
+.PHONY: help install install-dev test test-fast demo bench kills conformance lock upgrade sbom audit clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -48,6 +48,19 @@ lock: build/lock/bin/uv ## pin what pyproject.toml asks for in requirements/, ot
 
 upgrade: LOCK += --upgrade
 upgrade: lock ## the same with the newest version of everything
+
+sbom: build/supply/installed ## list everything that a server is made of in build/sbom.cdx.json (CycloneDX)
+	@PYTHONWARNINGS=ignore build/supply/bin/cyclonedx-py requirements requirements/run.txt \
+		--pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json
+	@echo "build/sbom.cdx.json"
+
+audit: build/supply/installed ## look the pinned packages up among published advisories; needs the internet
+	@build/supply/bin/pip-audit --requirement requirements/run.txt --require-hashes --disable-pip
+
+build/supply/installed:
+	@$(PYTHON) -m venv build/supply
+	@build/supply/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom pip-audit
+	@touch $@
 
 LOCK = pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
