@@ -82,6 +82,14 @@ def examples(count: int) -> settings:
     return settings(max_examples=20 * count if _PROFILE == "searching" else count)
 
 
+@pytest.fixture(autouse=True)
+def file_modes() -> Iterator[None]:
+    """Every test creates files that others may read, unless it says so; commands that it runs itself change that."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, Any]]:
     """Asynchronous tests run on the loop that the server runs on."""

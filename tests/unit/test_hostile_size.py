@@ -6,6 +6,7 @@ all others together.
 
 from __future__ import annotations
 
+import gc
 import json
 import tracemalloc
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def test_long_text_does_not_stay_in_memory_as_an_ip_address() -> None:
             user_match = UserMatch(client_ip=str(number).zfill(10_000), client_user_agent="x")
             _verdict(partial(_HASHER.match, user_match, notes))
 
-    assert _left_behind(match_many) < 5_000_000
+    assert _left_behind(match_many) < 1_000_000
     assert notes == ["INVALID_CLIENT_IP client_ip"] * 1_000
 
 
@@ -197,6 +198,7 @@ def _left_behind(work: Callable[[], object]) -> int:
     tracemalloc.start()
     try:
         work()
+        gc.collect()  # how often that happens by itself depends on what else the process has done
         return tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
