@@ -2,11 +2,15 @@
 
 A server that hangs for good answers nobody, but looks alive. Only a new start helps, which whoever supervises it makes
 once it has ended. What was acknowledged is on disk.
+
+A library that hangs while it holds Python's lock lets no thread run, this one neither. Then a timer of the interpreter,
+which needs no lock and is put off every second, prints where every thread stands, and ends the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import threading
@@ -21,6 +25,8 @@ HUNG_EXIT_STATUS = 70
 
 _LOOP, _ENGINE = "event loop", "event store"
 
+_STANDARD_ERROR = 2
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,11 +38,13 @@ class Patience:
         pause: Between two questions.
         ill: After so long ``/healthz`` fails.
         hung: After so long the process ends.
+        locked: After so long in which no thread could run the process ends.
     """
 
     pause: float = 1.0
     ill: float = 15.0
     hung: float = 120.0
+    locked: float = 150.0
 
 
 class Watchdog:
@@ -76,8 +84,16 @@ class Watchdog:
         return part, time.monotonic() - self._answered[part]
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._watch_both(loop)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _watch_both(self, loop: asyncio.AbstractEventLoop) -> None:
         told = False
+        self._put_off_end()
         while not self._stopped.wait(self._patience.pause):
+            self._put_off_end()
             try:
                 loop.call_soon_threadsafe(self._note, _LOOP)
             except RuntimeError:  # it was closed
@@ -91,6 +107,9 @@ class Watchdog:
             if (problem := self.problem) and not told:
                 _log.error(problem)
             told = problem is not None
+
+    def _put_off_end(self) -> None:
+        faulthandler.dump_traceback_later(self._patience.locked, exit=True, file=_STANDARD_ERROR)
 
     def _question_engine(self) -> None:
         while not self._stopped.wait(self._patience.pause):

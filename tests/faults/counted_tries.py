@@ -12,13 +12,18 @@ __all__ = ["counted_tries"]
 Try = TypeVar("Try")
 
 
-def counted_tries(wanted: int, file: Path, run: Callable[[], Try]) -> list[Try]:
+def _one(_: object) -> int:
+    return 1
+
+
+def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callable[[Try], int] = _one) -> list[Try]:
     """Run as many tries as are missing.
 
     Args:
         wanted: How many there are to be, those of earlier runs included.
         file: What came of each, a line of JSON each.
         run: Runs one, and returns what came of it.
+        count: For how many a try counts.
 
     Returns:
         What came of all of them.
@@ -26,7 +31,7 @@ def counted_tries(wanted: int, file: Path, run: Callable[[], Try]) -> list[Try]:
     file.parent.mkdir(parents=True, exist_ok=True)
     tries: list[Try] = [json.loads(line) for line in file.open()] if file.exists() else []
     with file.open("a") as counted:
-        while len(tries) < wanted:
+        while sum(map(count, tries)) < wanted:
             tries.append(run())
             counted.write(json.dumps(tries[-1]) + "\n")
             counted.flush()

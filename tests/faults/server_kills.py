@@ -32,9 +32,6 @@ from tests.faults.kills import committing, inserting, kill_during, waiting_in_lo
 from tests.faults.mixed_load import MixedLoad
 from tests.integration.upstream import Upstream, upstream
 
-_KILLS = 5
-"""In a try, those of starts not included."""
-
 _STARTS_KILLED = 0.4
 """How often the start after a kill is killed as well."""
 
@@ -136,7 +133,7 @@ def main() -> None:
     )
     parser.add_argument("--counted", type=Path, default=Path("build/server_kills.jsonl"), help="their file")
     arguments = parser.parse_args()
-    tries = counted_tries(-(-arguments.kills // _KILLS), arguments.counted, run_try)
+    tries = counted_tries(arguments.kills, arguments.counted, run_try, lambda each: sum(each["kills"].values()))
     kills: Counter[str] = Counter()
     acknowledged: Counter[str] = Counter()
     for each in tries:

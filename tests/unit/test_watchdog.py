@@ -43,6 +43,27 @@ def test_a_part_that_hangs_for_good_ends_the_process(part: str) -> None:
     assert re.search(rf"The {part} has not answered for \d+ s: the server ends", ended.stderr)
 
 
+_LOCKED = """
+import asyncio, ctypes
+from postback.watchdog import Patience, Watchdog
+
+async def main():
+    Watchdog(lambda: None, Patience(pause=0.02, locked=0.5)).start()
+    await asyncio.sleep(0.2)
+    ctypes.PyDLL(None).sleep(60)  # keeps Python's lock
+
+asyncio.run(main())
+"""
+
+
+def test_a_library_that_keeps_pythons_lock_ends_the_process() -> None:
+    ended = subprocess.run([sys.executable, "-c", _LOCKED], capture_output=True, text=True, check=False, timeout=50)
+
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Timeout (0:00:00.500000)!")
+    assert 'File "<string>", line 8 in main' in ended.stderr
+
+
 def test_a_server_that_works_is_left_alone() -> None:
     ended = subprocess.run([sys.executable, "-c", _SCRIPT, "nothing"], capture_output=True, text=True, check=False)
 
