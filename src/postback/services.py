@@ -214,15 +214,8 @@ def open_services(
     resources.closing("ingest log", log.stop)
     media_buys = MediaBuyStore(control)
     attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics)
-    retention = None
-    if settings.retention_days:
-        limit = settings.max_event_age_days
-        days = settings.retention_days
-
-        def now() -> float:
-            return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
-
-        retention = Retention(events, attribution, sources, limit, days, metrics, now)
+    retention = _retention(settings, events, attribution, sources, metrics, clock, running_time)
+    if retention:
         resources.closing("retention", retention.close)
     services = Services(
         settings=settings,
@@ -278,6 +271,25 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
     catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
     return SandboxCatalogue(catalogue.list(), simulations) if settings.sandbox else catalogue
+
+
+def _retention(
+    settings: Settings,
+    events: EventStore,
+    attribution: Attribution,
+    sources: SourceRegistry,
+    metrics: Metrics,
+    clock: Clock,
+    running_time: RunningTime,
+) -> Retention | None:
+    if settings.retention_days is None:
+        return None
+
+    def now() -> float:
+        return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
+
+    limit, days = settings.max_event_age_days, settings.retention_days
+    return Retention(events, attribution, sources, limit, days, metrics, now)
 
 
 def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:

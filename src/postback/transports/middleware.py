@@ -13,7 +13,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from postback.auth.in_flight import SMALL_BODY_BYTES, RequestShare
 from postback.auth.principal import Principal
@@ -27,6 +26,7 @@ from postback.tasks.dispatch import Answer, Call, Transport, run
 from postback.tasks.registry import SELLER_TASKS, TASKS
 from postback.transports.authentication import authenticate, request_id, require
 from postback.transports.body import read_body
+from postback.transports.client_address import client_address
 from postback.transports.responses import failure_response
 
 __all__ = [
@@ -153,8 +153,9 @@ async def identify(services: Services, scope: Scope) -> Principal | None:
     """
     exchange = Exchange.of(scope)
     keys, failed, threads = services.keys, services.failed_keys, services.threads.ingestion
+    client = partial(client_address, scope, services.settings.trusted_proxies)
     try:
-        principal = await authenticate(keys, failed, exchange.headers, partial(_client, services, scope), threads)
+        principal = await authenticate(keys, failed, exchange.headers, client, threads)
     except RateLimitExceeded:
         exchange.in_sum = True
         raise
@@ -163,18 +164,6 @@ async def identify(services: Services, scope: Scope) -> Principal | None:
         services.limits.hit_request(principal.key_id)
         exchange.share = services.in_flight.begin(principal.key_id)
     return principal
-
-
-async def _client(services: Services, scope: Scope) -> tuple[str, int] | None:
-    """The address that a request comes from, which a trusted proxy tells."""
-    behind = dict(scope)
-    proxies = ProxyHeadersMiddleware(_no_application, list(services.settings.trusted_proxies))
-    await proxies(behind, _no_application, _no_application)  # type: ignore[arg-type]  # which uses no channel
-    return behind.get("client")
-
-
-async def _no_application(*_: object) -> None:
-    """Stands for the application that the middleware of proxies wraps: only what it writes into the scope is read."""
 
 
 async def received(

@@ -7,16 +7,13 @@ from functools import partial
 from hmac import compare_digest
 
 from sqlalchemy import select
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from postback.auth.principal import Principal
 from postback.auth.senders import sender
-from postback.config import Settings
 from postback.errors import AuthMissing, StoreUnavailable
 from postback.exposures.click_traffic import visitor_of
 from postback.metrics import METRICS_CONTENT_TYPE
@@ -30,6 +27,7 @@ from postback.tasks.list_conversions import finalize_package, media_buy_conversi
 from postback.tasks.look_up_event import look_up_event
 from postback.tasks.registry import offered
 from postback.transports.authentication import api_key
+from postback.transports.client_address import client_address
 from postback.transports.middleware import Exchange, received, run_task
 from postback.transports.responses import json_response
 from postback.transports.schemas.openapi import openapi_json
@@ -49,17 +47,12 @@ def routes(services: Services) -> list[Route]:
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
-        Route("/c/{token}", rest.click, methods=["GET"], middleware=[_behind_proxies(services.settings)]),
+        Route("/c/{token}", rest.click, methods=["GET"]),
         Route("/healthz", rest.healthz, methods=["GET"]),
         Route("/readyz", rest.readyz, methods=["GET"]),
         Route("/metrics", rest.metrics, methods=["GET"]),
         Route("/openapi.json", rest.openapi, methods=["GET"]),
     ]
-
-
-def _behind_proxies(settings: Settings) -> Middleware:
-    """Gives a route the caller's address as a trusted proxy tells it; only where it is needed, for it costs time."""
-    return Middleware(ProxyHeadersMiddleware, trusted_hosts=list(settings.trusted_proxies))
 
 
 class _Tasks:
@@ -121,22 +114,23 @@ class _Rest:
         """Record a click and redirect; a HEAD request, which no visitor makes, is not redirected."""
         if request.method == "HEAD":
             return Response(headers=_NO_STORE)
-        visitor = visitor_of(self._sender(request), request.headers)
+        visitor = visitor_of(await self._sender(request), request.headers)
         target = await follow(self._services, request.path_params["token"], visitor)
         if target is None:  # browsers don't use a prefetched page with this status
             return Response(status_code=503, headers=_NO_STORE)
         return Response(status_code=302, headers={"Location": target, **_NO_STORE})
 
-    def _sender(self, request: Request) -> str:
+    async def _sender(self, request: Request) -> str:
         """Whom a request without a key is counted for."""
+        client = await client_address(request.scope, self._services.settings.trusted_proxies)
         forwarded_for = request.headers.get("x-forwarded-for")
-        if forwarded_for and request.client and request.client.host not in forwarded_for and not self._warned:
+        if forwarded_for and client and client[0] not in forwarded_for and not self._warned:
             self._warned = True
             _log.warning(
                 "Clicks come with X-Forwarded-For from an address that is not a trusted proxy, and count as that "
                 "address's own. If it is your proxy, name it in POSTBACK_TRUSTED_PROXIES."
             )
-        return sender(request.client)
+        return sender(client)
 
     async def healthz(self, _: Request) -> Response:
         """Report that the process answers, and nothing in it hangs."""
