@@ -69,6 +69,15 @@ async def figures(client: httpx2.AsyncClient) -> tuple[float, float, float]:
     return totals["impressions"], totals["conversions"], totals["conversion_value"]
 
 
+async def until_reported(client: httpx2.AsyncClient, expected: tuple[float, float, float]) -> None:
+    """Wait for the report, which counts an outcome a moment after the event's status shows it."""
+    for _ in range(600):
+        if await figures(client) == expected:
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail(f"the report did not become {expected} within a minute")
+
+
 def sweep(data: Path, now: datetime) -> None:
     """Let retention of 400 days do what is due at a time."""
     with ExitStack() as stack:
@@ -96,6 +105,7 @@ async def before(data: Path) -> tuple[float, float, float]:
         (await client.post("/v1/exposures", json={"exposures": [exposure]})).raise_for_status()
         await log(client, event("purchase", "p1", 80, NOW, user_match=ANN))
         await attributed(client, "purchase", "p1")
+        await until_reported(client, (1, 1, 80))
         return await figures(client)
 
 
@@ -113,7 +123,7 @@ async def after(data: Path, reported: tuple[float, float, float]) -> None:
         await log(client, event("refund", "r1", 30, later))
         refund = await attributed(client, "refund", "r1")
         assert (refund["attribution"]["value"], refund["attribution"]["purchase"]["event_id"]) == (-30, "p1")
-        assert await figures(client) == (1, 1, 50)
+        await until_reported(client, (1, 1, 50))
         assert "differing_copies" not in await attributed(client, "purchase", "p1")
 
 
