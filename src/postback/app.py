@@ -17,6 +17,7 @@ from postback.background import Background, repeat
 from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
 from postback.config import Settings
+from postback.console import routes as console
 from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
@@ -55,7 +56,7 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
         services, new_key = open_services(settings, offered(settings.sandbox), resources, clock or Clock())
         mcp = McpEndpoint(services)
         a2a = A2aEndpoint(services)
-        routes = [*rest.routes(services), *mcp.routes(), *a2a.routes()]
+        routes = [*rest.routes(services), *mcp.routes(), *a2a.routes(), *console.routes(services)]
         router = Router(routes, redirect_slashes=False)  # a redirected POST loses its body or its key
         gc.freeze()
         services.watchdog.start()

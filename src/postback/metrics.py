@@ -186,6 +186,16 @@ class Metrics:
             ("limit",),
             registry=registry,
         )
+        self._console = Counter(
+            "postback_console_requests", "Requests to the console, by outcome.", ("path", "outcome"), registry=registry
+        )
+        self._console_duration = Histogram(
+            "postback_console_duration_seconds",
+            "Time until the response to a request to the console begins.",
+            ("path",),
+            registry=registry,
+            buckets=_SECONDS,
+        )
         self._body_bytes = Gauge(
             "postback_body_memory_bytes", "Memory that is set apart for request bodies.", registry=registry
         )
@@ -273,6 +283,11 @@ class Metrics:
     def quarantined(self, table: str, rows: int) -> None:
         """Count rows that the event store refused for what they are."""
         self._quarantined.labels(table).inc(rows)
+
+    def console(self, path: str, outcome: str, seconds: float) -> None:
+        """Count a request to the console by the template of its path; ``outcome`` is ``ok`` or why it failed."""
+        self._console.labels(path, outcome).inc()
+        self._console_duration.labels(path).observe(seconds)
 
     def attributed(self, through: datetime) -> None:
         """Set the time through which every received event is attributed."""

@@ -14,6 +14,8 @@ from postback.accounts.store import AccountStore
 from postback.attribution.retention import Retention
 from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
+from postback.auth.console_keys import ConsoleKeys
+from postback.auth.console_sessions import ConsoleSessions
 from postback.auth.failed_keys import FailedKeys
 from postback.auth.in_flight import InFlight
 from postback.auth.rate_limits import RateLimits
@@ -109,6 +111,8 @@ class Services:
     control: ControlStore
     accounts: AccountStore
     keys: KeyStore
+    console_keys: ConsoleKeys
+    console_sessions: ConsoleSessions
     sources: SourceRegistry
     catalogue: Catalogue
     media_buys: MediaBuyStore
@@ -231,6 +235,8 @@ def open_services(
         control=control,
         accounts=accounts,
         keys=keys,
+        console_keys=ConsoleKeys(control),
+        console_sessions=ConsoleSessions(control, clock.now),
         sources=sources,
         catalogue=_catalogue(settings, simulations),
         media_buys=media_buys,

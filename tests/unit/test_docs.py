@@ -162,6 +162,7 @@ def test_every_metric_has_its_labels() -> None:
     metrics.broken_merge("restored")
     metrics.dropped(datetime.now(UTC), {"event": 1})
     metrics.refused("requests")
+    metrics.console("/console/server", "ok", 0.1)
     metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 

@@ -25,6 +25,7 @@ FLOORS = (
     {"background", "services"},
     {"tasks"},
     {"transports"},
+    {"console"},
     {"app"},
     {"cli"},
     {"__main__"},

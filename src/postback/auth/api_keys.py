@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from cachetools import TTLCache
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from postback.auth.principal import SCOPES, Principal, account_from
 from postback.errors import StartupError
@@ -64,12 +64,16 @@ class KeyStore:
         with self._lock:
             cached = self._principals.get(digest)  # one lookup: the entry could expire between two
         if cached is None:
-            cached = (self._find(digest),)
+            cached = (self._find(api_key.c.digest == digest),)
             with self._lock:
                 self._principals[digest] = cached
                 if cached[0]:
                     self._valid[digest] = True
         return cached[0]
+
+    def principal_of(self, key_id: str) -> Principal | None:
+        """The principal of the key with this id, never cached; None if there is none, or it is revoked."""
+        return self._find(api_key.c.key_id == key_id)
 
     def cached_principal(self, key: str) -> Principal | None:
         """The principal that ``key`` identifies if it is cached, else None; never waits for the store."""
@@ -165,12 +169,12 @@ class KeyStore:
         prefix = max((prefix for prefix in self._keys_by_prefix if key.startswith(prefix)), key=len, default=None)
         return _digest(key if prefix is None else self._keys_by_prefix[prefix])
 
-    def _find(self, digest: bytes) -> Principal | None:
+    def _find(self, chosen: ColumnElement[bool]) -> Principal | None:
         granted = (
             select(api_key.c.key_id, api_key.c.scope, account)
             .join(api_key_account, api_key_account.c.key_id == api_key.c.key_id)
             .join(account, account.c.account_id == api_key_account.c.account_id)
-            .where(api_key.c.digest == digest, api_key.c.revoked_at.is_(None))
+            .where(chosen, api_key.c.revoked_at.is_(None))
             .order_by(account.c.account_id)
         )
         with self._control.connect() as connection:

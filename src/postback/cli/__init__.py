@@ -26,6 +26,7 @@ _COMMANDS = {
     "attribute": "attribute",
     "backup": "backup",
     "conformance": "conformance",
+    "console-keys": "console_keys",
     "demo": "demo.command",
     "exposures": "exposures",
     "forwards": "forwards",
@@ -37,14 +38,14 @@ _COMMANDS = {
     "serve": "serve",
     "sources": "sources",
 }
-"""The module of each command, which has the command's name."""
+"""The module of each command, which has the command's name, with '_' for '-'."""
 
 
 class _Modules(Mapping[str, click.Command]):
     """The commands, each imported when it is looked up: all of them take seconds."""
 
     def __getitem__(self, name: str) -> click.Command:
-        command: click.Command = getattr(import_module(f"postback.cli.{_COMMANDS[name]}"), name)
+        command: click.Command = getattr(import_module(f"postback.cli.{_COMMANDS[name]}"), name.replace("-", "_"))
         return command
 
     def __iter__(self) -> Iterator[str]:

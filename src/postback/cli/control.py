@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -13,7 +14,7 @@ from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 
-__all__ = ["data_option", "open_control", "print_table", "require_folder"]
+__all__ = ["data_option", "format_minute", "open_control", "print_table", "require_folder"]
 
 data_option: Callable[[Any], Any] = click.option(
     "--data", metavar="DIR", help="The server's data folder (POSTBACK_DATA)."
@@ -52,3 +53,8 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def format_minute(seconds: int) -> str:
+    """A time in seconds since the epoch, to the minute, as ``2026-07-01 09:30Z``."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from postback.auth.api_keys import ApiKey, KeyStore
 from postback.auth.principal import SCOPES
-from postback.cli.control import data_option, open_control, print_table
+from postback.cli.control import data_option, format_minute, open_control, print_table
 
 __all__ = ["keys"]
 
@@ -56,9 +54,5 @@ def revoke(key_id: str, data: str | None) -> None:
 
 
 def _row(key: ApiKey) -> tuple[str, ...]:
-    revoked = _day(key.revoked_at) if key.revoked_at is not None else ""
-    return key.key_id, key.name, ", ".join(key.account_ids), key.scope, _day(key.created_at), revoked
-
-
-def _day(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+    revoked = format_minute(key.revoked_at) if key.revoked_at is not None else ""
+    return key.key_id, key.name, ", ".join(key.account_ids), key.scope, format_minute(key.created_at), revoked

@@ -25,6 +25,8 @@ __all__ = [
     "api_key_account",
     "attribution_state",
     "commit_count",
+    "console_key",
+    "console_session",
     "event_source",
     "forward",
     "idempotency",
@@ -81,6 +83,25 @@ api_key_account = Table(
     METADATA,
     Column("key_id", Text, ForeignKey("api_key.key_id"), primary_key=True),
     Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+)
+
+console_key = Table(
+    "console_key",
+    METADATA,
+    Column("key_id", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+# digest: of the token in the browser; key_id: the API key or console key that opened the session.
+console_session = Table(
+    "console_session",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
 )
 
 event_source = Table(

@@ -1,0 +1,60 @@
+"""Sessions of the console: a random token in the browser, its digest and whose it is in the control store."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+
+from sqlalchemy import delete, select
+
+from postback.store.control_store import ControlStore
+from postback.store.tables import console_session
+
+__all__ = ["SESSION_SECONDS", "ConsoleSessions"]
+
+SESSION_SECONDS = 12 * 3600
+"""How long a session lasts after signing in, whatever happens in it."""
+
+
+class ConsoleSessions:
+    """The sessions of people who signed in. Synchronous and thread-safe.
+
+    A session says which key opened it and nothing about what that key may see: that is looked up on every request, so
+    a key that is revoked ends its sessions.
+
+    Args:
+        control: Where they are stored.
+        now: The time in seconds since the epoch.
+    """
+
+    def __init__(self, control: ControlStore, now: Callable[[], float]) -> None:
+        self._control = control
+        self._now = now
+
+    def begin(self, key_id: str) -> str:
+        """Begin a session of this key; returns its token. Sessions that have expired are deleted."""
+        token = secrets.token_urlsafe(32)
+        now = int(self._now())
+        row = {"digest": _digest(token), "key_id": key_id, "expires_at": now + SESSION_SECONDS}
+        with self._control.begin() as connection:
+            connection.execute(delete(console_session).where(console_session.c.expires_at <= now))
+            connection.execute(console_session.insert().values(row))
+        return token
+
+    def key_id(self, token: str) -> str | None:
+        """The key that a session belongs to; None if it has ended."""
+        lasting = select(console_session.c.key_id).where(
+            console_session.c.digest == _digest(token), console_session.c.expires_at > int(self._now())
+        )
+        with self._control.connect() as connection:
+            return connection.scalar(lasting)
+
+    def end(self, token: str) -> None:
+        """End a session. Idempotent."""
+        with self._control.begin() as connection:
+            connection.execute(delete(console_session).where(console_session.c.digest == _digest(token)))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

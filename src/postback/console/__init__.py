@@ -1,0 +1,1 @@
+"""The console: pages for people who look at what was logged, matched and reported."""

@@ -1,0 +1,197 @@
+"""The geometry of charts: from numbers to coordinates. Templates draw them as SVG, with a table of the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+__all__ = ["Bar", "Chart", "Line", "Plot", "Series", "plot", "round_ticks"]
+
+WIDTH, HEIGHT = 720, 240
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 28
+_TICKS = 4
+_LABELS = 6
+"""About so many labels fit below the axis."""
+
+Scale = Callable[[float], float]
+"""From a number to its vertical coordinate."""
+
+
+class Series(msgspec.Struct, frozen=True):
+    """One row of numbers.
+
+    Attributes:
+        name: What they are, for the legend and the table.
+        values: One number for each label of the chart; None where there is none.
+        tone: ``good``, ``warn`` or ``bad`` for what has such a meaning; else the next colour is used.
+    """
+
+    name: str
+    values: tuple[float | None, ...]
+    tone: Literal["", "good", "warn", "bad"] = ""
+
+
+class Chart(msgspec.Struct, frozen=True):
+    """The numbers of a chart, as a page's struct carries them.
+
+    Attributes:
+        title: What it shows, with the unit, for example ``Events an hour``.
+        summary: One sentence with what a reader would see in it; for those who can't see it.
+        labels: What the numbers belong to, from left to right: times, or names.
+        series: The rows of numbers.
+        kind: ``bars``, which are stacked, or ``lines``.
+        unit: The unit of the numbers, for example ``EUR`` or ``%``; empty for counts.
+    """
+
+    title: str
+    summary: str
+    labels: tuple[datetime | str, ...]
+    series: tuple[Series, ...]
+    kind: Literal["bars", "lines"] = "bars"
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A rectangle, and what it says."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of dots: the path's ``d``, and the dots with what each says."""
+
+    path: str
+    dots: tuple[tuple[float, float, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """A chart in coordinates of SVG.
+
+    Attributes:
+        width, height: The size of the view box.
+        left, right, bottom: Where the axes are.
+        ticks: Numbers at the vertical axis: position and text.
+        labels: Texts below the horizontal axis: position and text.
+        series: The class of a series' colour and its bars or its line.
+    """
+
+    width: int
+    height: int
+    left: float
+    right: float
+    bottom: float
+    ticks: tuple[tuple[float, str], ...]
+    labels: tuple[tuple[float, str], ...]
+    series: tuple[tuple[str, tuple[Bar, ...] | Line], ...]
+
+
+def plot(chart: Chart) -> Plot:
+    """The chart in coordinates."""
+    ticks = round_ticks(_highest(chart))
+    left, right, bottom = _LEFT, WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    step = (right - left) / max(1, len(chart.labels))
+
+    def y(value: float) -> float:
+        return round(bottom - (bottom - _TOP) * value / ticks[-1], 2)
+
+    middles = [round(left + step * (index + 0.5), 2) for index in range(len(chart.labels))]
+    shapes: Sequence[tuple[Bar, ...] | Line]
+    if chart.kind == "bars":
+        shapes = _bars(chart, middles, round(min(step * 0.8, 48), 2), y)
+    else:
+        shapes = [_line(chart, series, middles, y) for series in chart.series]
+    colours = [_colour(series, index) for index, series in enumerate(chart.series)]
+    return Plot(
+        WIDTH,
+        HEIGHT,
+        left,
+        right,
+        bottom,
+        tuple((y(tick), _number(tick)) for tick in ticks),
+        tuple(_spread(middles, chart.labels)),
+        tuple(zip(colours, shapes, strict=True)),
+    )
+
+
+def round_ticks(highest: float) -> tuple[float, ...]:
+    """Round numbers from 0 to at least ``highest``, about five of them: steps of 1, 2 or 5 times a power of ten."""
+    rough = max(highest, 1e-9) / _TICKS
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    count = max(1, math.ceil(highest / step - 1e-9))
+    return tuple(round(step * index, 12) for index in range(count + 1))
+
+
+def _highest(chart: Chart) -> float:
+    columns = zip(*(series.values for series in chart.series), strict=True)
+    together = sum if chart.kind == "bars" else max
+    highest = max((together(value or 0 for value in column) for column in columns), default=0)
+    return highest if highest > 0 else 1
+
+
+def _bars(chart: Chart, middles: Sequence[float], width: float, y: Scale) -> list[tuple[Bar, ...]]:
+    """The bars of each series, stacked on those of the series before."""
+    below = [0.0] * len(middles)
+    stacked = []
+    for series in chart.series:
+        bars = []
+        for index, (middle, value) in enumerate(zip(middles, series.values, strict=True)):
+            if value:
+                low, below[index] = below[index], below[index] + value
+                edge = y(below[index])
+                text = _text(chart, series, index)
+                bars.append(Bar(round(middle - width / 2, 2), edge, width, round(y(low) - edge, 2), text))
+        stacked.append(tuple(bars))
+    return stacked
+
+
+def _line(chart: Chart, series: Series, middles: Sequence[float], y: Scale) -> Line:
+    """The line of a series, which is broken where there is no number."""
+    path, dots, pen = [], [], "M"
+    for index, (middle, value) in enumerate(zip(middles, series.values, strict=True)):
+        if value is None:
+            pen = "M"
+            continue
+        path.append(f"{pen}{middle} {y(value)}")
+        dots.append((middle, y(value), _text(chart, series, index)))
+        pen = "L"
+    return Line("".join(path), tuple(dots))
+
+
+def _text(chart: Chart, series: Series, index: int) -> str:
+    value = _number(series.values[index] or 0)
+    return f"{_label(chart.labels[index])}, {series.name}: {value} {chart.unit}".rstrip()
+
+
+def _spread(middles: Sequence[float], labels: Sequence[datetime | str]) -> Iterator[tuple[float, str]]:
+    every = max(1, math.ceil(len(labels) / _LABELS))
+    for index in range(0, len(labels), every):
+        yield middles[index], _label(labels[index], short=True)
+
+
+def _label(label: datetime | str, *, short: bool = False) -> str:
+    if isinstance(label, str):
+        return label
+    if label.hour == label.minute == 0:
+        return f"{label:%-d %b}"
+    return f"{label:%H:%M}" if short else f"{label:%-d %b %H:%M}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.10g}" if value == round(value) else f"{value:,.2f}"
+
+
+def _colour(series: Series, index: int) -> str:
+    return f"tone-{series.tone}" if series.tone else f"series-{index % 6 + 1}"
