@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.flusher import Flusher, drain
 from postback.store.idempotency import IdempotencyScope, LoggedAnswer, StoredResponse
+from postback.store.installation import open_control_store, open_event_store
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import pack
 from postback.store.log_segments import LogSegments
@@ -41,8 +43,8 @@ class Stores(NamedTuple):
     def counts(self) -> tuple[int, ...]:
         """Rows of events, those of them that were counted, rejections, those that were counted, answers, deliveries."""
         query = """
-            SELECT (SELECT count() FROM event), (SELECT sum(accepted) FROM source_activity),
-                (SELECT count() FROM rejected_event), (SELECT sum(rejected) FROM source_activity)"""
+            SELECT (SELECT count() FROM event FINAL), (SELECT sum(accepted) FROM source_activity),
+                (SELECT count() FROM rejected_event FINAL), (SELECT sum(rejected) FROM source_activity)"""
         [counts] = select(self.events, query)
         with self.control.connect() as connection:
             answers = connection.execute(rows_of(idempotency).where(idempotency.c.key_id == "key")).all()
@@ -56,9 +58,8 @@ ONCE = (30, 30, 3, 3, 3, 3)
 def opened(path: Path) -> Iterator[Stores]:
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(path)))
-        control = stack.enter_context(closing(ControlStore(folder.control_url)))
-        control.migrate()
-        events = stack.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        control = stack.enter_context(closing(open_control_store(folder, None)))
+        events = stack.enter_context(closing(open_event_store(folder, control, sandbox=False)))
         segments = LogSegments(folder.log, events.receipt_times)
         segments.recover()
         yield Stores(folder, events, control, segments)
@@ -138,6 +139,28 @@ def test_a_flush_that_is_cut_short_is_repeated_to_the_same_end(
         drain(stores.folder, stores.events, stores.control)
         assert stores.counts() == ONCE
         assert stores.folder.log.names() == []
+
+
+@pytest.mark.parametrize("table", ["event", "rejected_event", "source_activity"])
+def test_an_insert_that_the_engine_had_noted_but_not_finished_when_it_was_killed_is_repeated(
+    tmp_path: Path, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It notes an insert's token before it renames the part into its place."""
+    with opened(tmp_path) as stores:
+        stores.segments.append([call(number) for number in range(3)])
+        stores.segments.seal()
+        with monkeypatch.context() as patch:
+            fails(patch, flusher_module, "insert_answers", 0)
+            with pytest.raises(StoreUnavailable):
+                stores.flusher().flush_oldest()
+    parts = sorted((tmp_path / "events" / "data" / "default" / table).resolve().glob("all_*"))
+    assert parts
+    for part in parts:
+        shutil.rmtree(part)
+    with opened(tmp_path) as stores:
+        assert stores.counts()[:4] != ONCE[:4]
+        drain(stores.folder, stores.events, stores.control)
+        assert stores.counts() == ONCE
 
 
 def test_a_segment_that_comes_back_is_not_stored_again(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ READERS = 2
 
 _SETTINGS = {
     "async_insert": 0,  # else the engine answers before the rows are in a part
-    "deduplicate_blocks_in_dependent_materialized_views": 1,  # a block that is repeated is not counted again
+    "deduplicate_blocks_in_dependent_materialized_views": 1,  # what a repeated block adds to sums is not added again
     "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
 }
 
@@ -183,8 +183,8 @@ class EventStore:
     def insert_block(self, table: Table, rows: Sequence[Rows], token: str) -> None:
         """Store rows of one table, with their receipt times, in one insert that is durable when this returns.
 
-        The same rows under the same token again, also after a restart, change nothing: neither the table nor the sums
-        that are derived from it.
+        The same rows under the same token again, also after a restart, change nothing: rows collapse by their keys, and
+        the engine drops what it would add to sums a second time.
 
         Raises:
             InternalError: A value doesn't fit its column; nothing was stored.

@@ -18,6 +18,7 @@ from postback.errors import StartupError, StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_store import EventStore
+from postback.store.insert_tokens import forget_tokens_without_parts
 from postback.store.tables import account, installation
 
 __all__ = [
@@ -122,6 +123,7 @@ def open_event_store(
     found = stored(control)
     if found:
         _check_kind(folder, found.fingerprint.sandbox, sandbox)
+    forget_tokens_without_parts(folder.path / "events")
     with ExitStack() as undo:
         events = EventStore.open(folder.events_dsn, folder.scratch, clock)
         undo.callback(events.close)
