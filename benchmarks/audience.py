@@ -18,6 +18,7 @@ REPORTED = {
     "media_buy_ids": [_MEDIA_BUY],
     "start": datetime(1970, 1, 1, tzinfo=UTC),
     "end": datetime(2106, 1, 1, tzinfo=UTC),
+    "hourly": False,
 }
 """What a delivery report of this media buy asks the event store for."""
 

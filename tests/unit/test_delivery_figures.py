@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -30,7 +30,7 @@ def test_types_sources_and_days_each_add_up_to_the_total(
     for achieved in packages:
         figures = Figures()
         for event_type, action_source, conversions, value, day in achieved:
-            for part in (figures, figures.by_day[date(2026, 1, day)]):
+            for part in (figures, figures.by_time[datetime(2026, 1, day, tzinfo=UTC)]):
                 part.attribute(event_type, action_source, conversions, value)
         parts.append(figures)
 
@@ -39,7 +39,7 @@ def test_types_sources_and_days_each_add_up_to_the_total(
     for tallies in (whole.by_event_type.values(), whole.by_action_source.values()):
         assert sum(tally.conversions for tally in tallies) == whole.attributed.conversions
         assert sum((tally.value for tally in tallies), Decimal()) == whole.attributed.value
-    assert sum(day.attributed.conversions for day in whole.by_day.values()) == whole.attributed.conversions
+    assert sum(day.attributed.conversions for day in whole.by_time.values()) == whole.attributed.conversions
     assert sum(part.attributed.value for part in parts) == whole.attributed.value
 
 

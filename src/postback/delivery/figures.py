@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import datetime
 from decimal import Context, Decimal
 from typing import Any, TypeVar
 
@@ -53,7 +53,7 @@ class Figures:
         by_event_type: The same by event_type.
         by_action_source: The same by action_source; empty for events without one.
         by_creative: The figures of each creative that exposures name.
-        by_day: The figures of each UTC day.
+        by_time: The figures of each UTC day, or of each hour, by its beginning.
         viewability: The viewability (core/delivery-metrics.json), or None if it was not measured.
     """
 
@@ -64,7 +64,7 @@ class Figures:
     by_event_type: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_action_source: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_creative: dict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
-    by_day: dict[date, Figures] = field(default_factory=lambda: defaultdict(Figures))
+    by_time: dict[datetime, Figures] = field(default_factory=lambda: defaultdict(Figures))
     viewability: dict[str, Any] | None = None
 
     def deliver(self, impressions: int, clicks: int, spend: Decimal) -> None:
@@ -81,7 +81,7 @@ class Figures:
 
     def clear_attributed(self) -> None:
         """Drop the attributed conversions."""
-        for part in (self, *self.by_creative.values(), *self.by_day.values()):
+        for part in (self, *self.by_creative.values(), *self.by_time.values()):
             part.attributed = Tally()
             part.by_event_type.clear()
             part.by_action_source.clear()
@@ -116,12 +116,12 @@ class Figures:
 
 
 def total(parts: Iterable[Figures]) -> Figures:
-    """The sum of figures, by day and without creatives."""
+    """The sum of figures, by time and without creatives."""
     whole = Figures()
     for part in parts:
         _add(whole, part)
-        for day, figures in part.by_day.items():
-            _add(whole.by_day[day], figures)
+        for moment, figures in part.by_time.items():
+            _add(whole.by_time[moment], figures)
     return whole
 
 

@@ -14,7 +14,7 @@ from postback.errors import InvalidPeriod, InvalidRequest, UnsupportedGranularit
 from postback.protocol.enums import MediaBuyStatus
 from postback.protocol.json_schema import documented
 
-__all__ = ["DeliveryRequest", "Period"]
+__all__ = ["DeliveryRequest", "Period", "midnight"]
 
 _FIRST_DAY, _LAST_DAY = date(1970, 1, 1), date(2106, 1, 1)
 """The range of the stores."""
@@ -31,7 +31,7 @@ class Period(msgspec.Struct, frozen=True):
 
     def stored(self) -> tuple[datetime, datetime]:
         """The part of it that the stores can have data for."""
-        start, end = (_midnight(max(_FIRST_DAY, min(day, _LAST_DAY))) for day in (self.start, self.end))
+        start, end = (midnight(max(_FIRST_DAY, min(day, _LAST_DAY))) for day in (self.start, self.end))
         return start, end
 
     def bounds(self, begun: datetime, now: datetime) -> tuple[datetime, datetime]:
@@ -42,10 +42,10 @@ class Period(msgspec.Struct, frozen=True):
         if self.start == date.min and self.end == date.max:
             return min(begun, now), now
         if self.start == date.min:
-            end = _midnight(self.end)
+            end = midnight(self.end)
             return min(begun, end - _ONE_DAY), end
-        start = _midnight(self.start)
-        return start, max(now, start + _ONE_DAY) if self.end == date.max else _midnight(self.end)
+        start = midnight(self.start)
+        return start, max(now, start + _ONE_DAY) if self.end == date.max else midnight(self.end)
 
 
 _Day = Annotated[str, documented("A UTC day, for example 2026-01-31.", pattern=r"^\d{4}-\d{2}-\d{2}$")]
@@ -107,5 +107,6 @@ def _day(field: str, text: str | None, default: date) -> date:
     raise InvalidRequest(f"{field} must be a day, for example 2026-01-31.", field=field)
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """When a UTC day begins."""
     return datetime.combine(day, time(), UTC)

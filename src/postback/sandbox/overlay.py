@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from postback.delivery.figures import Figures
-from postback.delivery.request import Period
+from postback.delivery.request import Period, midnight
 from postback.media_buys.media_buy import MediaBuy
 from postback.sandbox.logged_value import logged_value
 from postback.sandbox.simulations import SimulatedDelivery, Simulations
@@ -46,7 +46,7 @@ def _overlay(
     unvalued = [day for day, simulated in shown.items() if simulated.conversions and simulated.conversion_value is None]
     for day, simulated in shown.items():
         value = logged() if day in unvalued[:1] else simulated.conversion_value
-        for whole in (first, first.by_day[day]):
+        for whole in (first, first.by_time[midnight(day)]):
             whole.deliver(simulated.impressions, simulated.clicks, simulated.spend)
             whole.attributed.add(simulated.conversions or 0, value or Decimal(0))
     first.viewability = msgspec.to_builtins(delivery.viewability)

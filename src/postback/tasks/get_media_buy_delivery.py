@@ -7,7 +7,7 @@ a total for a package and hour replaces what was counted there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from postback.delivery.figures import Figures, total
 from postback.delivery.left_out import after_final, invalid_click_counts, left_out_amounts
 from postback.delivery.report import (
     AggregatedTotals,
+    BriefMetrics,
     CreativeDelivery,
     DayDelivery,
     DeliveryReport,
@@ -44,7 +45,7 @@ from postback.services import Services
 from postback.tasks.call import Payload, TaskCall
 from postback.tasks.task import Task
 
-__all__ = ["GET_MEDIA_BUY_DELIVERY", "get_media_buy_delivery"]
+__all__ = ["GET_MEDIA_BUY_DELIVERY", "delivery_report", "get_media_buy_delivery", "hourly_delivery"]
 
 _NO_CURRENCY = "XXX"
 """ISO 4217's code for none: of an answer about no media buy."""
@@ -76,26 +77,54 @@ def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: 
     account_ids = [account.account_id for account in accounts]
     store = call.services.media_buys
     buys = store.find(account_ids, request.media_buy_ids, request.statuses())
-    figures = _figures(call.services, buys, period)
-    if call.services.settings.sandbox:
-        overlay_simulations(call.services.simulations, call.services.events, buys, figures, period)
-    now = call.services.clock.utc()
-    start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
-    currency = buys[0].currency if buys else _NO_CURRENCY
+    days = request.include_package_daily_breakdown
+    report = delivery_report(call.services, buys, period, call.release, days=days)
     named = store.find(account_ids, request.media_buy_ids) if request.media_buy_ids else []
     missing = missing_media_buys(request.media_buy_ids or (), {buy.media_buy_id for buy in named})
-    days = request.include_package_daily_breakdown
-    report = DeliveryReport(
+    report.errors = [error_object(error, call.release) for error in missing] or UNSET
+    report.sandbox = all(account.sandbox for account in accounts) or UNSET
+    return selected(report, request.requested_metrics, call.release)
+
+
+def delivery_report(
+    services: Services, buys: Sequence[MediaBuy], period: Period, release: Release | None = None, *, days: bool = False
+) -> DeliveryReport:
+    """The report on these media buys, with all its metrics. Reads both stores, so call it in a thread.
+
+    Args:
+        services: The opened resources.
+        buys: What is reported, in this order.
+        period: The days that count.
+        release: The release that is served.
+        days: Whether each package shows its days, too.
+
+    Raises:
+        StoreUnavailable: A store is unavailable.
+    """
+    figures = _figures(services, buys, period)
+    now = services.clock.utc()
+    start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
+    currency = buys[0].currency if buys else _NO_CURRENCY
+    return DeliveryReport(
         reporting_period=ReportingPeriod(rfc3339(start), rfc3339(end)),
         currency=currency,
         attribution_window=_common_window(buys),
         aggregated_totals=_aggregated(buys, figures, currency),
-        media_buy_deliveries=[_delivery(call, buy, figures, days=days) for buy in buys],
-        errors=[error_object(error, call.release) for error in missing] or UNSET,
-        sandbox=all(account.sandbox for account in accounts) or UNSET,
-        ext=ReportExt(_details(call.services, buys, period)),
+        media_buy_deliveries=[_delivery(services.catalogue, buy, figures, release, days=days) for buy in buys],
+        ext=ReportExt(_details(services, buys, period)),
     )
-    return selected(report, request.requested_metrics, call.release)
+
+
+def hourly_delivery(services: Services, buy: MediaBuy, period: Period) -> list[tuple[datetime, BriefMetrics]]:
+    """The metrics of each hour of a media buy that has any, as the report has them by day.
+
+    What is simulated for a day is in its first hour.
+
+    Raises:
+        StoreUnavailable: The event store is unavailable.
+    """
+    whole = total(_of_buy(buy, _figures(services, [buy], period, hourly=True)))
+    return [(hour, BriefMetrics(**part.brief())) for hour, part in sorted(whole.by_time.items())]
 
 
 def _details(services: Services, buys: Sequence[MediaBuy], period: Period) -> ReportDetails:
@@ -122,24 +151,33 @@ def _asked(buys: Sequence[MediaBuy], period: Period) -> dict[str, Any]:
     }
 
 
-def _figures(services: Services, buys: Sequence[MediaBuy], period: Period) -> PackageFigures:
+def _figures(services: Services, buys: Sequence[MediaBuy], period: Period, *, hourly: bool = False) -> PackageFigures:
+    """The figures of the buys' packages; ``hourly``: with each hour in the place of its day."""
     figures: PackageFigures = defaultdict(Figures)
     if not buys:
         return figures
-    asked, currencies = _asked(buys, period), [buy.currency for buy in buys]
-    for *key, day, creative_id, impressions, clicks, spend in services.events.query(
+    asked, currencies = _asked(buys, period) | {"hourly": hourly}, [buy.currency for buy in buys]
+    for *key, moment, creative_id, impressions, clicks, spend in services.events.query(
         "delivery_exposures", **asked, currencies=currencies
     ):
-        package = figures[key[0], key[1], key[2]]
-        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
+        for part in _parts(figures[key[0], key[1], key[2]], moment, creative_id):
             part.deliver(impressions, clicks, spend)
-    for *key, day, event_type, action_source, creative_id, conversions, value in services.events.query(
+    for *key, moment, event_type, action_source, creative_id, conversions, value in services.events.query(
         "delivery_conversions", **asked
     ):
-        package = figures[key[0], key[1], key[2]]
-        for part in (package, package.by_day[day], *([package.by_creative[creative_id]] if creative_id else ())):
+        for part in _parts(figures[key[0], key[1], key[2]], moment, creative_id):
             part.attribute(event_type, action_source, conversions, value)
+    if services.settings.sandbox:
+        overlay_simulations(services.simulations, services.events, buys, figures, period)
     return figures
+
+
+def _parts(package: Figures, moment: datetime, creative_id: str) -> Iterator[Figures]:
+    """The figures that a row of a package counts in."""
+    yield package
+    yield package.by_time[moment]
+    if creative_id:
+        yield package.by_creative[creative_id]
 
 
 def _of_buy(buy: MediaBuy, figures: PackageFigures) -> list[Figures]:
@@ -153,7 +191,9 @@ def _aggregated(buys: Sequence[MediaBuy], figures: PackageFigures, currency: str
     return AggregatedTotals(**whole.brief(), media_buy_count=len(buys))
 
 
-def _delivery(call: TaskCall, buy: MediaBuy, figures: PackageFigures, *, days: bool) -> MediaBuyDelivery:
+def _delivery(
+    catalogue: Catalogue, buy: MediaBuy, figures: PackageFigures, release: Release | None, *, days: bool
+) -> MediaBuyDelivery:
     parts = _of_buy(buy, figures)
     whole = total(parts)
     final = [package.finalized_at for package in buy.packages if package.finalized_at]
@@ -163,19 +203,22 @@ def _delivery(call: TaskCall, buy: MediaBuy, figures: PackageFigures, *, days: b
         **_finality(max(final) if len(final) == len(buy.packages) else None),
         totals=Metrics(**whole.metrics()),
         by_package=[
-            _package(call, buy, package, part, days=days) for package, part in zip(buy.packages, parts, strict=True)
+            _package(catalogue, buy, package, part, release, days=days)
+            for package, part in zip(buy.packages, parts, strict=True)
         ],
         daily_breakdown=_days(whole),
     )
 
 
-def _package(call: TaskCall, buy: MediaBuy, package: Package, figures: Figures, *, days: bool) -> PackageDelivery:
+def _package(
+    catalogue: Catalogue, buy: MediaBuy, package: Package, figures: Figures, release: Release | None, *, days: bool
+) -> PackageDelivery:
     goals = package.event_goals
     creatives = sorted(figures.by_creative.items())
     return PackageDelivery(
         package_id=package.package_id,
         **figures.metrics(),
-        **_pricing(call.services.catalogue, package, call.release),
+        **_pricing(catalogue, package, release),
         currency=buy.currency,
         paused=package.paused,
         **_finality(package.finalized_at),
@@ -200,7 +243,7 @@ def _finality(finalized_at: datetime | None) -> dict[str, Any]:
 
 
 def _days(figures: Figures) -> list[DayDelivery]:
-    return [DayDelivery(date=day.isoformat(), **part.brief()) for day, part in sorted(figures.by_day.items())]
+    return [DayDelivery(date=day.date().isoformat(), **part.brief()) for day, part in sorted(figures.by_time.items())]
 
 
 def _common_window(buys: Sequence[MediaBuy]) -> Window:

@@ -10,12 +10,11 @@ from msgspec import UNSET, Meta, UnsetType
 
 from postback.accounts.permissions import require_open
 from postback.accounts.references import AccountArgument, resolve_account
-from postback.attribution.rules import AccountRules
 from postback.auth.principal import Account
 from postback.errors import InvalidRequest
 from postback.event_sources.entries import MAX_ENTRIES, SourceEntry, read_entries
 from postback.event_sources.event_source import EventSource
-from postback.event_sources.health import SourceHealth, assess
+from postback.event_sources.health import SourceHealth
 from postback.event_sources.setup_snippets import SourceSetup, setup
 from postback.event_sources.store import SourceRegistry, new_seller_id
 from postback.event_sources.validation import DeclarationError, DeclaredSource, SourceSettings
@@ -24,8 +23,8 @@ from postback.protocol.envelope import IDEMPOTENCY_KEY_EXAMPLE, ErrorObject, err
 from postback.protocol.json_schema import published_as, word
 from postback.protocol.releases import Release
 from postback.services import Services
-from postback.store.event_store import SourceActivity, SourceMatching
 from postback.tasks.call import Payload, TaskCall
+from postback.tasks.source_health import Traffic, account_traffic
 from postback.tasks.task import Task
 
 __all__ = ["SYNC_EVENT_SOURCES", "SyncEventSourcesRequest", "SyncEventSourcesResponse", "sync_event_sources"]
@@ -116,7 +115,7 @@ async def sync_event_sources(call: TaskCall) -> Payload:
 
     async def sync() -> SyncEventSourcesResponse:
         require_open(account)
-        traffic = await call.services.read_events(_traffic, call.services, account.account_id)
+        traffic = await call.services.read_events(account_traffic, call.services, account.account_id)
         answer = await call.services.threads.control.run(
             _sync, call.services, account, entries, request.delete_missing, call.release, traffic
         )
@@ -129,29 +128,13 @@ async def sync_event_sources(call: TaskCall) -> Payload:
     return await call.once(account.account_id, call.arguments.fingerprint(), sync)
 
 
-class _Traffic(NamedTuple):
-    """What arrived from the sources of an account and how it was matched, by event_source_id."""
-
-    activity: Mapping[str, SourceActivity]
-    matching: Mapping[str, SourceMatching]
-    unnamed_refunds: Mapping[str, int]
-
-
-def _traffic(services: Services, account_id: str) -> _Traffic:
-    rules = AccountRules.of(services.media_buys.goals(account_id))
-    linked = {(kind.event_type, kind.event_source_id): "\n".join(sources) for kind, sources in rules.linked.items()}
-    refunded = {kind.event_source_id for kind in rules.kinds if rules.may_refund((kind,))}
-    unnamed = services.events.unnamed_refunds(account_id, sorted(rules.near.keys() - refunded))
-    return _Traffic(services.events.activity(account_id, linked), services.events.matching(account_id), unnamed)
-
-
 def _sync(
     services: Services,
     account: Account,
     entries: list[SourceEntry] | None,
     delete_missing: bool,
     release: Release | None,
-    traffic: _Traffic,
+    traffic: Traffic,
 ) -> SyncEventSourcesResponse:
     if entries is None:
         outcomes = _discover(services.sources, account.account_id)
@@ -162,9 +145,7 @@ def _sync(
     for outcome in outcomes:
         result = _described(outcome, release)
         if outcome.source and outcome.action != "deleted":
-            found = outcome.event_source_id
-            unnamed = traffic.unnamed_refunds.get(found, 0)
-            health = assess(traffic.activity.get(found), traffic.matching.get(found), now, unnamed)
+            health = traffic.health(outcome.event_source_id, now)
             source_setup = setup(outcome.source, services.settings.public_url)
             result = msgspec.structs.replace(result, setup=source_setup, health=health)
         results.append(result)

@@ -1,6 +1,7 @@
--- What packages delivered, by day and creative: counted from exposures, except in the hours for which the seller gave totals.
+-- What packages delivered, by day or hour, and creative: counted from exposures, except in the hours for which the seller gave totals.
 SELECT
-    account_id, media_buy_id, package_id, toDate(hour) AS day, creative_id, sum(shown), sum(clicked),
+    account_id, media_buy_id, package_id, if({hourly:Bool}, hour, toStartOfDay(hour)) AS moment,
+    creative_id, sum(shown), sum(clicked),
     sumIf(spent, (account_id, media_buy_id, currency) IN arrayZip(
         {account_ids:Array(String)}, {media_buy_ids:Array(String)}, {currencies:Array(String)}
     ))
@@ -25,4 +26,4 @@ FROM
     WHERE (account_id, media_buy_id) IN arrayZip({account_ids:Array(String)}, {media_buy_ids:Array(String)})
         AND hour >= {start:DateTime('UTC')} AND hour < {end:DateTime('UTC')}
 )
-GROUP BY account_id, media_buy_id, package_id, day, creative_id
+GROUP BY account_id, media_buy_id, package_id, moment, creative_id
