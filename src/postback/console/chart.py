@@ -99,12 +99,12 @@ class Plot:
 
 def plot(chart: Chart) -> Plot:
     """The chart in coordinates."""
-    ticks = round_ticks(_highest(chart))
+    ticks = round_ticks(*_bounds(chart))
     left, right, bottom = _LEFT, WIDTH - _RIGHT, HEIGHT - _BOTTOM
     step = (right - left) / max(1, len(chart.labels))
 
     def y(value: float) -> float:
-        return round(bottom - (bottom - _TOP) * value / ticks[-1], 2)
+        return round(bottom - (bottom - _TOP) * (value - ticks[0]) / (ticks[-1] - ticks[0]), 2)
 
     middles = [round(left + step * (index + 0.5), 2) for index in range(len(chart.labels))]
     shapes: Sequence[tuple[Bar, ...] | Line]
@@ -125,34 +125,38 @@ def plot(chart: Chart) -> Plot:
     )
 
 
-def round_ticks(highest: float) -> tuple[float, ...]:
-    """Round numbers from 0 to at least ``highest``, about five of them: steps of 1, 2 or 5 times a power of ten."""
-    rough = max(highest, 1e-9) / _TICKS
+def round_ticks(lowest: float, highest: float) -> tuple[float, ...]:
+    """Round numbers around both, about five of them: steps of 1, 2 or 5 times a power of ten."""
+    rough = max(highest - lowest, 1e-9) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
-    count = max(1, math.ceil(highest / step - 1e-9))
-    return tuple(round(step * index, 12) for index in range(count + 1))
+    first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+    return tuple(round(step * index, 12) for index in range(first, max(last, first + 1) + 1))
 
 
-def _highest(chart: Chart) -> float:
-    columns = zip(*(series.values for series in chart.series), strict=True)
-    together = sum if chart.kind == "bars" else max
-    highest = max((together(value or 0 for value in column) for column in columns), default=0)
-    return highest if highest > 0 else 1
+def _bounds(chart: Chart) -> tuple[float, float]:
+    """What the axis must reach: 0 and every value, and in bars every sum of those that stand on each other."""
+    columns = [[value or 0 for value in column] for column in zip(*(s.values for s in chart.series), strict=True)]
+    if chart.kind == "bars":
+        columns = [[sum(v for v in column if v < 0), sum(v for v in column if v > 0)] for column in columns]
+    lowest = min((min(column) for column in columns), default=0)
+    highest = max((max(column) for column in columns), default=0)
+    return min(lowest, 0), max(highest, 0) if highest > 0 or lowest < 0 else 1
 
 
 def _bars(chart: Chart, middles: Sequence[float], width: float, y: Scale) -> list[tuple[Bar, ...]]:
     """The bars of each series, stacked on those of the series before."""
-    below = [0.0] * len(middles)
+    above, below = [0.0] * len(middles), [0.0] * len(middles)
     stacked = []
     for series in chart.series:
         bars = []
         for index, (middle, value) in enumerate(zip(middles, series.values, strict=True)):
             if value:
-                low, below[index] = below[index], below[index] + value
-                edge = y(below[index])
+                stack = above if value > 0 else below
+                near, stack[index] = y(stack[index]), stack[index] + value
+                far = y(stack[index])
                 text = _text(chart, series, index)
-                bars.append(Bar(round(middle - width / 2, 2), edge, width, round(y(low) - edge, 2), text))
+                bars.append(Bar(round(middle - width / 2, 2), min(near, far), width, round(abs(near - far), 2), text))
         stacked.append(tuple(bars))
     return stacked
 

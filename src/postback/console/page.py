@@ -11,6 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from postback.auth.principal import Account, Principal
+from postback.console.csv_table import CsvTable
 from postback.errors import PermissionDenied
 from postback.services import Services
 
@@ -88,6 +89,7 @@ class Page:
         model: Returns what the page shows. It raises a PostbackError where it can't: NotFound for what doesn't exist or
             belongs to others, InvalidRequest for a query that makes no sense.
         below: The path of the page that stands for it in the navigation; empty for one that stands there itself.
+        csv: Returns the table that ``?format=csv`` downloads; ``table`` of the query names it where there are several.
     """
 
     path: str
@@ -95,6 +97,7 @@ class Page:
     template: str
     model: Callable[[Visit], Awaitable[msgspec.Struct]]
     below: str = ""
+    csv: Callable[[Visit], Awaitable[CsvTable]] | None = None
 
     @property
     def section(self) -> str:

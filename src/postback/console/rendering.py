@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from postback.console.chart import plot
 from postback.console.page import Once, Page, Visit
 from postback.console.static_files import StaticFiles
+from postback.protocol.currencies import shown_amount
 
 __all__ = ["Renderer", "Section"]
 
@@ -42,7 +43,9 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(sections=sections, static=static, plot=plot)
-        self._environment.filters.update(ago=ago, full_time=full_time, minute=minute, rfc3339=rfc3339, quote=_quote)
+        self._environment.filters.update(
+            ago=ago, full_time=full_time, minute=minute, rfc3339=rfc3339, quote=_quote, day=day, amount=shown_amount
+        )
 
     def page(self, page: Page | Once, visit: Visit, model: msgspec.Struct) -> str:
         """A whole page."""
@@ -70,6 +73,11 @@ def _quote(part: str) -> str:
 def rfc3339(time: datetime) -> str:
     """A time in UTC, as in JSON."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def day(time: datetime) -> str:
+    """A day in UTC, as ``1 Jul 2026``."""
+    return f"{time.astimezone(UTC):%-d %b %Y}"
 
 
 def minute(time: datetime) -> str:

@@ -14,8 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from postback.auth.principal import Principal
-from postback.console import server
+from postback.console import conversions, delivery, media_buy, server
 from postback.console.accepting import wants_json
+from postback.console.csv_table import csv_response
 from postback.console.page import Action, Once, Page, Resource, Visit
 from postback.console.rendering import Renderer, Section
 from postback.console.security import check_form, check_origin, csrf_token, page_headers
@@ -30,7 +31,12 @@ from postback.transports.responses import json_response
 
 __all__ = ["PAGES", "routes"]
 
-PAGES: tuple[Page | Resource | Action, ...] = (*server.PAGES,)
+PAGES: tuple[Page | Resource | Action, ...] = (
+    *delivery.PAGES,
+    *media_buy.PAGES,
+    *conversions.PAGES,
+    *server.PAGES,
+)
 """Everything that the console has, for those who have signed in."""
 
 _SECTIONS = (
@@ -111,6 +117,10 @@ class _Console:
 
     async def _page(self, page: Page, request: Request, nonce: str) -> Response:
         visit = await self._visit(request, nonce)
+        if request.query_params.get("format") == "csv":
+            if page.csv is None:
+                raise InvalidRequest("This page has no table to download.", field="format")
+            return await csv_response(await page.csv(visit))
         model = await page.model(visit)
         if wants_json(request):
             return Response(msgspec.json.encode(model), media_type="application/json")

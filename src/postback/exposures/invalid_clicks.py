@@ -11,9 +11,19 @@ from postback.exposures.click_tokens import ClickLink
 from postback.exposures.click_traffic import InvalidClickReason
 from postback.store.rows import Rows
 
-__all__ = ["InvalidClick", "InvalidClicks"]
+__all__ = ["INVALID_CLICKS", "InvalidClick", "InvalidClicks"]
 
 _HOUR_SECONDS = 3600
+
+INVALID_CLICKS: Mapping[str, str] = {
+    "BOT": "They came from bots that say so.",
+    "NOT_A_BROWSER": "Their User-Agent is not one of a browser.",
+    "PREFETCH": "A browser loaded the page in advance. It asks again when somebody clicks.",
+    "REPEATED": "They came within ten seconds of a click from the same address and browser, which counts.",
+    "TOO_MANY": "They are beyond those that count from one address on one link in an hour.",
+    "ACCOUNT_CLOSED": "Their account is closed, rejected or not approved.",
+}
+"""InvalidClickReason → why such clicks don't count."""
 
 
 class InvalidClick(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -11,14 +12,24 @@ from msgspec import UNSET, Meta, UnsetType
 from postback.accounts.references import AccountRef, matching_accounts
 from postback.attribution.explain import Attribution, StoredOutcome, shown_outcome
 from postback.auth.principal import Principal
+from postback.delivery.request import DeliveryRequest, Period
 from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
 from postback.media_buys.media_buy import MediaBuy, Package
 from postback.protocol.envelope import TIME
 from postback.protocol.pagination import PageInfo, Pagination, StoredNumber, page_info, position_of
-from postback.protocol.timestamps import micros, rfc3339
+from postback.protocol.timestamps import micros, moment, rfc3339
 from postback.services import Services
+from postback.store.event_store import EventStore
 
-__all__ = ["Conversion", "ConversionsResponse", "FinalityResponse", "finalize_package", "media_buy_conversions"]
+__all__ = [
+    "Conversion",
+    "ConversionFilter",
+    "ConversionsResponse",
+    "FinalityResponse",
+    "finalize_package",
+    "find_media_buy",
+    "media_buy_conversions",
+]
 
 _Size = Annotated[int, Meta(ge=1, le=1000)]
 
@@ -31,9 +42,84 @@ class Conversion(msgspec.Struct, kw_only=True):
     event_id: Annotated[str, Meta(description="Its id.")]
     event_time: Annotated[str, Meta(description=f"When it happened: {TIME}")]
     action_source: Annotated[str | UnsetType, Meta(description="Where it happened.")] = UNSET
+    reported_at: Annotated[
+        str | UnsetType,
+        Meta(description="Present where it is reported at another time than its own: a refund at its purchase's."),
+    ] = UNSET
     attribution: Annotated[
         Attribution, Meta(description="The exposure that it is attributed to, by which identifier and rule.")
     ]
+
+
+class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """What conversions are reported under. A refund is reported in the place of its purchase.
+
+    Attributes:
+        package_id: The package.
+        creative_id: The creative.
+        event_type: The event type.
+        action_source: Where it happened.
+        event_source_id: The source of the event that counts.
+        value_reason: Why its value counts 0, or not all of it.
+        kind: ``conversion`` for what counts as one, ``refund`` for what subtracts from their value.
+        hour: The hour that begins then.
+        period: The days.
+    """
+
+    package_id: str = ""
+    creative_id: str = ""
+    event_type: str = ""
+    action_source: str = ""
+    event_source_id: str = ""
+    value_reason: str = ""
+    kind: str = ""
+    hour: datetime | None = None
+    period: Period = Period()
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> ConversionFilter:
+        """The filter of the parameters of an address; empty ones choose nothing.
+
+        Raises:
+            InvalidRequest: A date, the hour or the kind is malformed.
+            InvalidPeriod: The end is not after the start.
+        """
+        dates = DeliveryRequest(start_date=query.get("start_date") or None, end_date=query.get("end_date") or None)
+        hour = moment(query["hour"], "hour") if query.get("hour") else None
+        if query.get("kind", "") not in _KINDS:
+            raise InvalidRequest("kind must be conversion or refund.", field="kind")
+        return cls(**{name: query.get(name, "") for name in _FILTERS}, hour=hour, period=dates.period())
+
+    def stored(self) -> dict[str, Any]:
+        """The parameters of the statements that read conversions."""
+        start, end = self.period.stored()
+        if self.hour is not None:
+            start, end = max(start, self.hour), min(end, self.hour + timedelta(hours=1))
+        return {name: getattr(self, name) for name in _FILTERS} | {"start": start, "end": max(start, end)}
+
+
+_FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_source_id", "value_reason", "kind")
+
+
+_KINDS = ("", "conversion", "refund")
+
+
+class _Position(NamedTuple):
+    """Where an event stands in the list: when it happened in µs since the epoch, its type, id and source."""
+
+    time: StoredNumber
+    event_type: str
+    event_id: str
+    event_source_id: str
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> _Position:
+        """The position of a row of sql/conversions.sql or sql/conversions_before.sql."""
+        source, event_type, event_id, time, *_ = row
+        return cls(micros(time), event_type, event_id, source)
+
+
+_START = _Position(0, "", "", "")
 
 
 class ConversionsResponse(msgspec.Struct):
@@ -66,29 +152,19 @@ def media_buy_conversions(
         services: The opened resources.
         principal: Who asks; only its accounts are searched.
         media_buy_id: The media buy.
-        query: ``account_id``, ``max_results`` (1 to 1,000, by default 100) and ``cursor``, all optional.
+        query: ``account_id``, ``max_results`` (1 to 1,000, by default 100), ``cursor``, and the values of
+            ConversionFilter that the conversions are reported under, all optional.
 
     Raises:
         NotFound: No such media buy, or another caller's.
         InvalidRequest: A parameter is malformed.
         StoreUnavailable: A store is unavailable.
     """
-    buy = _find(services, principal, media_buy_id, query.get("account_id"))
+    buy = find_media_buy(services, principal, media_buy_id, query.get("account_id"))
     size = _size(query.get("max_results"))
+    chosen = ConversionFilter.of(query)
     cursor = Pagination(cursor=query.get("cursor"))
-    after = position_of(cursor, tuple[StoredNumber, str, str, str])
-    event_time, event_type, event_id, event_source_id = after or (0, "", "", "")
-    rows = services.events.query(
-        "conversions",
-        account_id=buy.account_id,
-        media_buy_id=buy.media_buy_id,
-        first=after is None,
-        event_time=event_time,
-        event_type=event_type,
-        event_id=event_id,
-        event_source_id=event_source_id,
-        most=size + 1,
-    )
+    rows = _listed(services.events, buy, chosen, position_of(cursor, _Position), size + 1)
     complete = services.attribution.complete_through
     page = rows[:size]
     last = page[-1] if len(rows) > size else None
@@ -97,8 +173,28 @@ def media_buy_conversions(
         currency=buy.currency,
         complete_through=rfc3339(complete) if complete else None,
         conversions=[_conversion(buy.media_buy_id, *row) for row in page],
-        pagination=page_info(last and (micros(last[3]), last[1], last[2], last[0])),
+        pagination=page_info(last and _Position.of(last)),
     )
+
+
+def _listed(
+    events: EventStore, buy: MediaBuy, chosen: ConversionFilter, after: _Position | None, most: int
+) -> list[Sequence[Any]]:
+    """The rows of sql/conversions.sql that follow a position: at most so many, fewer only when no more follow."""
+    of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id, **chosen.stored()}
+    rows: list[Sequence[Any]] = []
+    while True:
+        time, event_type, event_id, source = after or _START
+        last = {"last_time": time, "last_type": event_type, "last_id": event_id, "last_source": source}
+        wanted = most - len(rows)
+        found = events.query("conversions_before", **of_buy, **last, first=after is None, most=wanted)
+        if found:
+            sources, types, ids, times, hashes = map(list, zip(*found, strict=True))
+            keys = {"sources": sources, "types": types, "ids": ids, "times": list(map(micros, times)), "hashes": hashes}
+            rows += events.query("conversions", **of_buy, **keys)
+            after = _Position.of(found[-1])
+        if len(found) < wanted or len(rows) == most:
+            return rows
 
 
 async def finalize_package(
@@ -112,7 +208,7 @@ async def finalize_package(
         StoreUnavailable: A store is unavailable.
     """
     threads = services.threads
-    buy = await threads.control.run(_find, services, principal, media_buy_id, account_id)
+    buy = await threads.control.run(find_media_buy, services, principal, media_buy_id, account_id)
     package = _package(buy, package_id)
     if package.finalized_at is None:
         closes = _closes_at(buy, package)
@@ -124,7 +220,7 @@ async def finalize_package(
         await services.log.flushed()
         # A run may be at work for long, so whoever waits for it waits where it runs.
         await threads.attribution.run(services.attribution.finalize, buy.account_id, buy.media_buy_id, package_id)
-        buy = await threads.control.run(_find, services, principal, media_buy_id, buy.account_id)
+        buy = await threads.control.run(find_media_buy, services, principal, media_buy_id, buy.account_id)
         package = _package(buy, package_id)
     return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or services.clock.utc()))
 
@@ -135,7 +231,15 @@ def _closes_at(buy: MediaBuy, package: Package) -> datetime:
     return ended + timedelta(seconds=max(windows, default=0))
 
 
-def _find(services: Services, principal: Principal, media_buy_id: str, account_id: str | None) -> MediaBuy:
+def find_media_buy(
+    services: Services, principal: Principal, media_buy_id: str, account_id: str | None = None
+) -> MediaBuy:
+    """The media buy of one of the principal's accounts.
+
+    Raises:
+        NotFound: No such media buy, or another caller's.
+        InvalidRequest: Several accounts have one with this id.
+    """
     accounts = matching_accounts(principal, AccountRef(account_id=account_id) if account_id else None)
     found = services.media_buys.find([account.account_id for account in accounts], [media_buy_id])
     if not found:
@@ -169,13 +273,15 @@ def _conversion(
     event_time: datetime,
     action_source: str,
     run_id: int,
-    *outcome: Any,
+    *outcome_and_place: Any,
 ) -> Conversion:
+    *outcome, reported_at = outcome_and_place
     return Conversion(
         event_source_id=event_source_id,
         event_type=event_type,
         event_id=event_id,
         event_time=rfc3339(event_time),
         action_source=action_source or UNSET,
+        reported_at=UNSET if reported_at == event_time else rfc3339(reported_at),
         attribution=shown_outcome(StoredOutcome(run_id, media_buy_id, *outcome), event_source_id, event_time),
     )
