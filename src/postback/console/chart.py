@@ -99,7 +99,7 @@ class Plot:
 
 def plot(chart: Chart) -> Plot:
     """The chart in coordinates."""
-    ticks = round_ticks(*_bounds(chart))
+    ticks = round_ticks(*_bounds(chart), whole=not chart.unit)
     left, right, bottom = _LEFT, WIDTH - _RIGHT, HEIGHT - _BOTTOM
     step = (right - left) / max(1, len(chart.labels))
 
@@ -125,9 +125,9 @@ def plot(chart: Chart) -> Plot:
     )
 
 
-def round_ticks(lowest: float, highest: float) -> tuple[float, ...]:
-    """Round numbers around both, about five of them: steps of 1, 2 or 5 times a power of ten."""
-    rough = max(highest - lowest, 1e-9) / _TICKS
+def round_ticks(lowest: float, highest: float, *, whole: bool = False) -> tuple[float, ...]:
+    """Round numbers around both, about five of them: steps of 1, 2 or 5 times a power of ten; or ``whole`` ones."""
+    rough = max((highest - lowest) / _TICKS, 1 if whole else 1e-9)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
     first, last = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
