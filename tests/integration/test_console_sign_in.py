@@ -15,9 +15,9 @@ def shop(start_server: StartServer) -> Server:
 def test_a_buyer_signs_in_with_an_api_key_and_sees_only_its_accounts(shop: Server) -> None:
     shop.command("accounts", "create", "rival")
     with signed_in(shop, shop.key) as buyer:
-        seen = buyer.get("/console/server?format=json").json()
+        seen = buyer.get("/console/server/accounts?format=json").json()
         assert [account["account_id"] for account in seen["accounts"]] == ["default"]
-        assert "rival" not in buyer.get("/console/server").text
+        assert "rival" not in buyer.get("/console/server/accounts").text
         assert buyer.get("/console/server?account=rival").status_code == 404
         assert buyer.get("/console/server?account=nobody").status_code == 404
 
@@ -26,7 +26,7 @@ def test_the_operator_signs_in_with_a_console_key_until_it_is_revoked(shop: Serv
     shop.command("accounts", "create", "other")
     key = shop.command("console-keys", "create", "--name", "Ann")
     with signed_in(shop, key) as operator:
-        seen = operator.get("/console/server?format=json").json()
+        seen = operator.get("/console/server/accounts?format=json").json()
         assert {"default", "other"} <= {account["account_id"] for account in seen["accounts"]}
 
         key_id = shop.command("console-keys", "list").splitlines()[-1].split()[0]

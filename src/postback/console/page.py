@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
+from starlette.datastructures import ImmutableMultiDict
 from starlette.responses import Response
 
 from postback.auth.principal import Account, Principal
@@ -30,7 +31,7 @@ class Visit:
         seller: Whether the visitor has a console key: sees all accounts, and may administer.
         query: The parameters of the URL, without ``account`` and ``format``; the last value of each.
         path: The parameters of the path.
-        address: The path of the page, as in the URL.
+        address: The path of the page as in the URL, with its variable parts quoted.
         account_id: The account that ``?account=`` chose, or None.
         csrf: The token that every form that posts must carry, in the field ``csrf``.
         nonce: The nonce of this response's Content-Security-Policy, which every element with an ``hx-`` attribute
@@ -62,7 +63,7 @@ class Visit:
         kept = dict(self.query) if path is None else {}
         account = {"account": self.account_id}
         query = {name: value for name, value in {**account, **kept, **parameters}.items() if value is not None}
-        path = quote(self.address, safe="/%") if path is None else path
+        path = self.address if path is None else path
         return path + (f"?{urlencode(query)}" if query else "")
 
     def require_seller(self) -> None:
@@ -146,4 +147,4 @@ class Action:
     """
 
     path: str
-    act: Callable[[Visit, Mapping[str, str]], Awaitable[str | Once]]
+    act: Callable[[Visit, ImmutableMultiDict[str, str]], Awaitable[str | Once]]

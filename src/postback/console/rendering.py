@@ -43,16 +43,19 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(sections=sections, static=static, plot=plot)
-        self._environment.filters.update(
-            ago=ago, full_time=full_time, minute=minute, rfc3339=rfc3339, quote=_quote, day=day, amount=shown_amount
-        )
+        for made in (ago, clock, day, full_time, minute, part, rfc3339):
+            self._environment.filters[made.__name__] = made
+        self._environment.filters["amount"] = shown_amount
 
     def page(self, page: Page | Once, visit: Visit, model: msgspec.Struct) -> str:
         """A whole page."""
         return self._environment.get_template(page.template).render(self._context(page, visit, model))
 
     def block(self, page: Page, block: str, visit: Visit, model: msgspec.Struct) -> str:
-        """One block of a page's template, for a stream that sends parts of the page."""
+        """One block of a page's template, for a stream that sends parts of the page.
+
+        What the template sets or defines outside of its blocks is missing in it.
+        """
         template = self._environment.get_template(page.template)
         return "".join(template.blocks[block](template.new_context(self._context(page, visit, model))))
 
@@ -65,9 +68,9 @@ class Renderer:
         return {"page": page, "section": page.section, "visit": visit, "model": model, "ui": macros}
 
 
-def _quote(part: str) -> str:
-    """A text as one part of a path."""
-    return quote(part, safe="")
+def part(text: str) -> str:
+    """A text as one part of a path, for example an event_id."""
+    return quote(text, safe="")
 
 
 def rfc3339(time: datetime) -> str:
@@ -83,6 +86,11 @@ def day(time: datetime) -> str:
 def minute(time: datetime) -> str:
     """A time in UTC to the second, as ``1 Jul 2026 09:30:05``."""
     return f"{time.astimezone(UTC):%-d %b %Y %H:%M:%S}"
+
+
+def clock(time: datetime) -> str:
+    """The time of the day in UTC, to the second."""
+    return f"{time.astimezone(UTC):%H:%M:%S}"
 
 
 def full_time(time: datetime) -> str:

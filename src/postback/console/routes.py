@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
+from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from postback.auth.principal import Principal
-from postback.console import conversions, delivery, media_buy, server
+from postback.console import accounts, conversions, delivery, forwarding, keys, media_buy, server
 from postback.console.accepting import wants_json
 from postback.console.csv_table import csv_response
 from postback.console.page import Action, Once, Page, Resource, Visit
@@ -36,6 +37,9 @@ PAGES: tuple[Page | Resource | Action, ...] = (
     *media_buy.PAGES,
     *conversions.PAGES,
     *server.PAGES,
+    *accounts.PAGES,
+    *keys.PAGES,
+    *forwarding.PAGES,
 )
 """Everything that the console has, for those who have signed in."""
 
@@ -179,11 +183,11 @@ class _Console:
         self._visitors.remember(response, "")
         return response
 
-    async def _form(self, request: Request) -> Mapping[str, str]:
-        """The fields of a form; the last value of each."""
+    async def _form(self, request: Request) -> ImmutableMultiDict[str, str]:
+        """The fields of a form."""
         body = await read(self._services, request.scope, request.receive, _FORM_BYTES)
         try:
-            return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FORM_FIELDS))
+            return ImmutableMultiDict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_FORM_FIELDS))
         except ValueError:
             raise InvalidRequest("The body is not a form (application/x-www-form-urlencoded).") from None
 
@@ -207,7 +211,7 @@ class _Console:
             seller=visitor.seller,
             query=query,
             path=request.path_params,
-            address=request.url.path,
+            address=_raw_path(request),
             account_id=account_id,
             csrf=csrf_token(visitor.session),
             nonce=nonce,
@@ -230,11 +234,17 @@ class _Console:
         elif "hx-request" in request.headers:  # have the whole page loaded, which leads to signing in
             return Response(status_code=401, headers={"HX-Refresh": "true"})
         else:
-            asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            asked = _raw_path(request) + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': asked})}", 303)
         if response.status_code == 200:  # what tasks answer with
             response.status_code = 404 if isinstance(error, AccountNotFound) else 400
         return response
+
+
+def _raw_path(request: Request) -> str:
+    """The path as it was sent: an event_id in it may contain a slash."""
+    raw: bytes = request.scope["raw_path"]
+    return raw.decode("latin-1")
 
 
 def _narrowed(principal: Principal, account_id: str | None) -> Principal:

@@ -71,6 +71,11 @@ class Forwarding:
         metrics.backlog(self._outbox.backlog)
 
     @property
+    def destinations(self) -> list[Destination]:
+        """Where events are forwarded to."""
+        return self._destinations.all()
+
+    @property
     def declares(self) -> bool:
         """Whether a destination has no template, and so receives the declarations of sources."""
         return any(destination.template is None for destination in self._destinations.all())

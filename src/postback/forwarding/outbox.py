@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, select, update
 
+from postback.errors import StartupError
 from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.metrics import Backlog
 from postback.store.control_store import ControlStore
@@ -137,20 +138,30 @@ class Outbox:
         with self._control.begin() as connection:
             connection.execute(update(forward).where(forward.c.delivery_id == delivery.delivery_id).values(values))
 
-    def listed(self, dead: bool | None = None) -> list[Delivery]:
-        """All deliveries without their requests, oldest first; only dead (True) or only waiting ones (False)."""
+    def listed(self, dead: bool | None = None, limit: int | None = None) -> list[Delivery]:
+        """The deliveries without their requests, oldest first; only dead (True) or only waiting ones (False)."""
         shown: list[Column[Any]] = [forward.c[name] for name in Delivery._fields if name != "encrypted"]
-        deliveries = select(*shown).order_by(forward.c.created_at, forward.c.delivery_id)
+        deliveries = select(*shown).order_by(forward.c.created_at, forward.c.delivery_id).limit(limit)
         return self._read(deliveries if dead is None else deliveries.where(forward.c.dead.is_(dead)))
 
     def replay(self, delivery_id: str | None = None) -> int:
-        """Make a dead delivery, or all of them, due again; returns how many."""
+        """Make a dead delivery, or all of them, due again; returns how many.
+
+        Raises:
+            StartupError: No dead delivery has this id.
+        """
         chosen: list[ColumnElement[bool]] = [forward.c.dead.is_(True)]
         if delivery_id is not None:
             chosen.append(forward.c.delivery_id == delivery_id)
         values = {"dead": False, "attempts": 0, "next_attempt_at": int(self._now())}
         with self._control.begin() as connection:
-            return connection.execute(update(forward).where(*chosen).values(values)).rowcount
+            count = connection.execute(update(forward).where(*chosen).values(values)).rowcount
+        if delivery_id is not None and not count:
+            raise StartupError(
+                f"No dead delivery has the id {delivery_id!r}. 'postback forwards list --dead' lists the dead "
+                "deliveries."
+            )
+        return count
 
     def drop(self, delivery_id: str | None = None, destination: str | None = None) -> int:
         """Delete one delivery, all of a destination or, with neither, all dead ones; returns how many."""

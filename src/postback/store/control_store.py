@@ -57,6 +57,11 @@ class ControlStore:
         self._counts_commits = self._engine.dialect.name == "sqlite"
         self._writing_engine = self._engine.execution_options(writing=True)
 
+    @property
+    def engine(self) -> str:
+        """The database's name: ``sqlite`` or ``postgresql``."""
+        return self._engine.dialect.name
+
     def migrate(self) -> None:
         """Upgrade the schema to the newest revision; does nothing when it is already there.
 

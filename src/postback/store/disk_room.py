@@ -46,6 +46,15 @@ class DiskRoom:
         self._low = False
         self.look()
 
+    @property
+    def least(self) -> int:
+        """Free bytes below which events are refused."""
+        return self._least
+
+    def free(self) -> int:
+        """Free bytes of the disk."""
+        return self._free()
+
     def look(self) -> None:
         """See how much is free; called every second."""
         free = self._free()

@@ -127,6 +127,11 @@ class EventStore:
         store.receipt_times = ReceiptTimes(store.last_received_at(), clock)
         return store
 
+    @property
+    def engine(self) -> str:
+        """The engine's version, for example ``26.5.1.1``."""
+        return str(self._writer.server_version)
+
     def close(self) -> None:
         """Close every client; the engine stops with the last one."""
         tempfile.tempdir = None

@@ -142,6 +142,11 @@ class IngestLog:
             self._write_next()
         await append.done
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """The rows that are on their way into the event store, and the bytes of those that are durable."""
+        return self._rows, self._bytes
+
     def _require_open(self) -> None:
         if not self._open:
             raise StoreUnavailable("The server is stopping.", retry_after=1)

@@ -1,7 +1,4 @@
-// What pages do beyond htmx. Everything works without it, by a button.
-document.addEventListener("change", (event) => {
-  if (event.target.matches("select[data-submits]")) event.target.form.requestSubmit();
-});
+// What pages do beyond htmx. All of it can be done without.
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-copies]");
   if (!button) return;

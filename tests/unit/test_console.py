@@ -1,0 +1,149 @@
+"""The console's door: what expires, what is refused, and what no response of it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from tests.clocks import Hands
+from tests.in_process import KEY, serving
+
+from postback.auth.console_sessions import SESSION_SECONDS
+from postback.console.page import Action, Page
+from postback.console.routes import PAGES
+from postback.console.session import safe_return
+
+ORIGIN = "https://track.seller.example"
+HTML = {"Accept": "text/html", "Authorization": "", "Origin": ORIGIN}
+JSON = {"Accept": "application/json"}
+PLAIN_PAGES = [page.path for page in PAGES if isinstance(page, Page) and "{" not in page.path]
+ACTIONS = [action.path for action in PAGES if isinstance(action, Action)]
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def hands() -> Hands:
+    return Hands()
+
+
+@pytest.fixture(scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory, hands: Hands) -> AsyncIterator[httpx2.AsyncClient]:
+    folder = tmp_path_factory.mktemp("console") / "data"
+    async with serving(folder, hands.clock, rate_limit=6000, public_url=ORIGIN) as client:
+        client.base_url = httpx2.URL(ORIGIN)
+        client.headers.update(HTML)
+        yield client
+
+
+@pytest.fixture
+def browser(served: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """A browser that nobody has signed in with."""
+    served.cookies.clear()
+    return served
+
+
+async def sign_in(browser: httpx2.AsyncClient, key: str = KEY, **fields: str) -> httpx2.Response:
+    return await browser.post("/console/sign-in", data={"key": key, **fields})
+
+
+async def status_as_json(browser: httpx2.AsyncClient) -> int:
+    return (await browser.get("/console/server?format=json")).status_code
+
+
+async def test_a_session_lasts_twelve_hours_and_no_longer(browser: httpx2.AsyncClient, hands: Hands) -> None:
+    await sign_in(browser)
+    hands.let_pass(SESSION_SECONDS - 60)
+    assert await status_as_json(browser) == 200
+    hands.let_pass(120)
+    assert await status_as_json(browser) == 401
+
+
+async def test_scripts_other_sites_and_plain_http_get_no_cookie(
+    browser: httpx2.AsyncClient,
+) -> None:
+    cookie = (await sign_in(browser)).headers["set-cookie"].lower()
+
+    assert {"httponly", "secure", "samesite=lax", "path=/console", f"max-age={SESSION_SECONDS}"} <= set(
+        cookie.split("; ")
+    )
+
+
+async def test_a_form_of_another_site_does_nothing(browser: httpx2.AsyncClient) -> None:
+    forged = {"Origin": "https://elsewhere.example"}
+    assert (await browser.post("/console/sign-in", data={"key": KEY}, headers=forged)).status_code == 403
+    await sign_in(browser)
+    for origin in ("https://elsewhere.example", f"{ORIGIN}:8443", "null", ""):
+        sent = await browser.post("/console/sign-out", data={"csrf": "0" * 64}, headers={"Origin": origin})
+        assert sent.status_code == 403
+    assert await status_as_json(browser) == 200
+
+
+async def test_an_action_needs_the_forms_token_and_a_console_key(browser: httpx2.AsyncClient) -> None:
+    await sign_in(browser)
+    page = (await browser.get("/console/server")).text
+    csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
+    assert ACTIONS
+
+    for path in ACTIONS:
+        refused = [
+            (await browser.post(path, data={"csrf": token}, headers=JSON)).json()["adcp_error"]["message"]
+            for token in ("", "0" * 64, csrf)
+        ]
+        foreign = "This form belongs to another session. Open its page again, and send it from there."
+        assert refused == [foreign, foreign, "Only the operator may do this."], path
+
+
+async def test_every_response_keeps_scripts_frames_and_caches_out(browser: httpx2.AsyncClient) -> None:
+    await sign_in(browser)
+    for path in ("/console/sign-in", *PLAIN_PAGES, "/console/nothing", "/console/server?account=x", "/"):
+        headers = (await browser.get(path)).headers
+        policy = dict(part.strip().partition(" ")[::2] for part in headers["content-security-policy"].split(";"))
+
+        assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'", path
+        assert policy["script-src"].startswith("'nonce-"), path
+        assert "unsafe" not in headers["content-security-policy"], path
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["cache-control"] == "no-store", path
+        assert headers["referrer-policy"] == "same-origin", path
+
+
+async def test_nobody_sees_a_page_without_signing_in(browser: httpx2.AsyncClient) -> None:
+    for path in PLAIN_PAGES:
+        asked, as_json = await browser.get(f"{path}?x=1"), await browser.get(path, headers=JSON)
+
+        assert (asked.status_code, as_json.status_code) == (303, 401), path
+        assert asked.headers["location"] == f"/console/sign-in?next={path.replace('/', '%2F')}%3Fx%3D1"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("https://elsewhere.example/console/", "//elsewhere.example/console/", "/\\elsewhere.example/console/"),
+        *("javascript:alert(1)", "/console/sign-in?next=/console/server", "/v1/log_event", "/console/\r\nx: y", ""),
+        "/console\\..\\..\\elsewhere",
+    ],
+)
+def test_signing_in_leads_nowhere_but_into_the_console(address: str) -> None:
+    assert safe_return(address) == ""
+
+
+async def test_a_program_reads_a_page_with_its_key_as_json(browser: httpx2.AsyncClient) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", **JSON}
+    found: dict[str, Any] = (await browser.get("/console/server/accounts", headers=headers)).json()
+
+    assert [account["account_id"] for account in found["accounts"]] == ["default"]
+
+
+async def test_a_browser_at_the_servers_address_is_led_to_the_console(browser: httpx2.AsyncClient) -> None:
+    assert (await browser.get("/")).headers["location"] == "/console"
+    as_json = await browser.get("/", headers=JSON)
+    assert as_json.json()["console"] == "/console"
+
+
+async def test_who_tries_many_keys_is_refused_as_any_caller_is(browser: httpx2.AsyncClient) -> None:
+    statuses = [(await sign_in(browser, f"pb_guess_{number}")).status_code for number in range(61)]
+
+    assert statuses == [401] * 60 + [429]
