@@ -30,12 +30,13 @@ class AccountSources:
     """One account's event sources during an edit; all changes commit together.
 
     Attributes:
+        connection: The transaction.
         by_id: All of them by event_source_id, archived ones included.
     """
 
     def __init__(self, registry: SourceRegistry, connection: Connection, account_id: str) -> None:
         self._registry = registry
-        self._connection = connection
+        self.connection = connection
         everything = select(event_source).where(event_source.c.account_id == account_id)
         self.by_id = {source.event_source_id: source for source in _read(connection, everything)}
 
@@ -49,7 +50,7 @@ class AccountSources:
             index_elements=["account_id", "event_source_id"],
             set_={column: insert.excluded[column] for column in _COLUMNS if column not in _IDENTITY},
         )
-        self._connection.execute(upsert, rows)
+        self.connection.execute(upsert, rows)
 
 
 class SourceRegistry:

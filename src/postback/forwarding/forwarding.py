@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any, NoReturn
 
 import msgspec
+from sqlalchemy import Connection
 
 from postback.clock import Clock
 from postback.errors import Overloaded
 from postback.forwarding.destination import Destination, Destinations
 from postback.forwarding.encryption import Encryptor
-from postback.forwarding.outbox import RETENTION_SECONDS, Delivery, Outbox
+from postback.forwarding.outbox import RETENTION_SECONDS, Outbox
 from postback.forwarding.requests import pack_declaration, pack_events
 from postback.forwarding.sender import Sender
 from postback.forwarding.sent_requests import SentCall, SentCalls
@@ -117,11 +118,13 @@ class Forwarding:
             if name in self._senders:
                 self._senders[name].wake()
 
-    async def declare(self, key_id: str, account_id: str, declared: Mapping[str, msgspec.Raw]) -> None:
-        """Store declarations of sources, by event_source_id, for destinations without a template; durable on return.
+    def declare(
+        self, connection: Connection, key_id: str, account_id: str, declared: Mapping[str, msgspec.Raw]
+    ) -> frozenset[str]:
+        """Store declarations of sources, by event_source_id, for destinations without a template, in a transaction.
 
-        Raises:
-            StoreUnavailable: The outbox rejects the write; the call may be repeated.
+        Returns:
+            The destinations to ``wake`` when it is committed.
         """
         deliveries = [
             pack_declaration(self._encryptor, destination, key_id, raw)
@@ -129,8 +132,8 @@ class Forwarding:
             for destination in self._destinations.of(account_id, event_source_id)
             if destination.template is None
         ]
-        if deliveries:
-            await self._put(deliveries)
+        self._outbox.put_in(connection, deliveries)
+        return frozenset(delivery.destination for delivery in deliveries)
 
     async def settle(self, key_id: str) -> None:
         """Wait up to five seconds until every due request that an API key has caused is answered."""
@@ -168,7 +171,3 @@ class Forwarding:
     ) -> list[dict[str, Any]]:
         packed = (pack_events(self._encryptor, destination, key_id, events) for destination in destinations)
         return self._outbox.rows([delivery for deliveries in packed for delivery in deliveries])
-
-    async def _put(self, deliveries: Sequence[Delivery]) -> None:
-        await self._threads.ingestion.run(self._outbox.put, deliveries)
-        self.wake({delivery.destination for delivery in deliveries})

@@ -68,13 +68,17 @@ class Outbox:
             StoreUnavailable: The control store rejects the write; nothing is stored.
         """
         with self._control.begin() as connection:
-            self._insert(connection, deliveries)
+            self.put_in(connection, deliveries)
+
+    def put_in(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
+        """The same in a transaction."""
+        insert_deliveries(self._control, connection, self.rows(deliveries))
 
     def replace(self, delivery: Delivery, deliveries: Sequence[Delivery]) -> None:
         """Replace one delivery by others, in one transaction."""
         with self._control.begin() as connection:
             connection.execute(delete(forward).where(forward.c.delivery_id == delivery.delivery_id))
-            self._insert(connection, deliveries)
+            self.put_in(connection, deliveries)
 
     def due(self, destination: str, limit: int) -> list[Delivery]:
         """The deliveries of a destination that are due, oldest first."""
@@ -208,9 +212,6 @@ class Outbox:
         """New deliveries as rows of the table ``forward``, due at once."""
         now = int(self._now())
         return [delivery._asdict() | {"created_at": now, "next_attempt_at": now} for delivery in deliveries]
-
-    def _insert(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
-        insert_deliveries(self._control, connection, self.rows(deliveries))
 
     def _read(self, statement: Select[Any]) -> list[Delivery]:
         with self._control.connect() as connection:

@@ -49,12 +49,16 @@ class ControlStore:
 
     Args:
         url: An SQLAlchemy URL, for example ``sqlite:////data/control.db``.
+
+    Attributes:
+        shared: Whether several servers may use it at once.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._engine = _engine(url)
-        self._counts_commits = self._engine.dialect.name == "sqlite"
+        self.shared = self._engine.dialect.name != "sqlite"
+        self._counts_commits = not self.shared
         self._writing_engine = self._engine.execution_options(writing=True)
 
     @property

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
 
 from postback.errors import RateLimitExceeded
 from postback.store.coalescing import Coalescer
@@ -23,6 +24,7 @@ from postback.threads import ThreadPool
 
 __all__ = [
     "REPLAY_TTL_SECONDS",
+    "AnsweredElsewhere",
     "IdempotencyScope",
     "IdempotencyStore",
     "LoggedAnswer",
@@ -62,6 +64,10 @@ class StoredResponse(NamedTuple):
     task: str
     fingerprint: bytes
     answer: bytes
+
+
+class AnsweredElsewhere(Exception):
+    """Another server has stored a response under the key of a call: this one's work is to be rolled back."""
 
 
 class LoggedAnswer(NamedTuple):
@@ -219,10 +225,27 @@ class IdempotencyStore:
         await self._commits.submit(stored)
 
     def save_in(self, connection: Connection, scope: IdempotencyScope, record: StoredResponse) -> None:
-        """Store a call's response in a transaction of the control store, which makes it durable."""
+        """Store a call's response in the transaction of its work, which makes both durable.
+
+        While another server's transaction has stored one under the same key, this waits for its end.
+
+        Raises:
+            AnsweredElsewhere: Another server has stored one.
+        """
         stored = self.answer(scope, record)
+        self.insert_first(connection, stored)
         self._remember(stored)
-        insert_answers(self._control, connection, [stored])
+
+    def insert_first(self, connection: Connection, answer: LoggedAnswer) -> None:
+        """The same, without counting its size.
+
+        Raises:
+            AnsweredElsewhere: Another server has stored one.
+        """
+        # Not by rowcount, which PostgreSQL's driver doesn't tell of such an insert.
+        insert = _first_wins(self._control).values(_row(answer)).returning(idempotency.c.task)
+        if connection.execute(insert).first() is None:
+            raise AnsweredElsewhere
 
     def purge(self) -> int:
         """Delete what has expired; returns how many records."""
@@ -264,15 +287,23 @@ def insert_answers(control: ControlStore, connection: Connection, answers: Seque
     """Store responses in a transaction; one that is stored already and has not expired stays unchanged."""
     if not answers:
         return
+    connection.execute(_first_wins(control), list(map(_row, answers)))
+
+
+def _first_wins(control: ControlStore) -> sqlite.Insert | postgresql.Insert:
+    """An INSERT of responses that leaves those as they are that have not expired."""
     insert = control.insert(idempotency)
     replaced = (*StoredResponse._fields, "expires_at")
-    first_wins = insert.on_conflict_do_update(
+    return insert.on_conflict_do_update(
         index_elements=IdempotencyScope._fields,
         set_={name: insert.excluded[name] for name in replaced},
         where=idempotency.c.expires_at <= insert.excluded.expires_at - REPLAY_TTL_SECONDS,
     )
-    rows = [scope._asdict() | record._asdict() | {"expires_at": expires_at} for scope, record, expires_at in answers]
-    connection.execute(first_wins, rows)
+
+
+def _row(answer: LoggedAnswer) -> dict[str, Any]:
+    scope, record, expires_at = answer
+    return scope._asdict() | record._asdict() | {"expires_at": expires_at}
 
 
 def is_first(control: ControlStore, connection: Connection, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,15 +11,22 @@ import msgspec
 from sqlalchemy import Connection
 
 from postback.auth.principal import Principal
-from postback.errors import IdempotencyConflict
+from postback.errors import IdempotencyConflict, RequestError
 from postback.protocol.releases import Release
 from postback.services import Services
-from postback.store.idempotency import IdempotencyScope, IdempotencyStore, LoggedAnswer, SaveIn, StoredResponse
+from postback.store.idempotency import (
+    AnsweredElsewhere,
+    IdempotencyScope,
+    IdempotencyStore,
+    LoggedAnswer,
+    SaveIn,
+    StoredResponse,
+)
 from postback.store.rows import Rows
 from postback.store.stored_answers import pack_answer, unpack_answer
 from postback.tasks.arguments import Arguments
 
-__all__ = ["ControlWork", "LogCall", "LogWork", "Payload", "ResponseSaver", "TaskCall", "Work"]
+__all__ = ["ControlWork", "LogCall", "LogWork", "Payload", "ResponseSaver", "TaskCall"]
 
 Payload = msgspec.Struct | dict[str, Any]
 """What a task function returns: its response struct, or the one of an earlier call, decoded from what was stored."""
@@ -33,16 +41,12 @@ class ResponseSaver:
         self._task = task
         self._fingerprint = fingerprint
 
-    async def save(self, answer: Payload) -> None:
-        """Store the response to work that is done; durable on return.
+    def save_in(self, connection: Connection, answer: Payload) -> None:
+        """Store the response in the transaction of its work.
 
         Raises:
-            StoreUnavailable: The control store rejects the write.
+            AnsweredElsewhere: Another server has done the call meanwhile; the transaction is to be rolled back.
         """
-        await self._records.save(self._scope, *self._record(answer))
-
-    def save_in(self, connection: Connection, answer: Payload) -> None:
-        """Store the response in the transaction of its work."""
         self._records.save_in(connection, self._scope, self._record(answer))
 
     def logged(self, answer: Payload) -> LoggedAnswer:
@@ -53,9 +57,8 @@ class ResponseSaver:
         return StoredResponse(self._task, self._fingerprint, pack_answer(msgspec.json.encode(answer)))
 
 
-Work = Callable[[], Awaitable[Payload]]
-
-ControlWork = Callable[[SaveIn], Payload]
+ControlWork = Callable[[SaveIn], Awaitable[Payload]]
+"""Does all of its work in one transaction of the control store, in which it stores its response last."""
 
 LogCall = Callable[[Payload, Sequence[Rows], Sequence[Mapping[str, Any]]], Awaitable[None]]
 """Makes the response, the rows and the deliveries of a call durable, all of it or nothing."""
@@ -87,33 +90,19 @@ class TaskCall:
     idempotency_key: str | None
     warnings: list[str] = field(default_factory=list)
 
-    async def once(self, account_id: str, fingerprint: bytes, work: Work) -> Payload:
+    async def once_in_control(self, account_id: str, fingerprint: bytes, work: ControlWork) -> Payload:
         """Do the work, or replay the stored response of the same call.
 
-        Two calls with one key are serialized. Only responses of successful calls are stored, so a failed call can be
-        corrected with its key.
+        Two calls with one key are serialized, on one server and on several. Only responses of successful calls are
+        stored, so a failed call can be corrected with its key. After a crash both the work and its response are
+        stored, or neither, so that a retry does not repeat the work.
 
         Raises:
             IdempotencyConflict: The key was used for another call.
         """
 
         async def save(saver: ResponseSaver | None) -> Payload:
-            response = await work()
-            if saver:
-                with self.services.metrics.request_stages.time("idempotency"):
-                    await saver.save(response)
-            return response
-
-        return await self._replayed_or(save, account_id, fingerprint)
-
-    async def once_in_control(self, account_id: str, fingerprint: bytes, work: ControlWork) -> Payload:
-        """The same for work in the control store, which stores its response in its own transaction.
-
-        After a crash both or neither are stored, so that a retry does not repeat the work.
-        """
-
-        async def save(saver: ResponseSaver | None) -> Payload:
-            return await self.services.threads.control.run(work, saver.save_in if saver else _save_nothing)
+            return await work(saver.save_in if saver else _save_nothing)
 
         return await self._replayed_or(save, account_id, fingerprint)
 
@@ -132,11 +121,27 @@ class TaskCall:
                 if answer and repeatable and not self.services.idempotency.has_room(answer):
                     answer = None
                     self.warnings.append(_NOT_STORED)
-                await self.services.log.append(rows, answer, deliveries)
+                if answer and not repeatable and self.services.control.shared:
+                    await self._append_once(answer, rows, deliveries)
+                else:
+                    await self.services.log.append(rows, answer, deliveries)
 
             return await work(log)
 
         return await self._replayed_or(save, account_id, fingerprint, repeatable=repeatable)
+
+    async def _append_once(
+        self, answer: LoggedAnswer, rows: Sequence[Rows], deliveries: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Append to the log in a transaction that stores the response, so that no other server does so meanwhile."""
+        services, loop = self.services, asyncio.get_running_loop()
+
+        def append() -> None:
+            with services.control.begin() as connection:
+                services.idempotency.insert_first(connection, answer)
+                asyncio.run_coroutine_threadsafe(services.log.append(rows, answer, deliveries), loop).result()
+
+        await services.threads.control.run(append)
 
     async def _replayed_or(
         self,
@@ -157,7 +162,13 @@ class TaskCall:
             if record is None:
                 if not repeatable:
                     records.require_room(self.principal.key_id)
-                return await save(ResponseSaver(records, scope, self.task, fingerprint))
+                try:
+                    return await save(ResponseSaver(records, scope, self.task, fingerprint))
+                except (AnsweredElsewhere, RequestError):
+                    # Where several servers share a store, this call may be refused for what its twin has just done.
+                    record = await records.find(scope)
+                    if record is None:
+                        raise
             if (record.task, record.fingerprint) != (self.task, fingerprint):
                 raise IdempotencyConflict(
                     "This idempotency_key was used for a different call within the last 24 hours. "

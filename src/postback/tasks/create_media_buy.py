@@ -41,7 +41,10 @@ async def create_media_buy(call: TaskCall) -> Payload:
     request = call.arguments.to(CreateMediaBuyRequest)
     account = resolve_account(call.principal, request.account)
     # A retry may come when the start has passed or a source is gone, so the order is checked only when it is new.
-    create = partial(_create, call, request, account)
+
+    async def create(save_in: SaveIn) -> Payload:
+        return await call.services.threads.control.run(_create, call, request, account, save_in)
+
     return await call.once_in_control(account.account_id, call.arguments.fingerprint(), create)
 
 

@@ -101,9 +101,10 @@ async def sync_accounts(call: TaskCall) -> Payload:
     sandbox = call.services.settings.sandbox
     entries = [read_entry(sent, f"accounts[{index}]", sandbox=sandbox) for index, sent in enumerate(request.accounts)]
 
-    return await call.once_in_control(
-        "", call.arguments.fingerprint(), lambda save_in: _sync(call, request, entries, save_in)
-    )
+    async def sync(save_in: SaveIn) -> Payload:
+        return await call.services.threads.control.run(_sync, call, request, entries, save_in)
+
+    return await call.once_in_control("", call.arguments.fingerprint(), sync)
 
 
 def _sync(

@@ -16,13 +16,13 @@ from postback.event_sources.entries import MAX_ENTRIES, SourceEntry, read_entrie
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import SourceHealth
 from postback.event_sources.setup_snippets import SourceSetup, setup
-from postback.event_sources.store import SourceRegistry, new_seller_id
+from postback.event_sources.store import AccountSources, new_seller_id
 from postback.event_sources.validation import DeclarationError, DeclaredSource, SourceSettings
 from postback.protocol.enums import EVENT_TYPES, accepted_event_types, released_event_types
 from postback.protocol.envelope import IDEMPOTENCY_KEY_EXAMPLE, ErrorObject, error_object
 from postback.protocol.json_schema import published_as, word
 from postback.protocol.releases import Release
-from postback.services import Services
+from postback.store.idempotency import SaveIn
 from postback.tasks.call import Payload, TaskCall
 from postback.tasks.source_health import Traffic, account_traffic
 from postback.tasks.task import Task
@@ -113,63 +113,67 @@ async def sync_event_sources(call: TaskCall) -> Payload:
     if request.event_sources is not None:
         entries = await call.services.threads.compute.run(read_entries, raws, accepted_event_types(call.release))
 
-    async def sync() -> SyncEventSourcesResponse:
+    async def sync(save_in: SaveIn) -> SyncEventSourcesResponse:
         require_open(account)
         traffic = await call.services.read_events(account_traffic, call.services, account.account_id)
-        answer = await call.services.threads.control.run(
-            _sync, call.services, account, entries, request.delete_missing, call.release, traffic
+        answer, declared = await call.services.threads.control.run(
+            _sync, call, request, account, entries, traffic, save_in
         )
-        # The entries' outcomes come first and in their order.
-        synced = zip(answer.event_sources, request.event_sources or (), strict=False)
-        declared = {shown.event_source_id: raw for shown, raw in synced if shown.action != "failed"}
-        await call.services.forwarding.declare(call.principal.key_id, account.account_id, declared)
+        call.services.forwarding.wake(declared)
         return answer
 
-    return await call.once(account.account_id, call.arguments.fingerprint(), sync)
+    return await call.once_in_control(account.account_id, call.arguments.fingerprint(), sync)
 
 
 def _sync(
-    services: Services,
+    call: TaskCall,
+    request: SyncEventSourcesRequest,
     account: Account,
-    entries: list[SourceEntry] | None,
-    delete_missing: bool,
-    release: Release | None,
+    entries: Sequence[SourceEntry] | None,
     traffic: Traffic,
+    save_in: SaveIn,
+) -> tuple[SyncEventSourcesResponse, frozenset[str]]:
+    """The response, and the destinations that have declarations in the outbox; one transaction stores it all."""
+    delete_missing = request.delete_missing and entries is not None
+    with call.services.sources.edit(account.account_id) as sources:
+        outcomes = _apply(sources, account.account_id, entries or (), delete_missing)
+        response = _response(call, account, outcomes, traffic)
+        # The entries' outcomes come first and in their order.
+        synced = zip(outcomes, request.event_sources or (), strict=False)
+        raws = {outcome.event_source_id: raw for outcome, raw in synced if outcome.action != "failed"}
+        declared = call.services.forwarding.declare(sources.connection, call.principal.key_id, account.account_id, raws)
+        save_in(sources.connection, response)
+    return response, declared
+
+
+def _response(
+    call: TaskCall, account: Account, outcomes: Iterable[SourceOutcome], traffic: Traffic
 ) -> SyncEventSourcesResponse:
-    if entries is None:
-        outcomes = _discover(services.sources, account.account_id)
-    else:
-        outcomes = _apply(services.sources, account.account_id, entries, delete_missing)
-    now = services.clock.utc()
+    now = call.services.clock.utc()
     results = []
     for outcome in outcomes:
-        result = _described(outcome, release)
+        result = _described(outcome, call.release)
         if outcome.source and outcome.action != "deleted":
             health = traffic.health(outcome.event_source_id, now)
-            source_setup = setup(outcome.source, services.settings.public_url)
+            source_setup = setup(outcome.source, call.services.settings.public_url)
             result = msgspec.structs.replace(result, setup=source_setup, health=health)
         results.append(result)
     return SyncEventSourcesResponse(results, sandbox=account.sandbox or UNSET)
 
 
-def _discover(registry: SourceRegistry, account_id: str) -> list[SourceOutcome]:
-    return [SourceOutcome("unchanged", source.event_source_id, source) for source in registry.list(account_id)]
-
-
 def _apply(
-    registry: SourceRegistry, account_id: str, entries: list[SourceEntry], delete_missing: bool
+    sources: AccountSources, account_id: str, entries: Sequence[SourceEntry], delete_missing: bool
 ) -> list[SourceOutcome]:
     """Save what the entries declare. Returns the entries' outcomes in their order, then those of the other sources."""
     mentioned = {entry.event_source_id for entry in entries}
     # An entry whose id is malformed may mean any source, so no source can be called missing.
     delete_missing = delete_missing and "" not in mentioned
-    with registry.edit(account_id) as sources:
-        others = [source for id_, source in sorted(sources.by_id.items()) if id_ not in mentioned]
-        outcomes = [
-            *_synced(account_id, sources.by_id, entries),
-            *(_other(source, delete_missing) for source in others if not source.archived),
-        ]
-        sources.save(o.source for o in outcomes if o.source and o.action != "unchanged")
+    others = [source for id_, source in sorted(sources.by_id.items()) if id_ not in mentioned]
+    outcomes = [
+        *_synced(account_id, sources.by_id, entries),
+        *(_other(source, delete_missing) for source in others if not source.archived),
+    ]
+    sources.save(o.source for o in outcomes if o.source and o.action != "unchanged")
     return outcomes
 
 

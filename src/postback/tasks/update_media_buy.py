@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -68,7 +67,10 @@ async def update_media_buy(call: TaskCall) -> Payload:
     raise_all([*misspelt, *unsupported_fields(named, named.get("packages")), *request.errors()])
     raise_all(list(request.no_op_errors(named)))
     account = await call.services.threads.control.run(_account_of, call, request)
-    update = partial(_update, call, request, account)
+
+    async def update(save_in: SaveIn) -> Payload:
+        return await call.services.threads.control.run(_update, call, request, account, save_in)
+
     return await call.once_in_control(account.account_id, call.arguments.fingerprint(), update)
 
 
