@@ -39,7 +39,7 @@ from postback.products.product import Catalogue
 from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
 from postback.sandbox.test_kits import admit_test_kits
-from postback.store.control_store import ControlStore
+from postback.store.control_store import ControlStore, one_start_at_a_time
 from postback.store.data_folder import DataDir
 from postback.store.disk_room import DiskRoom
 from postback.store.event_store import READERS, EventStore
@@ -164,6 +164,13 @@ def open_services(
         StartupError: A setting, the data folder or a store can't be used.
     """
     clock.require_set()
+    with one_start_at_a_time(settings.control):
+        return _open_services(settings, tasks, resources, clock)
+
+
+def _open_services(
+    settings: Settings, tasks: Sequence[str], resources: Resources, clock: Clock
+) -> tuple[Services, str | None]:
     folder = DataDir.open(settings.data)
     resources.closing("data folder", folder.close)
     control = open_control_store(folder, settings.control)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["start_nodes"]
 
 
-def start_nodes(start: StartServer, new_postgresql: Callable[[], str], folder: Path, **settings: Any) -> list[Server]:
-    """Start two servers on a new database; the data folder of the second begins as a copy of the first's.
+def start_nodes(start: StartServer, url: str, folder: Path, **settings: Any) -> list[Server]:
+    """Start two servers on an empty database; the data folder of the second begins as a copy of the first's.
 
     Each has an event store of its own, so that what they do in the control store can be looked at alone.
     """
-    url = new_postgresql()
     first = start(control=url, **settings)
     first.stop()
     copy = folder / "second"

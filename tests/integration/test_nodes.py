@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from sqlalchemy import create_engine, text
-from tests.acceptance.conversions import call
+from tests.acceptance.conversions import call, log, order
 from tests.acceptance.official import unique_key
 from tests.conftest import eventually
 from tests.integration import orders
 from tests.integration.nodes import start_nodes
 from tests.integration.test_idempotent_tasks import CALLS
+from tests.integration.upstream import Upstream, upstream
+
+from postback.forwarding.outbox import LEASE_SECONDS, Delivery, Outbox
+from postback.store.control_store import ControlStore
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -29,10 +34,25 @@ TIMES = 10
 
 
 @pytest.fixture(scope="module")
-def nodes(
-    start_server: StartServer, new_postgresql: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
-) -> list[Server]:
-    running = start_nodes(start_server, new_postgresql, tmp_path_factory.mktemp("nodes"), sandbox="true")
+def crm() -> Iterator[Upstream]:
+    """What events of ``server`` are forwarded to."""
+    with upstream() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def url(new_postgresql: Callable[[], str]) -> str:
+    return new_postgresql()
+
+
+@pytest.fixture(scope="module")
+def nodes(start_server: StartServer, url: str, crm: Upstream, tmp_path_factory: pytest.TempPathFactory) -> list[Server]:
+    folder = tmp_path_factory.mktemp("nodes")
+    config = folder / "seller.toml"
+    config.write_text(
+        f'[[forwards]]\nname = "crm"\nevent_source_id = "server"\nurl = "{crm.url}"\nallow_private = true\n'
+    )
+    running = start_nodes(start_server, url, folder, sandbox="true", seller_config=config)
     running[0].call("sync_event_sources", event_sources=orders.SOURCES).raise_for_status()
     return running
 
@@ -102,10 +122,9 @@ def test_a_call_that_wrote_events_is_replayed_by_another_server_once_they_are_st
 
 
 def test_a_call_whose_server_is_killed_in_the_middle_is_done_once_by_another(
-    start_own_server: StartServer, new_postgresql: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    nodes: list[Server], start_server: StartServer, url: str
 ) -> None:
-    url = new_postgresql()
-    killed, other = start_nodes(start_own_server, lambda: url, tmp_path_factory.mktemp("nodes"), sandbox="true")
+    killed, other = nodes
     arguments = orders.order(name="in the middle")
     engine = create_engine(url)
 
@@ -126,9 +145,49 @@ def test_a_call_whose_server_is_killed_in_the_middle_is_done_once_by_another(
         second = pool.submit(call, other, "rest", "create_media_buy", arguments)
         connection.rollback()
         bought = second.result()
-    with engine.connect() as connection:
-        stored = connection.scalars(text("SELECT media_buy_id FROM media_buy")).all()
     engine.dispose()
+    nodes[0] = start_server(control=url, data=killed.data, sandbox="true")
 
     assert bought["status"] == "completed", bought
-    assert stored == [bought["media_buy_id"]]
+    found = [buy for buy in orders.found_on_all_pages(nodes[0]) if buy.get("name") == "in the middle"]
+    assert [buy["media_buy_id"] for buy in found] == [bought["media_buy_id"]]
+
+
+def test_each_of_many_deliveries_is_sent_once_by_two_servers(nodes: list[Server], url: str, crm: Upstream) -> None:
+    def nothing_waits() -> bool:
+        with closing(ControlStore(url)) as control:
+            return not Outbox(control).listed()
+
+    eventually(nothing_waits)
+    opened = Event()
+    crm.received.clear()
+    crm.holds = lambda _body: not opened.wait()
+
+    for number in range(31):
+        log(nodes[0], "server", order(f"forwarded_{number}"))
+    eventually(lambda: len(crm.requests) == 8, "the first four requests of each server")
+    opened.set()
+    eventually(nothing_waits)
+
+    assert len(crm.requests) == 31
+    assert crm.event_ids() == {f"forwarded_{number}" for number in range(31)}
+
+
+def test_what_a_killed_server_was_sending_goes_to_another_when_its_lease_has_ended(url: str) -> None:
+    with closing(ControlStore(url)) as control:
+        control.migrate()
+        outbox = Outbox(control)
+        outbox.put([Delivery(f"delivery_{number}", "shop", "default", "website", "key", 1) for number in range(3)])
+
+        taken = outbox.take("shop", 2)
+        other = outbox.take("shop", 2)
+        nothing, wait = outbox.take("shop", 2), outbox.next_attempt("shop")
+        with control.begin() as connection:
+            connection.execute(text(f"UPDATE forward SET leased_until = leased_until - {LEASE_SECONDS}"))
+        again = outbox.take("shop", 3)
+        outbox.delivered(again)
+
+    assert [len(taken), len(other), len(nothing)] == [2, 1, 0]
+    assert wait
+    assert wait > LEASE_SECONDS / 2
+    assert again == [*taken, *other]

@@ -6,7 +6,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, delete, func, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+    update,
+)
 
 from postback.errors import StartupError
 from postback.forwarding.encryption import Encryptor, Undecryptable
@@ -15,10 +28,15 @@ from postback.store.control_store import ControlStore
 from postback.store.deliveries import insert_deliveries
 from postback.store.tables import forward
 
-__all__ = ["RETENTION_SECONDS", "Delivery", "Outbox"]
+__all__ = ["LEASE_SECONDS", "RETENTION_SECONDS", "Delivery", "Outbox"]
+
+LEASE_SECONDS = 60
+"""How long a server has for sending: longer than a request takes. Then what a killed one had goes to others."""
 
 RETENTION_SECONDS = 30 * 86_400
 """How long undeliverable events are stored: as long as rejected ones."""
+
+_DATABASE_NOW = cast(func.extract("epoch", func.now()), BigInteger)
 
 
 class Delivery(NamedTuple):
@@ -80,15 +98,28 @@ class Outbox:
             connection.execute(delete(forward).where(forward.c.delivery_id == delivery.delivery_id))
             self.put_in(connection, deliveries)
 
-    def due(self, destination: str, limit: int) -> list[Delivery]:
-        """The deliveries of a destination that are due, oldest first."""
+    def take(self, destination: str, limit: int) -> list[Delivery]:
+        """The deliveries of a destination that are due, oldest first.
+
+        Where several servers share the store, no other one gets them for LEASE_SECONDS.
+        """
+        oldest_first = forward.c.next_attempt_at, forward.c.created_at
         waiting = (
             select(forward)
             .where(forward.c.destination == destination, *self._is_due())
-            .order_by(forward.c.next_attempt_at, forward.c.created_at)
+            .order_by(*oldest_first)
             .limit(limit)
         )
-        return self._read(waiting)
+        if not self._control.shared:
+            return self._read(waiting)
+        free = forward.c.leased_until.is_(None) | (forward.c.leased_until <= _DATABASE_NOW)
+        chosen = waiting.with_only_columns(forward.c.delivery_id).where(free).with_for_update(skip_locked=True)
+        lease = (
+            update(forward).where(forward.c.delivery_id.in_(chosen)).values(leased_until=_DATABASE_NOW + LEASE_SECONDS)
+        )
+        with self._control.begin() as connection:
+            rows = connection.execute(lease.returning(forward)).all()
+        return _deliveries(sorted(rows, key=lambda row: (row.next_attempt_at, row.created_at)))
 
     def owes(self, key_id: str, destinations: Iterable[str]) -> bool:
         """Whether a delivery caused by an API key is due at one of these destinations, or in flight."""
@@ -98,9 +129,9 @@ class Outbox:
 
     def next_attempt(self, destination: str) -> float | None:
         """Seconds until the next delivery of a destination is due; None if none is waiting."""
-        soonest = select(func.min(forward.c.next_attempt_at)).where(
-            forward.c.destination == destination, forward.c.dead.is_(False)
-        )
+        leased = forward.c.leased_until > forward.c.next_attempt_at
+        free_at = case((leased, forward.c.leased_until), else_=forward.c.next_attempt_at)
+        soonest = select(func.min(free_at)).where(forward.c.destination == destination, forward.c.dead.is_(False))
         with self._control.connect() as connection:
             due = connection.scalar(soonest)
         return None if due is None else max(0.0, due - self._now())
@@ -138,6 +169,7 @@ class Outbox:
             "error": error,
             "dead": wait is None,
             "next_attempt_at": int(self._now() + (wait or 0)) + 1,
+            "leased_until": None,
         }
         with self._control.begin() as connection:
             connection.execute(update(forward).where(forward.c.delivery_id == delivery.delivery_id).values(values))
@@ -215,10 +247,13 @@ class Outbox:
 
     def _read(self, statement: Select[Any]) -> list[Delivery]:
         with self._control.connect() as connection:
-            rows: Sequence[Row[Any]] = connection.execute(statement).all()
-        known = set(Delivery._fields)
-        return [Delivery(**{name: value for name, value in row._mapping.items() if name in known}) for row in rows]
+            return _deliveries(connection.execute(statement).all())
 
     def _delete(self, condition: ColumnElement[bool]) -> int:
         with self._control.begin() as connection:
             return connection.execute(delete(forward).where(condition)).rowcount
+
+
+def _deliveries(rows: Iterable[Row[Any]]) -> list[Delivery]:
+    known = set(Delivery._fields)
+    return [Delivery(**{name: value for name, value in row._mapping.items() if name in known}) for row in rows]

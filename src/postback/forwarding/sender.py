@@ -111,7 +111,7 @@ class Sender:
         Raises:
             StoreUnavailable: The outbox is unavailable; what was sent will be sent again.
         """
-        while deliveries := await self._threads.run(self._outbox.due, self._destination.name, _CONCURRENT_REQUESTS):
+        while deliveries := await self._threads.run(self._outbox.take, self._destination.name, _CONCURRENT_REQUESTS):
             failures = await asyncio.gather(*(self._attempt(client, delivery) for delivery in deliveries))
             await self._threads.run(self._record, deliveries, failures)
 

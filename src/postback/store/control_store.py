@@ -15,12 +15,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
 from postback.store.tables import commit_count
 
-__all__ = ["ControlStore", "PinnedControl"]
+__all__ = ["ControlStore", "PinnedControl", "one_start_at_a_time"]
 
 _BUSY_SECONDS = 2
 """How long a call waits for another process that writes to SQLite, before it is refused with 503."""
@@ -35,7 +36,16 @@ _PAGES_AT_ONCE = 1_000
 """So few that no other writer waits for long."""
 
 _START_SECONDS = 10
-"""How long a start waits for another one."""
+"""How long a start waits for another one in SQLite."""
+
+_STARTS, _MIGRATIONS = 7_620_001, 7_620_002
+"""PostgreSQL's advisory locks: numbers that nothing else in the database uses."""
+
+_LOCK_TIMEOUT = "55P03"
+"""PostgreSQL's code for a lock that it waited for too long."""
+
+_STARTS_SECONDS = 120
+"""How long a start waits for others in PostgreSQL, which may upgrade large tables."""
 
 _CHECK_SECONDS = 5
 _CHECK_STEPS = 100_000
@@ -79,7 +89,7 @@ class ControlStore:
             with engine.execution_options(writing=True).begin() as connection:
                 _upgrade(connection)
         except DBAPIError as error:
-            raise self._unopened(error) from error
+            raise _unopened(self._engine, error) from error
         finally:
             engine.dispose()
 
@@ -177,7 +187,7 @@ class ControlStore:
         try:
             connection = self._engine.raw_connection()
         except DBAPIError as error:
-            raise self._unopened(error) from error
+            raise _unopened(self._engine, error) from error
         try:
             sqlite_connection: Any = connection.driver_connection
             sqlite_connection.set_progress_handler(lambda: time.monotonic() > deadline, _CHECK_STEPS)
@@ -198,12 +208,6 @@ class ControlStore:
             connection.close()
         if found != "ok":
             raise self._damaged(found.replace("\n", " ").removeprefix("*** in database main *** "))
-
-    def _unopened(self, error: DBAPIError) -> StartupError:
-        return StartupError(
-            f"The control store {self._engine.url!r} can't be opened: {error.orig}. "
-            "Check that it exists and that Postback may write to it."
-        )
 
     def _damaged(self, what: str) -> StartupError:
         return StartupError(
@@ -252,6 +256,13 @@ class PinnedControl:
             raise StoreUnavailable(f"The control store can't be copied ({error}).", retry_after=1) from error
 
 
+def _unopened(engine: Engine, error: DBAPIError) -> StartupError:
+    return StartupError(
+        f"The control store {engine.url!r} can't be opened: {error.orig}. "
+        "Check that it exists and that Postback may write to it."
+    )
+
+
 @contextmanager
 def _failures_reported() -> Iterator[None]:
     try:
@@ -262,7 +273,40 @@ def _failures_reported() -> Iterator[None]:
         raise StoreUnavailable("The control store is unavailable.", retry_after=1) from error
 
 
+@contextmanager
+def one_start_at_a_time(url: str | None) -> Iterator[None]:
+    """Let no other server that shares a PostgreSQL start while the block runs; a data folder's SQLite has one anyway.
+
+    A start that is killed, or loses its connection, makes way at once.
+
+    Raises:
+        StartupError: The database can't be opened, or another start does not end.
+    """
+    if url is None:
+        yield
+        return
+    engine = create_engine(url, poolclass=NullPool)
+    try:
+        with ExitStack() as undo:
+            try:
+                connection = undo.enter_context(engine.begin())
+                connection.execute(text(f"SET LOCAL lock_timeout = '{_STARTS_SECONDS}s'"))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_STARTS})"))
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) == _LOCK_TIMEOUT:
+                    raise StartupError(
+                        f"Another server on this database has been starting for {_STARTS_SECONDS} s. Look at its log, "
+                        "end it if it hangs, and start again."
+                    ) from error
+                raise _unopened(engine, error) from error
+            yield
+    finally:
+        engine.dispose()
+
+
 def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":  # where a transaction that writes is alone
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATIONS})"))
     if _revision(connection) == migrations.HEAD:
         return
     # Alembic takes longer to import than the rest of this module to run, so only an upgrade imports it.

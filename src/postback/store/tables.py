@@ -163,7 +163,8 @@ media_buy = Table(
     Index("media_buy_change", "account_id", "change"),
 )
 
-# events: how many there are in the encrypted request; key_id: the API key of the call that sent them.
+# events: how many there are in the encrypted request; key_id: the API key of the call that sent them; leased_until: by
+# the database's clock, until then one of several servers is sending it.
 forward = Table(
     "forward",
     METADATA,
@@ -179,6 +180,7 @@ forward = Table(
     Column("dead", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("next_attempt_at", BigInteger, nullable=False),
+    Column("leased_until", BigInteger),
     Index("forward_due", "destination", "dead", "next_attempt_at"),
 )
 
