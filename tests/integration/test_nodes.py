@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,18 @@ def url(new_postgresql: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def nodes(start_server: StartServer, url: str, crm: Upstream, tmp_path_factory: pytest.TempPathFactory) -> list[Server]:
-    folder = tmp_path_factory.mktemp("nodes")
-    config = folder / "seller.toml"
+def start(start_server: StartServer, url: str, crm: Upstream, tmp_path_factory: pytest.TempPathFactory) -> StartServer:
+    """Starts a server on the database."""
+    config = tmp_path_factory.mktemp("seller") / "seller.toml"
     config.write_text(
         f'[[forwards]]\nname = "crm"\nevent_source_id = "server"\nurl = "{crm.url}"\nallow_private = true\n'
     )
-    running = start_nodes(start_server, url, folder, sandbox="true", seller_config=config)
+    return partial(start_server, control=url, sandbox="true", seller_config=config)
+
+
+@pytest.fixture(scope="module")
+def nodes(start: StartServer, tmp_path_factory: pytest.TempPathFactory) -> list[Server]:
+    running = start_nodes(start, tmp_path_factory.mktemp("nodes"))
     running[0].call("sync_event_sources", event_sources=orders.SOURCES).raise_for_status()
     return running
 
@@ -122,7 +128,7 @@ def test_a_call_that_wrote_events_is_replayed_by_another_server_once_they_are_st
 
 
 def test_a_call_whose_server_is_killed_in_the_middle_is_done_once_by_another(
-    nodes: list[Server], start_server: StartServer, url: str
+    nodes: list[Server], start: StartServer, url: str
 ) -> None:
     killed, other = nodes
     arguments = orders.order(name="in the middle")
@@ -146,7 +152,7 @@ def test_a_call_whose_server_is_killed_in_the_middle_is_done_once_by_another(
         connection.rollback()
         bought = second.result()
     engine.dispose()
-    nodes[0] = start_server(control=url, data=killed.data, sandbox="true")
+    nodes[0] = start(data=killed.data)
 
     assert bought["status"] == "completed", bought
     found = [buy for buy in orders.found_on_all_pages(nodes[0]) if buy.get("name") == "in the middle"]

@@ -21,6 +21,9 @@ from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.store import SourceRegistry
+from postback.forwarding.destination import read_destinations
+from postback.forwarding.forwarding import Forwarding
+from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES
 from postback.store.control_store import ControlStore
 from postback.store.event_store import SourceActivity
@@ -41,10 +44,6 @@ WEBSITE = {
 TILLS = {"event_source_id": "tills", "name": "Our tills"}
 
 
-async def _forward_nothing(*_: object) -> None:
-    """As a server without destinations does."""
-
-
 class Buyer:
     """Calls sync_event_sources for one account of a real control store."""
 
@@ -61,7 +60,15 @@ class Buyer:
         self.threads = Threads(readers=1)
         self.read_events = self.threads.reports.run
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
-        self.forwarding = SimpleNamespace(declare=_forward_nothing)
+        self.forwarding = Forwarding(
+            read_destinations([], "seller.toml", {}),
+            self.control,
+            b"s" * 32,
+            Metrics(),
+            self.threads,
+            self.clock,
+            record=False,
+        )
         self.events = SimpleNamespace(
             activity=lambda *_: self.activity, matching=lambda account_id: {}, unnamed_refunds=lambda *_: {}
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from sqlalchemy import Connection
 
 from postback.accounts.permissions import require_buying
 from postback.accounts.references import matching_accounts
@@ -96,16 +97,16 @@ def _update(call: TaskCall, request: UpdateMediaBuyRequest, account: Account, sa
         after = _Change(call, request, buy, sources, call.services.clock.utc().replace(microsecond=0)).made()
         return buy if after == buy else msgspec.structs.replace(after, revision=buy.revision + 1)
 
-    def response_to(buy: MediaBuy) -> UpdatedMediaBuy:
+    responses: list[UpdatedMediaBuy] = []
+
+    def save(connection: Connection, buy: MediaBuy) -> None:
         named = {package.package_id for package in request.packages}
         affected = [p for p in buy.packages if p.package_id in named or before.get(p.package_id) != p]
-        return updated(buy, affected, call.release, sandbox=account.sandbox)
+        responses.append(updated(buy, affected, call.release, sandbox=account.sandbox))  # once, since it has the time
+        save_in(connection, responses[0])
 
-    media_buys = call.services.media_buys
-    after = media_buys.update(
-        account.account_id, request.media_buy_id, changed, lambda connection, buy: save_in(connection, response_to(buy))
-    )
-    return response_to(after)
+    call.services.media_buys.update(account.account_id, request.media_buy_id, changed, save)
+    return responses[0]
 
 
 @dataclass(frozen=True, slots=True)
