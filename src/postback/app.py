@@ -18,6 +18,7 @@ from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
 from postback.config import Settings
 from postback.console import routes as console
+from postback.event_sources.watch import WATCH_SECONDS
 from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
@@ -84,6 +85,7 @@ def _start_background(services: Services, resources: Resources) -> None:
         "invalid clicks", partial(repeat, partial(store_invalid_clicks, services), _INVALID_CLICKS_SECONDS)
     )
     background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
+    background.start("event sources", partial(repeat, partial(_watch_sources, services), WATCH_SECONDS))
     background.start("backups", _snapshots(services).run)
     if services.retention:
         sweep = partial(services.retention.sweep, services.threads)
@@ -141,6 +143,11 @@ async def _check_merges(services: Services) -> None:
     """See that merges left nothing unreadable, and that the disk has room for them, and for events."""
     services.room.look()
     await services.threads.background.run(services.merges.check)
+
+
+async def _watch_sources(services: Services) -> None:
+    """See which event sources have fallen silent, or are back."""
+    await services.threads.background.run(services.source_watch.look)
 
 
 async def _attribute(services: Services) -> None:

@@ -222,6 +222,18 @@ class Metrics:
             "Unix time from before which identifiers and payloads are dropped.",
             registry=registry,
         )
+        self._sources = Gauge("postback_event_sources", "Event sources of all accounts.", registry=registry)
+        self._source_signals = Gauge(
+            "postback_event_source_signals",
+            "Event sources with which something is wrong, by what it is.",
+            ("kind",),
+            registry=registry,
+        )
+        self._sources_looked_at = Gauge(
+            "postback_event_sources_looked_at_timestamp_seconds",
+            "Unix time through which the event sources were looked at.",
+            registry=registry,
+        )
         self._background_failures = Counter(
             "postback_background_failures",
             "Failures of background loops, each of which starts again.",
@@ -326,6 +338,13 @@ class Metrics:
         self._dropped_before.set(before.timestamp())
         for table, count in rows.items():
             self._dropped.labels(table).inc(count)
+
+    def sources(self, count: int, signals: Mapping[str, int], through: datetime) -> None:
+        """Set how many event sources there are and, by kind, with how many something is wrong, as of a time."""
+        self._sources.set(count)
+        for kind, sources in signals.items():
+            self._source_signals.labels(kind).set(sources)
+        self._sources_looked_at.set(through.timestamp())
 
     def background_loop(self, name: str) -> None:
         """Show a background loop, which has not failed yet."""

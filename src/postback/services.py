@@ -24,7 +24,9 @@ from postback.auth.signatures.verifier import Signatures
 from postback.clock import LASTING_SECONDS, Clock
 from postback.config import Settings
 from postback.event_sources.seller_config import apply_seller_config
+from postback.event_sources.signals import SignalStore
 from postback.event_sources.store import SourceRegistry
+from postback.event_sources.watch import SourceWatch
 from postback.events.identifiers import IdentifierHasher
 from postback.events.validation_pool import ValidationPool
 from postback.exposures.click_tokens import ClickLinks
@@ -114,6 +116,8 @@ class Services:
     console_keys: ConsoleKeys
     console_sessions: ConsoleSessions
     sources: SourceRegistry
+    signals: SignalStore
+    source_watch: SourceWatch
     catalogue: Catalogue
     media_buys: MediaBuyStore
     simulations: Simulations
@@ -223,7 +227,7 @@ def _open_services(
         room.check,
     )
     resources.closing("ingest log", log.stop)
-    media_buys = MediaBuyStore(control)
+    media_buys, signals = MediaBuyStore(control), SignalStore(control)
     attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics)
     retention = _retention(settings, events, attribution, sources, metrics, clock, running_time)
     if retention:
@@ -245,6 +249,8 @@ def _open_services(
         console_keys=ConsoleKeys(control),
         console_sessions=ConsoleSessions(control, clock.now),
         sources=sources,
+        signals=signals,
+        source_watch=SourceWatch(events, sources, signals, clock, metrics, lambda _, __: None),
         catalogue=_catalogue(settings, simulations),
         media_buys=media_buys,
         simulations=simulations,

@@ -163,6 +163,7 @@ def test_every_metric_has_its_labels() -> None:
     metrics.dropped(datetime.now(UTC), {"event": 1})
     metrics.refused("requests")
     metrics.console("/console/server", "ok", 0.1)
+    metrics.sources(1, {"offline": 1}, datetime.now(UTC))
     metrics.backlog(lambda: {"crm": Backlog(1, 1, 1)})
     documented = rows(reference("metrics"))
 

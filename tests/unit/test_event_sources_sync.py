@@ -20,6 +20,7 @@ from postback.auth.principal import Account, Principal
 from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
 from postback.event_sources.seller_config import apply_seller_config
+from postback.event_sources.signals import SignalStore
 from postback.event_sources.store import SourceRegistry
 from postback.forwarding.destination import read_destinations
 from postback.forwarding.forwarding import Forwarding
@@ -73,6 +74,8 @@ class Buyer:
             activity=lambda *_: self.activity, matching=lambda account_id: {}, unnamed_refunds=lambda *_: {}
         )
         self.media_buys = SimpleNamespace(goals=lambda account_id: [])
+        self.signals = SignalStore(self.control)
+        self.source_watch = SimpleNamespace(now=self.clock.utc, read=lambda account_id: {})
 
     def call(self, release: str | None = "3.2", **arguments: Any) -> dict[str, Any]:
         return self.send(json.dumps(arguments).encode(), release)

@@ -24,6 +24,7 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
         surface: core/event-surface.json, stored as sent, or None.
         max_event_age_days: Maximum age of an event in days; None means the server's setting.
         archived: Whether it is deleted; its events stay.
+        archived_at: When it was deleted, in seconds since the epoch, or None.
     """
 
     account_id: str
@@ -38,3 +39,4 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
     surface: dict[str, Any] | None = None
     max_event_age_days: int | None = None
     archived: bool = False
+    archived_at: int | None = None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from postback.event_sources.signals import SignalKind, SourceSignal
+from postback.event_sources.volume import Basis, Certainty, Volume, VolumeState
 from postback.protocol.envelope import TIME
 from postback.protocol.json_schema import documented
 from postback.protocol.timestamps import rfc3339
 from postback.store.event_store import SourceActivity, SourceMatching
 
-__all__ = ["SourceHealth", "assess"]
+__all__ = ["SourceHealth", "SourceVolume", "assess", "status_of"]
 
 # The highest share of rejected events and the lowest mean match quality at which a source is excellent or good.
 _EXCELLENT = (0.01, 0.7)
@@ -47,6 +49,30 @@ class HealthDetail(msgspec.Struct):
     label: Annotated[str, Meta(description="What is scored.")]
 
 
+class SourceVolume(msgspec.Struct, kw_only=True):
+    """How much arrives beside what is usual, and how sure that is."""
+
+    state: Annotated[
+        VolumeState,
+        Meta(description="quiet: unusually silent, but it may be chance; unknown: too little is known to tell."),
+    ]
+    message: Annotated[str, Meta(description="The same in a sentence with numbers.")]
+    silent_minutes: Annotated[int, Meta(ge=0, description="Minutes without an event.")]
+    usual_events_per_hour: Annotated[float, Meta(ge=0, description="Events that usually arrive in this hour.")]
+    known_weeks: Annotated[int, Meta(ge=0, le=6, description="Whole weeks that this is learnt from.")]
+    compared_with: Annotated[Basis, Meta(description="The hours that are alike.")]
+    certainty: Annotated[Certainty, Meta(description="How sure it is.")]
+    chance: Annotated[float, Meta(ge=0, le=1, description="How likely such a silence is while the source works.")]
+
+
+class _OurHealth(msgspec.Struct):
+    volume: Annotated[SourceVolume, Meta(description="How much arrives beside what is usual.")]
+
+
+class _HealthExt(msgspec.Struct):
+    postback: Annotated[_OurHealth, Meta(description="What AdCP has no field for.")]
+
+
 class SourceHealth(msgspec.Struct, kw_only=True):
     """The health of a source (core/event-source-health.json)."""
 
@@ -65,10 +91,16 @@ class SourceHealth(msgspec.Struct, kw_only=True):
         ]
         | UnsetType
     ) = UNSET
+    ext: Annotated[_HealthExt | UnsetType, Meta(description="Further facts; absent before the first event.")] = UNSET
 
 
 def assess(
-    activity: SourceActivity | None, matching: SourceMatching | None, now: datetime, unnamed_refunds: int = 0
+    activity: SourceActivity | None,
+    matching: SourceMatching | None,
+    now: datetime,
+    unnamed_refunds: int = 0,
+    volume: Volume | None = None,
+    signals: Iterable[SourceSignal] = (),
 ) -> SourceHealth:
     """The ``health`` field of a source in the response of sync_event_sources.
 
@@ -77,41 +109,73 @@ def assess(
         matching: How its events were matched in the last seven days; None if no goal covers any of them.
         now: The time of the assessment, UTC.
         unnamed_refunds: Its refunds of the last seven days, if goals name it, but no refunds of it.
+        volume: How much arrives beside what is usual; None if nothing arrived in six weeks.
+        signals: What is wrong with it: its open signals.
     """
-    issues = sorted(_issues(activity, matching, unnamed_refunds), key=lambda issue: _SEVERITIES.index(issue[0]))
+    by_kind = {signal.kind: signal for signal in signals}
+    found = _issues(activity, matching, unnamed_refunds, volume, by_kind)
+    issues = sorted(found, key=lambda issue: _SEVERITIES.index(issue[0]))
     last = activity.last_event_at if activity else None
     quality = activity.mean_quality_24h if activity else None
     return SourceHealth(
-        status=_status(activity),
+        status=_status(activity, volume, by_kind),
         events_received_24h=activity.events_received_24h if activity else 0,
         evaluated_at=rfc3339(now),
         issues=[HealthIssue(severity, message) for severity, message in issues[:_SHOWN_ISSUES]],
         last_event_at=rfc3339(last) if last else UNSET,
         detail=UNSET if quality is None else HealthDetail(round(quality, 3), 1, "Match quality (mq1)"),
         match_rate=round(matching.attributed / matching.events, 4) if matching else UNSET,
+        ext=_HealthExt(_OurHealth(_volume(volume))) if volume else UNSET,
     )
 
 
-def _status(activity: SourceActivity | None) -> Status:
-    if activity is None or not activity.events_received_24h:
+def _status(
+    activity: SourceActivity | None, volume: Volume | None, signals: Mapping[SignalKind, SourceSignal]
+) -> Status:
+    """Insufficient is AdCP's word for offline, so a source has it exactly while its media buys are impaired by it."""
+    silent = activity is None or (volume is None and not activity.events_received_24h)
+    if activity is None or silent or "offline" in signals:
         return "insufficient"
-    if activity.events_received_24h < _FEW:
+    return status_of(activity.events_received_24h, activity.rejected_24h, activity.mean_quality_24h)
+
+
+def status_of(events: int, rejected: int, mean_quality: float | None) -> Status:
+    """The health status of a source that isn't offline, from what arrived in 24 hours."""
+    if events < _FEW:
         return "minimum"
-    rejected, quality = _rejected_share(activity), activity.mean_quality_24h or 0.0
-    if rejected <= _EXCELLENT[0] and quality >= _EXCELLENT[1]:
+    share, quality = rejected / events, mean_quality or 0.0
+    if share <= _EXCELLENT[0] and quality >= _EXCELLENT[1]:
         return "excellent"
-    if rejected <= _GOOD[0] and quality >= _GOOD[1]:
+    if share <= _GOOD[0] and quality >= _GOOD[1]:
         return "good"
     return "minimum"
 
 
+def _volume(volume: Volume) -> SourceVolume:
+    return SourceVolume(
+        state=volume.state,
+        message=volume.sentence,
+        silent_minutes=volume.silence // timedelta(minutes=1),
+        usual_events_per_hour=round(volume.usual, 1),
+        known_weeks=volume.weeks,
+        compared_with=volume.basis,
+        certainty=volume.certainty,
+        chance=float(f"{volume.chance:.2g}"),
+    )
+
+
 def _issues(
-    activity: SourceActivity | None, matching: SourceMatching | None, unnamed_refunds: int
+    activity: SourceActivity | None,
+    matching: SourceMatching | None,
+    unnamed_refunds: int,
+    volume: Volume | None,
+    signals: Mapping[SignalKind, SourceSignal],
 ) -> Iterator[tuple[Severity, str]]:
     """The issues and how to fix them; among those of one severity, the most useful first."""
     if activity is None:
         yield "error", "No event has arrived yet. Run the command in setup.snippet to send one."
         return
+    yield from _volume_issues(activity, volume, signals)
     yield from _arrival_issues(activity)
     yield from _duplicate_issues(activity)
     if unnamed_refunds:
@@ -137,10 +201,32 @@ def _issues(
         )
 
 
+def _volume_issues(
+    activity: SourceActivity, volume: Volume | None, signals: Mapping[SignalKind, SourceSignal]
+) -> Iterator[tuple[Severity, str]]:
+    if "offline" in signals:
+        seen = volume.sentence if volume and volume.state == "offline" else signals["offline"].reason
+        yield "error", f"{seen} Check that the integration is still sending."
+    elif volume and volume.state == "quiet":
+        yield "warning", f"{volume.sentence} Check that the integration is still sending."
+    elif not activity.events_received_24h:
+        usual = volume.sentence if volume else "No event has arrived in the last 24 hours."
+        yield "info" if volume else "error", f"{usual} Check that the integration is still sending."
+    if "failure_rate" in signals:
+        yield (
+            "warning",
+            f"{signals['failure_rate'].reason} partial_failures in the responses of log_event shows which ones, and "
+            "why.",
+        )
+    if "match_rate" in signals:
+        yield (
+            "warning",
+            f"{signals['match_rate'].reason} Check what changed in the identifiers of events or of exposures.",
+        )
+
+
 def _arrival_issues(activity: SourceActivity) -> Iterator[tuple[Severity, str]]:
     received = activity.events_received_24h
-    if not received:
-        yield "error", "No event has arrived in the last 24 hours. Check that the integration is still sending."
     rejected = _rejected_share(activity)
     if rejected > _EXCELLENT[0]:
         yield (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -41,8 +42,13 @@ class AccountSources:
         self.by_id = {source.event_source_id: source for source in _read(connection, everything)}
 
     def save(self, sources: Iterable[EventSource]) -> None:
-        """Write these sources, new or changed."""
-        rows = [{column: getattr(source, column) for column in _COLUMNS} for source in sources]
+        """Write these sources, new or changed; of archived ones it is noted when they first were."""
+        now = int(time.time())
+        rows = [
+            {column: getattr(source, column) for column in _COLUMNS}
+            | {"archived_at": (source.archived_at or now) if source.archived else None}
+            for source in sources
+        ]
         if not rows:
             return
         insert = self._registry.control.insert(event_source)
@@ -91,6 +97,19 @@ class SourceRegistry:
         )
         with self.control.connect() as connection:
             return _read(connection, active)
+
+    def everyones(self) -> Sequence[EventSource]:
+        """The sources of every account, without the archived ones."""
+        with self.control.connect() as connection:
+            return _read(connection, select(event_source).where(event_source.c.archived.is_(False)))
+
+    def archived(self, account_ids: Iterable[str]) -> Sequence[EventSource]:
+        """The sources of these accounts that were deleted."""
+        deleted = select(event_source).where(
+            event_source.c.account_id.in_(list(account_ids)), event_source.c.archived.is_(True)
+        )
+        with self.control.connect() as connection:
+            return _read(connection, deleted)
 
     @contextmanager
     def edit(self, account_id: str) -> Iterator[AccountSources]:

@@ -34,6 +34,8 @@ __all__ = [
     "media_buy",
     "running_time",
     "simulation",
+    "source_signal",
+    "source_watch",
 ]
 
 METADATA = MetaData()
@@ -119,6 +121,28 @@ event_source = Table(
     Column("surface", JSON(none_as_null=True)),
     Column("max_event_age_days", Integer),
     Column("archived", Boolean, nullable=False),
+    Column("archived_at", BigInteger),
+)
+
+# What is wrong with a source: kind is offline, failure_rate or match_rate. Rows are deleted when it is well again.
+source_signal = Table(
+    "source_signal",
+    METADATA,
+    Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+    Column("event_source_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("signal_id", Text, nullable=False),
+    Column("observed_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status_before", Text),
+)
+
+# One row: since when a server has been there to receive events without a break, and when one was last seen there.
+source_watch = Table(
+    "source_watch",
+    METADATA,
+    Column("since", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 idempotency = Table(

@@ -215,7 +215,7 @@ def _upserted(account_id: str, current: EventSource | None, declared: DeclaredSo
     if current is None:
         source = EventSource(account_id=account_id, event_source_id=id_, seller_id=new_seller_id(), **fields)
         return SourceOutcome("created", id_, source)
-    source = msgspec.structs.replace(current, managed_by="buyer", archived=False, **fields)
+    source = msgspec.structs.replace(current, managed_by="buyer", archived=False, archived_at=None, **fields)
     if current.archived:
         return SourceOutcome("created", id_, source)
     return SourceOutcome("unchanged" if source == current else "updated", id_, source)

@@ -1,0 +1,198 @@
+"""The watch over the event sources: once a minute it looks at all of them, and notes what went wrong or well again."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+
+from postback.clock import Clock
+from postback.event_sources.event_source import EventSource
+from postback.event_sources.health import status_of
+from postback.event_sources.rhythms import SourceKey, SourceRhythm, SourceRhythms
+from postback.event_sources.shares import SHARES, share_of
+from postback.event_sources.signals import (
+    Announce,
+    SignalChange,
+    SignalKind,
+    SignalStore,
+    SourceSignal,
+    new_signal_id,
+)
+from postback.event_sources.store import SourceRegistry
+from postback.event_sources.volume import volume_of
+from postback.metrics import Metrics
+from postback.store.event_store import EventStore
+
+__all__ = ["WATCH_SECONDS", "SourceWatch", "changes", "sentence"]
+
+WATCH_SECONDS = 60.0
+"""Between two looks."""
+
+_ONE_DAY = timedelta(days=1)
+_QUIET = timedelta(minutes=10)
+"""Sources that had an event so recently aren't silent, so nothing has to be known about their usual hours."""
+
+_NONE: Mapping[SourceKey, datetime] = MappingProxyType({})
+
+_log = logging.getLogger(__name__)
+
+
+class SourceWatch:
+    """Looks at every source. Synchronous and thread-safe.
+
+    Args:
+        events: Where events arrive.
+        sources: The sources.
+        signals: Where signals are kept.
+        clock: The time.
+        metrics: Counts the sources that aren't well.
+        announce: Told of what changed, in the transaction of the change.
+    """
+
+    def __init__(
+        self,
+        events: EventStore,
+        sources: SourceRegistry,
+        signals: SignalStore,
+        clock: Clock,
+        metrics: Metrics,
+        announce: Announce,
+    ) -> None:
+        self._events = events
+        self._sources = sources
+        self._signals = signals
+        self._clock = clock
+        self._metrics = metrics
+        self._announce = announce
+        self._rhythms = SourceRhythms(events)
+
+    def look(self) -> None:
+        """Look at every source once.
+
+        Raises:
+            StoreUnavailable: A store is unavailable; nothing is changed.
+        """
+        watched_since = self._signals.watched(self._clock.utc())
+        now = self.now()
+        long_silent: Mapping[SourceKey, datetime] = {}
+        if self._rhythms.sum_up(now) and now - watched_since >= _ONE_DAY:
+            long_silent = self._rhythms.long_silent(now)
+        sources, known = self._sources.everyones(), self._signals.open()
+        found = self._rhythms.read(now, quiet=_QUIET, shown=[signal.source for signal in known])
+        done = self._signals.change(changes(sources, found, known, now, watched_since, long_silent), self._announce)
+        for change in done:
+            level = logging.WARNING if change.what == "opened" else logging.INFO
+            _log.log(level, "%s", sentence(change))
+        kinds = Counter(signal.kind for signal in self._signals.open())
+        self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, now)
+
+    def read(self, account_id: str) -> dict[SourceKey, SourceRhythm]:
+        """The rhythms of an account's sources now.
+
+        Raises:
+            StoreUnavailable: The event store is unavailable.
+        """
+        return self._rhythms.read(self.now(), account_id)
+
+    def now(self) -> datetime:
+        """The time through which all that was received is stored: what is on its way isn't silence."""
+        return min(self._clock.utc(), self._events.stored_through())
+
+
+_OPENED: dict[SignalKind, str] = {
+    "offline": "has gone offline",
+    "failure_rate": "has more rejected events than usual",
+    "match_rate": "has fewer attributed events than usual",
+}
+_CLOSED: dict[SignalKind, str] = {
+    "offline": "is back",
+    "failure_rate": "has no more rejected events than usual any more",
+    "match_rate": "has as many attributed events as usual again",
+}
+
+
+def sentence(change: SignalChange) -> str:
+    """What has changed, for people."""
+    signal = change.signal
+    what = {"opened": _OPENED[signal.kind], "closed": _CLOSED[signal.kind], "deleted": "was deleted"}[change.what]
+    named = f"Event source {signal.event_source_id} of account {signal.account_id} {what}"
+    if change.what == "opened":
+        return f"{named}. {signal.reason}"
+    return f"{named}. It had been so since {signal.observed_at:%Y-%m-%d %H:%M} UTC."
+
+
+def changes(
+    sources: Iterable[EventSource],
+    rhythms: Mapping[SourceKey, SourceRhythm],
+    known: Iterable[SourceSignal],
+    now: datetime,
+    watched_since: datetime,
+    long_silent: Mapping[SourceKey, datetime] = _NONE,
+) -> list[SignalChange]:
+    """The signals to open and to close.
+
+    Args:
+        sources: Every source that exists.
+        rhythms: What is stored about those that had events.
+        known: The open signals.
+        now: The time through which all that was received is stored, UTC.
+        watched_since: Since when a server has been there without a break.
+        long_silent: The last minute with an event of those whose events are too long ago to be learnt from.
+    """
+    left: dict[SourceKey, dict[SignalKind, SourceSignal]] = defaultdict(dict)
+    for signal in known:
+        left[signal.source][signal.kind] = signal
+    result: list[SignalChange] = []
+    for source in sources:
+        key = SourceKey(source.account_id, source.event_source_id)
+        open_ones = left.pop(key, {})
+        if rhythm := rhythms.get(key):
+            result += _changes(key, rhythm, open_ones, now, watched_since)
+        elif key in long_silent and "offline" not in open_ones:
+            reason = f"No event since {long_silent[key]:%Y-%m-%d %H:%M} UTC, for more than six weeks."
+            result.append(SignalChange(_signal(key, "offline", reason, now), "opened"))
+    gone = (signal for signals in left.values() for signal in signals.values())
+    return [*result, *(SignalChange(signal, "deleted") for signal in gone)]
+
+
+def _changes(
+    key: SourceKey,
+    rhythm: SourceRhythm,
+    open_ones: Mapping[SignalKind, SourceSignal],
+    now: datetime,
+    watched_since: datetime,
+) -> Iterator[SignalChange]:
+    for kind, reason in _found(rhythm, now, watched_since, open_ones):
+        if reason and kind not in open_ones:
+            yield SignalChange(_signal(key, kind, reason, now, _status(rhythm)), "opened")
+        elif not reason and kind in open_ones:
+            yield SignalChange(open_ones[kind], "closed")
+
+
+def _found(
+    rhythm: SourceRhythm, now: datetime, watched_since: datetime, open_ones: Mapping[SignalKind, SourceSignal]
+) -> Iterator[tuple[SignalKind, str | None]]:
+    """What can be told of a source: each kind with what is wrong, or with None when it is well."""
+    volume = volume_of(rhythm, now, watched_since, offline="offline" in open_ones)
+    since = f"No event since {rhythm.last_minute:%Y-%m-%d %H:%M} UTC; {volume.usually}."
+    yield "offline", since if volume.state == "offline" else None
+    for kind in SHARES:
+        share = share_of(kind, rhythm, changed=kind in open_ones)
+        if share:
+            yield kind, share.sentence if share.changed else None
+
+
+def _signal(
+    key: SourceKey, kind: SignalKind, reason: str, now: datetime, status_before: str | None = None
+) -> SourceSignal:
+    return SourceSignal(*key, kind, new_signal_id(), now.replace(microsecond=0), reason, status_before)
+
+
+def _status(rhythm: SourceRhythm) -> str | None:
+    """The health status that a source had while its last events arrived; None if that is long ago."""
+    events = rhythm.accepted_day + rhythm.rejected_day
+    quality = rhythm.quality_day / rhythm.accepted_day if rhythm.accepted_day else None
+    return status_of(events, rhythm.rejected_day, quality) if events else None

@@ -1,0 +1,253 @@
+"""The server notices once that a source falls silent, and that it is back: real stores, and a clock of the test's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from postback.accounts.store import AccountStore
+from postback.clock import Clock
+from postback.event_sources.event_source import EventSource
+from postback.event_sources.signals import SignalChange, SignalStore
+from postback.event_sources.store import SourceRegistry
+from postback.event_sources.watch import SourceWatch
+from postback.metrics import Metrics
+from postback.store.control_store import ControlStore
+from postback.store.event_store import EventStore
+from postback.store.receipt_times import ReceiptTimes
+from postback.store.tables import source_watch
+
+NOW = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+_SECOND = 1_000_000_000
+
+
+class Seller:
+    """A seller's server with the source ``website``, whose clock is where a test puts it."""
+
+    def __init__(self, folder: Path, events: EventStore) -> None:
+        self.now = NOW
+        self.events = events
+        self.control = ControlStore(f"sqlite:///{folder}/control.db")
+        self.control.migrate()
+        AccountStore(self.control).create("acme", sandbox=False)
+        self.sources = SourceRegistry(self.control)
+        self.declare("website")
+        self.signals = SignalStore(self.control)
+        self.metrics = Metrics()
+        self.told: list[tuple[str, str, str]] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start the watch, as a server does that starts."""
+        self.watch = self.another_watch()
+
+    def another_watch(self) -> SourceWatch:
+        return SourceWatch(self.events, self.sources, self.signals, self.clock(), self.metrics, self.tell)
+
+    def clock(self) -> Clock:
+        return Clock(self._nanos, self._nanos)
+
+    def _nanos(self) -> int:
+        return int(self.now.timestamp()) * _SECOND
+
+    def tell(self, _: Connection, changes: Sequence[SignalChange]) -> None:
+        self.told += [(change.signal.event_source_id, change.signal.kind, change.what) for change in changes]
+
+    def declare(self, event_source_id: str, *, archived: bool = False) -> None:
+        source = EventSource(
+            account_id="acme", event_source_id=event_source_id, seller_id=f"src_{event_source_id}", archived=archived
+        )
+        with self.sources.edit("acme") as sources:
+            sources.save([source])
+
+    def send(self, begin: datetime, end: datetime, accepted: int = 5, rejected: int = 0) -> None:
+        """Store that so many events arrived in each minute."""
+        self.events.deriver.command(
+            "INSERT INTO source_activity (account_id, event_source_id, minute, accepted, rejected, quality)"
+            " SELECT 'acme', 'website', toDateTime({begin:DateTime('UTC')}, 'UTC') + INTERVAL number MINUTE,"
+            " {accepted:UInt64}, {rejected:UInt64}, {accepted:UInt64} / 2 FROM numbers({minutes:UInt64})",
+            {"begin": begin, "accepted": accepted, "rejected": rejected, "minutes": (end - begin) // MINUTE},
+        )
+
+    def wait(self, minutes: int) -> None:
+        """Let minutes pass while a server is there to receive events."""
+        for _ in range(minutes // 2):
+            self.now += 2 * MINUTE
+            self.signals.watched(self.now)
+
+    def look(self, times: int = 1) -> None:
+        """Look so often, every two minutes."""
+        for _ in range(times):
+            self.wait(2)
+            self.watch.look()
+
+    def metric(self, line: str) -> bool:
+        return line in self.metrics.render().decode()
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+    folder = tmp_path_factory.mktemp("events")
+    opened = EventStore.open(f"chdb://{folder}/events", folder)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def seller(tmp_path: Path, events: EventStore) -> Iterator[Seller]:
+    seller = Seller(tmp_path, events)
+    events.receipt_times = ReceiptTimes(0, seller.clock())
+    for table in ("source_activity", "source_hour"):
+        events.deriver.command(f"TRUNCATE TABLE {table}")
+    yield seller
+    seller.control.close()
+
+
+@pytest.fixture
+def silent(seller: Seller) -> Seller:
+    """One whose source has sent for six weeks, and nothing in the last half hour, while a server was there."""
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.wait(12)
+    seller.look(6)
+    return seller
+
+
+def test_a_source_that_falls_silent_is_noticed_once_and_keeps_its_signal(silent: Seller) -> None:
+    [signal] = silent.signals.open()
+
+    assert (signal.event_source_id, signal.kind, signal.status_before) == ("website", "offline", "good")
+    assert NOW + 15 * MINUTE <= signal.observed_at <= NOW + 21 * MINUTE
+    assert signal.reason == (
+        "No event since 2026-11-25 14:29 UTC; in this hour of the week there are 300 on average (6 weeks)."
+    )
+    silent.start()
+    silent.look(2)
+    assert silent.signals.open() == [signal]
+    assert silent.told == [("website", "offline", "opened")]
+    assert silent.metric('postback_event_source_signals{kind="offline"} 1.0')
+    assert silent.metric("postback_event_sources 1.0")
+
+
+def test_a_source_that_sends_again_is_back_and_the_next_time_has_another_signal(silent: Seller) -> None:
+    [first] = silent.signals.open()
+
+    silent.send(silent.now, silent.now + 12 * MINUTE)
+    silent.look(5)
+
+    assert silent.signals.open() == []
+    silent.wait(20)
+    silent.look(2)
+    [second] = silent.signals.open()
+    assert second.signal_id != first.signal_id
+    assert [what for *_, what in silent.told] == ["opened", "closed", "opened"]
+
+
+def test_a_server_that_was_down_waits_before_it_calls_a_source_silent(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look(2)
+    seller.now += timedelta(hours=9)
+    seller.start()
+
+    seller.look(5)
+    assert seller.signals.open() == []
+    seller.wait(12)
+    seller.look()
+    assert len(seller.signals.open()) == 1
+
+
+def test_a_restart_that_takes_a_moment_delays_nothing(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    for _ in range(11):
+        seller.wait(2)
+        seller.start()
+    seller.look()
+
+    assert len(seller.signals.open()) == 1
+
+
+def test_a_clock_that_is_set_back_or_ahead_makes_no_source_silent(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look(2)
+    for jump in (timedelta(days=2), timedelta(days=-1), timedelta(hours=3)):
+        seller.now += jump
+        seller.look(3)
+
+    assert seller.signals.open() == []
+
+
+def test_events_on_their_way_to_the_store_are_no_silence(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look()
+    on_their_way = seller.events.receipt_times.announce()
+
+    seller.wait(40)
+    seller.look()
+    assert seller.signals.open() == []
+    seller.events.receipt_times.settle(on_their_way)
+    seller.look()
+    assert len(seller.signals.open()) == 1
+
+
+def test_two_servers_that_look_at_once_tell_it_once(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look()
+    seller.wait(14)
+    for _ in range(4):
+        seller.wait(2)
+        watches = [seller.another_watch(), seller.another_watch()]
+        with ThreadPoolExecutor(2) as threads:
+            assert [done.result() for done in [threads.submit(watch.look) for watch in watches]] == [None, None]
+
+    assert seller.told == [("website", "offline", "opened")]
+
+
+def test_a_source_that_is_deleted_has_no_signal_any_more(silent: Seller) -> None:
+    silent.declare("website", archived=True)
+    silent.look()
+
+    assert silent.signals.open() == []
+    assert silent.told[-1] == ("website", "offline", "deleted")
+
+
+def test_a_source_that_was_silent_before_the_server_learnt_to_notice_is_noticed(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=20), NOW - timedelta(weeks=19))
+    seller.look()
+    assert seller.signals.open() == []
+    with seller.control.begin() as connection:
+        connection.execute(source_watch.update().values(since=int((NOW - timedelta(hours=25)).timestamp())))
+
+    seller.wait(40)
+    seller.look()
+
+    [signal] = seller.signals.open()
+    assert signal.reason == "No event since 2026-07-15 14:29 UTC, for more than six weeks."
+    seller.look(2)
+    assert [what for *_, what in seller.told] == ["opened"]
+
+
+def test_events_that_begin_to_fail_are_noticed_within_minutes(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.send(NOW, NOW + timedelta(hours=2), accepted=0, rejected=5)
+    seller.look(8)
+
+    [signal] = seller.signals.open()
+
+    assert signal.kind == "failure_rate"
+    assert "of the last" in signal.reason
+    seller.send(NOW + timedelta(hours=2), NOW + timedelta(hours=4))
+    seller.wait(60 * 3)
+    seller.look()
+    assert [(kind, what) for _, kind, what in seller.told] == [("failure_rate", "opened"), ("failure_rate", "closed")]
+
+
+def test_a_source_that_never_sent_has_no_signal(seller: Seller) -> None:
+    seller.look(2)
+
+    assert seller.signals.open() == []
+    assert seller.metric('postback_event_source_signals{kind="offline"} 0.0')
