@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo bench kills conformance lock upgrade sbom audit clean
+.PHONY: help install install-dev test test-fast demo bench kills conformance screenshots vendor lock upgrade sbom audit clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +40,12 @@ official_runner/node_modules/.installed: official_runner/package-lock.json
 	@echo "Installing the official AdCP runner"
 	@cd official_runner && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
+
+screenshots: .venv/installed-dev ## make every page of the console in build/screenshots, from the demo's data; needs Chromium
+	@$(BIN)/python -m tests.screenshots
+
+vendor: .venv/installed-dev ## copy the console's scripts from npm, as their lock names them; needs Node.js
+	@$(BIN)/python -m tests.vendored
 
 lock: build/lock/bin/uv ## pin what pyproject.toml asks for in requirements/, other versions as they are
 	@echo "Locking requirements/dev.txt and requirements/run.txt"

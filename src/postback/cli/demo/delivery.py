@@ -10,10 +10,16 @@ from uuid import uuid4
 
 import click
 
+from postback.cli.demo.events import past_customers
+
 __all__ = ["MEDIA_BUY", "exposures", "media_buy", "show_report"]
 
 MEDIA_BUY = "mb_spring"
 _PACKAGES = {f"{MEDIA_BUY}_1": "banners", f"{MEDIA_BUY}_2": "video"}
+_BANNERS, _VIDEO = _PACKAGES
+
+_SEEN = {0: [("click", _BANNERS)], 4: [("impression", _VIDEO)], 8: [("impression", _BANNERS), ("impression", _VIDEO)]}
+"""What a few of each twelve customers saw before they ordered."""
 
 
 def media_buy(now: datetime, product: dict[str, Any]) -> dict[str, Any]:
@@ -46,18 +52,22 @@ def media_buy(now: datetime, product: dict[str, Any]) -> dict[str, Any]:
 
 
 def exposures(now: datetime) -> list[dict[str, Any]]:
-    """A morning's exposures: anonymous views of both packages, and those of the shop's customers."""
-    banners, video = _PACKAGES
+    """Two weeks of exposures: anonymous views of both packages, and those of a few of the shop's customers."""
     anonymous = [
-        _exposure(f"imp_{number}", "impression", [banners, video][number % 2], now - timedelta(minutes=number))
+        _exposure(f"imp_{number}", "impression", [_BANNERS, _VIDEO][number % 2], now - timedelta(minutes=16 * number))
         for number in range(1_200)
     ]
     known = [
-        _exposure("imp_ada", "impression", video, now - timedelta(minutes=20), "ada@buyer.example"),
-        _exposure("click_ada", "click", banners, now - timedelta(hours=5), "ada@buyer.example"),
-        _exposure("imp_grace", "impression", video, now - timedelta(days=2, hours=3), "grace@buyer.example"),
+        _exposure("imp_ada", "impression", _VIDEO, now - timedelta(minutes=20), "ada@buyer.example"),
+        _exposure("click_ada", "click", _BANNERS, now - timedelta(hours=5), "ada@buyer.example"),
+        _exposure("imp_grace", "impression", _VIDEO, now - timedelta(days=2, hours=3), "grace@buyer.example"),
     ]
-    return anonymous + known
+    past = [
+        _exposure(f"seen_{index}_{package}", kind, package, moment - timedelta(hours=2 + index % 9), customer)
+        for index, (customer, moment) in enumerate(past_customers(now))
+        for kind, package in _SEEN.get(index % 12, ())
+    ]
+    return anonymous + known + past
 
 
 def show_report(response: dict[str, Any]) -> None:
@@ -92,7 +102,7 @@ def _exposure(
         "occurred_at": _time(moment),
         "media_buy_id": MEDIA_BUY,
         "package_id": package_id,
-        "cost": 0.5 if kind == "click" else 0.004,
+        "cost": 3.5 if kind == "click" else 0.025,
         "currency": "USD",
         **digest,
     }

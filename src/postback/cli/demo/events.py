@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-__all__ = ["SOURCE", "shop_events", "try_out_event"]
+__all__ = ["SOURCE", "past_customers", "past_orders", "shop_events", "try_out_event"]
+
+_DAYS = 14
 
 SOURCE = {
     "event_source_id": "shop_orders",
@@ -67,6 +69,29 @@ def shop_events(now: datetime) -> list[tuple[str, dict[str, Any]]]:
             "an order with an invalid currency",
             {**order, "event_id": "order_98769", "custom_data": {"value": 20, "currency": "US$"}},
         ),
+    ]
+
+
+def past_customers(now: datetime) -> list[tuple[str, datetime]]:
+    """The e-mail address and the moment of each order of the last two weeks, oldest first: more at the weekends."""
+    return [
+        (f"customer-{day}-{number}@buyer.example", moment)
+        for day in range(_DAYS, 0, -1)
+        for number in range(9 if (now - timedelta(days=day)).weekday() > 4 else 4 + day % 3)
+        if (moment := now - timedelta(days=day, minutes=-97 * number)) < now
+    ]
+
+
+def past_orders(now: datetime) -> list[dict[str, Any]]:
+    """The orders of the last two weeks, which belong to ``past_customers``."""
+    return [
+        {
+            **_event(f"order_{98_000 + index}", "purchase", moment),
+            "event_source_url": "https://shop.example/thanks",
+            "user_match": {"hashed_email": _digest(customer)},
+            "custom_data": {"value": 19.9 + 7.5 * (index % 11), "currency": "USD", "order_id": str(98_000 + index)},
+        }
+        for index, (customer, moment) in enumerate(past_customers(now))
     ]
 
 
