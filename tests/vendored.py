@@ -34,7 +34,7 @@ def install(folder: Path) -> Path:
     """Install the packages of the lock into a folder; returns its ``node_modules``."""
     for name in ("package.json", "package-lock.json", ".npmrc"):
         shutil.copy(VENDOR / name, folder)
-    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+    command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return folder / "node_modules"
 
