@@ -98,7 +98,7 @@ def full_time(time: datetime) -> str:
     return f"{time.astimezone(UTC):%A, %-d %B %Y, %H:%M:%S.%f}"[:-3] + " UTC"
 
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (2, "s"))
 
 
 def ago(time: datetime, now: datetime) -> str:
@@ -106,5 +106,6 @@ def ago(time: datetime, now: datetime) -> str:
     seconds = (now - time) // timedelta(seconds=1)
     for size, unit in _UNITS:
         if abs(seconds) >= size:
-            return f"{seconds // size} {unit} ago" if seconds > 0 else f"in {-seconds // size} {unit}"
+            count = abs(seconds) // (size if unit != "s" else 1)
+            return f"{count} {unit} ago" if seconds > 0 else f"in {count} {unit}"
     return "now"
