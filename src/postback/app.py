@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +24,7 @@ from postback.console import routes as console
 from postback.event_sources.watch import WATCH_SECONDS
 from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
+from postback.store.nodes import Node
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
 from postback.transports import rest
@@ -34,10 +38,13 @@ _PURGE_SECONDS = 3600.0
 _ATTRIBUTION_SECONDS = 1.0
 _MERGE_SECONDS = 1.0
 _COMMIT_SECONDS = 1.0
+_PUBLISH_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0
 _RUNNING_TIME_SECONDS = 60.0
 _RETENTION_SECONDS = 3600.0
 _INVALID_CLICKS_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -79,7 +86,10 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
     background.start("clock", partial(repeat, partial(_look_at_clock, services), _CLOCK_SECONDS))
     background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
-    if services.settings.control is None:
+    if services.node:
+        published = partial(_publish, services, services.node)
+        background.start("node", partial(repeat, published, _PUBLISH_SECONDS))
+    else:
         background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start(
         "invalid clicks", partial(repeat, partial(store_invalid_clicks, services), _INVALID_CLICKS_SECONDS)
@@ -127,6 +137,19 @@ async def _look_at_clock(services: Services) -> None:
 async def _save_running_time(services: Services) -> None:
     """Remember how long servers have run."""
     await services.threads.background.run(services.running_time.save)
+
+
+async def _publish(services: Services, node: Node) -> None:
+    """Tell the other servers how far this one is, and stop it if another one uses a copy of its data folder."""
+    through = services.events.receipt_times.stored_through()
+    if await services.threads.background.run(node.publish, through):
+        return
+    _log.critical(
+        "This server is no longer node %d: it was removed, or another server has started on a copy of its data folder. "
+        "It stops. Give each server a data folder of its own.",
+        node.number,
+    )
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _note_commits(services: Services) -> None:

@@ -15,10 +15,14 @@ from postback.errors import StartupError
 from postback.protocol.origins import web_origin
 from postback.protocol.releases import is_prerelease
 
-__all__ = ["CLIENT_VARIABLES", "SETTINGS", "Setting", "Settings", "load_settings"]
+__all__ = ["CLIENT_VARIABLES", "SECRET_BYTES", "SETTINGS", "Setting", "Settings", "load_settings"]
 
 CLIENT_VARIABLES = frozenset({"POSTBACK_KEY", "POSTBACK_URL"})
 """Variables that clients use; a server started from the same shell ignores them."""
+
+
+SECRET_BYTES = 32
+"""Bytes of the secret of an installation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,12 @@ def _parse_key(text: str) -> str:
     return text
 
 
+def _parse_secret(text: str) -> str:
+    if len(text) != 2 * SECRET_BYTES:
+        raise ValueError
+    return bytes.fromhex(text).hex()
+
+
 def _parse_list(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check(item.strip()) for item in text.split(",") if item.strip()))
 
@@ -163,6 +173,7 @@ _NETWORKS = (
     "IP addresses or networks, separated by commas, for example 127.0.0.1,10.1.0.0/16",
     lambda text: _parse_list(text, _parse_network),
 )
+_SECRET = ("64 hexadecimal digits, for example what 'openssl rand -hex 32' prints", _parse_secret)
 _KEY = (f"at least {_LEAST_KEY} ASCII characters without spaces", _parse_key)
 
 
@@ -179,6 +190,13 @@ class Settings:
         "PostgreSQL database for accounts, keys, event sources and media buys. Unset: SQLite in the data folder.",
         secret=True,
     )
+    secret: str | None = _setting(
+        _SECRET,
+        None,
+        "Secret of the installation, for several servers that share a PostgreSQL. Unset: that of the data folder.",
+        secret=True,
+    )
+    secret_file: Path | None = _setting(_PATH, None, "File with that secret, instead of POSTBACK_SECRET.")
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
     sandbox: bool = _setting(
@@ -299,6 +317,7 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         raise TypeError(f"no such settings: {', '.join(overrides)}")
     for name in ("allowed_origins", "prereleases"):
         values[name] = values[name] or ()
+    values["secret"] = _secret_in(values["secret_file"], values["secret"])
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
     values["body_memory_bytes"] = _body_memory(values["body_memory_bytes"], values["max_body_bytes"])
     return Settings(**values)
@@ -312,6 +331,20 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
             raise StartupError(
                 f"{variable} is not a setting of Postback; the closest is {closest[0]}. Unset or rename it."
             )
+
+
+def _secret_in(file: Path | None, secret: str | None) -> str | None:
+    """The secret, which a file may have."""
+    if file is None:
+        return secret
+    if secret:
+        raise StartupError("POSTBACK_SECRET and POSTBACK_SECRET_FILE are both set. Unset one of them.")
+    try:
+        return _parse_secret(file.read_text("ascii").strip())
+    except OSError as error:
+        raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which can't be read ({error.strerror}).") from error
+    except ValueError:
+        raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which must contain {_SECRET[0]}.") from None
 
 
 def _body_memory(chosen: int | None, largest_body: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
@@ -51,6 +52,7 @@ from postback.store.ingest_log import IngestLog
 from postback.store.installation import FIRST_ACCOUNT, open_control_store, open_event_store
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
+from postback.store.nodes import Node
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
@@ -111,6 +113,7 @@ class Services:
     in_flight: InFlight
     failed_keys: FailedKeys
     control: ControlStore
+    node: Node | None
     accounts: AccountStore
     keys: KeyStore
     console_keys: ConsoleKeys
@@ -175,7 +178,7 @@ def open_services(
 def _open_services(
     settings: Settings, tasks: Sequence[str], resources: Resources, clock: Clock
 ) -> tuple[Services, str | None]:
-    folder = DataDir.open(settings.data)
+    folder = DataDir.open(settings.data, settings.secret)
     resources.closing("data folder", folder.close)
     control = open_control_store(folder, settings.control)
     resources.closing("control store", control.close)
@@ -183,6 +186,7 @@ def _open_services(
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
     events = open_event_store(folder, control, sandbox=settings.sandbox, clock=clock)
     resources.closing("event store", events.close)
+    node = _node(control, folder, events)
     _warn_of_receipt_times(events.receipt_times)
     pinged = events.client("default")
     resources.closing("watchdog's client", pinged.close)
@@ -213,6 +217,8 @@ def _open_services(
         quota_bytes=settings.response_quota_bytes,
     )
     segments = LogSegments(folder.log, events.receipt_times)
+    if node:
+        resources.closing("node", partial(_leave, node, segments))  # when the log has stopped
     for answer in segments.recover():
         idempotency.logged(answer)
     log = IngestLog(
@@ -244,6 +250,7 @@ def _open_services(
         in_flight=_in_flight(settings, metrics),
         failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused),
         control=control,
+        node=node,
         accounts=accounts,
         keys=keys,
         console_keys=ConsoleKeys(control),
@@ -261,7 +268,7 @@ def _open_services(
         invalid_clicks=InvalidClicks(),
         validation=validation,
         events=events,
-        recent_events=RecentIdentities(complete=not segments.sealed and not events.last_received_at()),
+        recent_events=RecentIdentities(complete=not (node or segments.sealed or events.last_received_at())),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
         room=room,
@@ -285,6 +292,20 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
             "after the last one, since their order must not change, until the clock has caught up.",
             timedelta(seconds=int(times.ahead())),
         )
+
+
+def _node(control: ControlStore, folder: DataDir, events: EventStore) -> Node | None:
+    """This server as one of those that share a PostgreSQL."""
+    if not control.shared:
+        return None
+    node = Node.join(control, folder, events.receipt_times)
+    events.stored_elsewhere = node.stored_through_elsewhere
+    return node
+
+
+def _leave(node: Node, segments: LogSegments) -> None:
+    if not segments.sealed and not segments.unsealed:
+        node.leave()
 
 
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:

@@ -20,5 +20,5 @@ def start_nodes(start: StartServer, folder: Path) -> list[Server]:
     first = start()
     first.stop()
     copy = folder / "second"
-    shutil.copytree(first.data, copy, symlinks=True, ignore=shutil.ignore_patterns("backup.sock"))
+    shutil.copytree(first.data, copy, symlinks=True, ignore=shutil.ignore_patterns("backup.sock", "node"))
     return [start(data=data) for data in (first.data, copy)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -157,6 +159,28 @@ def test_a_call_whose_server_is_killed_in_the_middle_is_done_once_by_another(
     assert bought["status"] == "completed", bought
     found = [buy for buy in orders.found_on_all_pages(nodes[0]) if buy.get("name") == "in the middle"]
     assert [buy["media_buy_id"] for buy in found] == [bought["media_buy_id"]]
+
+
+def test_a_server_that_was_removed_stops_and_a_command_lists_who_is_left(
+    nodes: list[Server], start: StartServer, url: str
+) -> None:
+    removed, other = nodes[1], nodes[0]
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        run = [sys.executable, "-m", "postback", "nodes", *arguments]
+        environ = os.environ | {"POSTBACK_CONTROL": url, "POSTBACK_DATA": str(other.data)}
+        return subprocess.run(run, env=environ, capture_output=True, text=True, check=False)
+
+    (number,) = (line.split()[0] for line in command("list").stdout.splitlines() if str(removed.data) in line)
+    refused = command("remove", number)
+    done = command("remove", number, "--yes")
+
+    assert (refused.returncode, done.stdout) == (2, f"Node {number} is removed.\n")
+    assert removed.process.wait(timeout=120) == 0
+    assert "It stops. Give each server a data folder of its own." in removed.log.read_text()
+    assert str(removed.data) not in command("list").stdout
+    assert str(other.data) in command("list").stdout
+    nodes[1] = start(data=removed.data)
 
 
 def test_each_of_many_deliveries_is_sent_once_by_two_servers(nodes: list[Server], url: str, crm: Upstream) -> None:

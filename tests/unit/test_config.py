@@ -31,7 +31,8 @@ def test_memory_for_bodies_must_suffice_for_the_largest() -> None:
     assert load_settings({"POSTBACK_MAX_BODY_BYTES": "1000000"}).body_memory_bytes == 4_000_000
 
 
-def test_every_setting_has_its_variable() -> None:
+def test_every_setting_has_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("0123456789ABCDEF" * 4)
     given = {
         "POSTBACK_DATA": "/srv/postback",
         "POSTBACK_HOST": "0.0.0.0",
@@ -39,6 +40,8 @@ def test_every_setting_has_its_variable() -> None:
         "POSTBACK_SANDBOX": "Yes",
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
+        "POSTBACK_SECRET": "",
+        "POSTBACK_SECRET_FILE": str(tmp_path / "secret"),
         "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
         "POSTBACK_TRUSTED_PROXIES": "10.0.0.7, 2001:db8::/32",
         "POSTBACK_CLICKS_PER_HOUR": "20",
@@ -69,6 +72,7 @@ def test_every_setting_has_its_variable() -> None:
     settings = load_settings(given)
 
     assert settings.data == Path("/srv/postback")
+    assert settings.secret == "0123456789abcdef" * 4
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
     assert settings.public_url == "https://events.seller.example"
     assert settings.allowed_origins == ("https://tools.example", "http://localhost:6274")

@@ -72,6 +72,24 @@ def test_rows_come_back_as_they_were_with_their_receipt_times() -> None:
     assert frame.body().deliveries == [{"encrypted": b"x"}]
 
 
+@pytest.mark.parametrize("count", [2, 100])
+def test_rows_of_one_of_several_servers_come_back_with_its_receipt_times(tmp_path: Path, count: int) -> None:
+    times = ReceiptTimes()
+    times.share(5, 16, after=0)
+    segments = LogSegments(LogFiles(tmp_path), times)
+    segments.append([pack([Rows("event", {"account_id": ["a"] * count, "place": range(count)})], step=segments.step)])
+    again = ReceiptTimes()
+    again.share(5, 16, after=0)
+    recovered = LogSegments(LogFiles(tmp_path), again)
+    recovered.recover()
+
+    [frame] = recovered.frames(recovered.sealed[0])
+    received = pa.array(frame.body().rows[0].columns["received_at"]).to_pylist()
+    assert [time % 16 for time in received] == [5] * count
+    assert received == list(range(received[0], received[0] + 16 * count, 16))
+    assert again.stored_through() < received[0] <= received[-1] < again.take(1)
+
+
 @pytest.mark.parametrize("table", COLUMNS)
 @pytest.mark.parametrize("count", [1, 100])
 def test_every_table_gets_what_it_would_get_without_the_log(table: Table, count: int) -> None:

@@ -71,3 +71,18 @@ def test_rows_that_were_never_stored_hold_nothing_up() -> None:
     with pytest.raises(ZeroDivisionError), times.on_their_way():
         raise ZeroDivisionError
     assert times.stored_through() >= time.time_ns() // 1_000 - 10_000_000
+
+
+def test_whoever_shares_receipt_times_issues_only_its_own() -> None:
+    hands = Hands()
+    shares = [ReceiptTimes(clock=hands.clock) for _ in range(3)]
+    for number, times in enumerate(shares):
+        times.share(number, 3, after=0)
+
+    issued = [
+        first + n * times.step for _ in range(4) for times in shares for first in [times.take(5)] for n in range(5)
+    ]
+
+    assert len(set(issued)) == 4 * 3 * 5
+    assert {time % 3 for time in issued[:5]} == {0}
+    assert issued[0] >= hands.clock.micros()

@@ -35,7 +35,7 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
     settings = load_settings(os.environ, data=data)
     begun = time.monotonic()
     with ExitStack() as stack:
-        folder = stack.enter_context(closing(DataDir.open(settings.data)))
+        folder = stack.enter_context(closing(DataDir.open(settings.data, settings.secret)))
         control = stack.enter_context(closing(open_control_store(folder, settings.control)))
         events = stack.enter_context(closing(open_event_store(folder, control)))
         drain(folder, events, control)

@@ -92,7 +92,7 @@ def import_(
     with ExitStack() as opened:
         settings = load_settings(os.environ, data=data)
         require_folder(settings)
-        folder = opened.enter_context(closing(DataDir.open(settings.data)))
+        folder = opened.enter_context(closing(DataDir.open(settings.data, settings.secret)))
         control = opened.enter_context(closing(open_control_store(folder, settings.control)))
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens

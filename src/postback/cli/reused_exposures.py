@@ -24,7 +24,7 @@ def reused(data: str | None) -> None:
     """
     settings = load_settings(os.environ, data=data)
     with (
-        closing(DataDir.open(settings.data)) as folder,
+        closing(DataDir.open(settings.data, settings.secret)) as folder,
         closing(EventStore.open(folder.events_dsn, folder.scratch)) as events,
     ):
         found = events.query("reused_exposures")

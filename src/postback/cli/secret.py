@@ -65,7 +65,7 @@ def rotate(yes: bool, data: str | None) -> None:
         click.echo(_CONSEQUENCES)
         raise StartupError("Nothing was changed. To replace the secret, run the command again with --yes.")
     with ExitStack() as opened:
-        folder = opened.enter_context(closing(DataDir.open(settings.data)))
+        folder = opened.enter_context(closing(DataDir.open(settings.data, settings.secret)))
         control = opened.enter_context(closing(open_control_store(folder, settings.control, rotating=True)))
         events = opened.enter_context(closing(open_event_store(folder, control)))
         found = stored(control)
@@ -80,6 +80,10 @@ def rotate(yes: bool, data: str | None) -> None:
         f"The secret is replaced; {replaced.deliveries:,} waiting deliveries are encrypted anew, {replaced.tasks:,} "
         "A2A tasks are deleted. Back the data folder up now: older backups have the old secret."
     )
+    if settings.secret:
+        click.echo(
+            f"Now set POSTBACK_SECRET to the content of {folder.path}/secret.key for every server, then start them."
+        )
 
 
 def _replace(control: ControlStore, found: StoredFingerprint, old: bytes, new: bytes) -> _Replaced:

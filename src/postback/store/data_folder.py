@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from postback.config import SECRET_BYTES
 from postback.errors import StartupError, StoreUnavailable
 from postback.store.log_files import LogFiles
 
@@ -31,7 +32,7 @@ __all__ = [
 
 BACKUP_SOCKET = "backup.sock"
 RESTORING = "restoring"
-LEFT_OUT = frozenset(("lock", BACKUP_SOCKET, "derived", "tmp"))
+LEFT_OUT = frozenset(("lock", BACKUP_SOCKET, "derived", "node", "tmp"))
 """What a copy of a data folder does without."""
 
 CONTROL_FILES = frozenset(("control.db", "control.db-wal", "control.db-shm", "control.commits"))
@@ -40,9 +41,9 @@ CONTROL_FILES = frozenset(("control.db", "control.db-wal", "control.db-shm", "co
 OF_THE_SYSTEM = frozenset(("lost+found",))
 """What an empty disk has."""
 
-_SECRET_BYTES = 32
 _ROOM_BYTES = 1 << 20
 _SECRET, _NEXT, _PREVIOUS = "secret.key", "secret.next", "secret.previous"
+_NODE = "node"
 _OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class DataDir:
 
         lock              locked by the server; contains its process id
         secret.key        keys the hashes of identifiers, as hexadecimal digits
+        node              the folder's id among those that share one PostgreSQL
         secret.previous   secrets that were replaced, a line each: click links made with them still work
         events/           the event store (chDB)
         control.db        the control store (SQLite)
@@ -67,18 +69,24 @@ class DataDir:
     Attributes:
         path: The folder.
         secret: 32 bytes, generated at the first start. Events logged under one secret never match under another.
+        given_secret: The installation's, if POSTBACK_SECRET has it: that of the folder may be an earlier one.
         next_secret: The one that replaces it, while it is being replaced; else None.
     """
 
-    def __init__(self, path: Path, lock: IO[str], secret: bytes) -> None:
+    def __init__(self, path: Path, lock: IO[str], secret: bytes, given_secret: bytes | None = None) -> None:
         self.path = path
         self.secret = secret
+        self.given_secret = given_secret
         self.next_secret = _read_secret(path / _NEXT) if (path / _NEXT).exists() else None
         self._lock = lock
 
     @classmethod
-    def open(cls, path: Path) -> DataDir:
+    def open(cls, path: Path, secret: str | None = None) -> DataDir:
         """Create the folder if it is missing, lock it, and see that no other user can read it.
+
+        Args:
+            path: The folder.
+            secret: What POSTBACK_SECRET has: the secret of a folder that has none.
 
         Raises:
             StartupError: It can't be created or written, it is another user's, another server has locked it, or its
@@ -98,7 +106,8 @@ class DataDir:
                 for left_behind in (path / "tmp", path / "events" / "shadow"):
                     shutil.rmtree(left_behind, ignore_errors=True)
                 (path / "tmp").mkdir(mode=0o700)
-                folder = cls(path, lock, _secret(path))
+                given = bytes.fromhex(secret) if secret else None
+                folder = cls(path, lock, _secret(path, given), given)
                 undo.pop_all()
             return folder
         except OSError as error:
@@ -154,6 +163,13 @@ class DataDir:
         """The folder for temporary files."""
         return self.path / "tmp"
 
+    def node_id(self) -> str:
+        """The folder's id among those that share one PostgreSQL; made when it is first asked for."""
+        file = self.path / _NODE
+        if not file.exists():
+            write_durably(file, f"{secrets.token_hex(8)}\n")
+        return file.read_text().strip()
+
     def previous_secrets(self) -> list[bytes]:
         """The secrets that were replaced, oldest first, whose click links still work.
 
@@ -163,10 +179,10 @@ class DataDir:
         file = self.path / _PREVIOUS
         return [_secret_of(line, file) for line in file.read_text().splitlines()] if file.exists() else []
 
-    def prepare_secret(self) -> bytes:
+    def prepare_secret(self, secret: bytes | None = None) -> bytes:
         """A new secret, durable but not in use: ``replace_secret`` takes it up. Always the same one until then."""
-        if self.next_secret is None:
-            write_durably(self.path / _NEXT, secrets.token_hex(_SECRET_BYTES))
+        if self.next_secret is None or secret not in (None, self.next_secret):
+            write_durably(self.path / _NEXT, secret.hex() if secret else secrets.token_hex(SECRET_BYTES))
             self.next_secret = _read_secret(self.path / _NEXT)
         return self.next_secret
 
@@ -275,15 +291,17 @@ def _close_to_others(path: Path) -> None:
         )
 
 
-def _secret(path: Path) -> bytes:
+def _secret(path: Path, given: bytes | None) -> bytes:
     file = path / _SECRET
+    if not file.exists() and given:
+        write_durably(file, given.hex())
     if not file.exists():
         if (path / "events").exists() or (path / "control.db").exists():
             raise StartupError(
                 f"{file} is missing, but {path} contains data that were stored with it. Restore it from a backup: "
                 "without it, new identifiers cannot match the stored ones."
             )
-        write_durably(file, secrets.token_hex(_SECRET_BYTES))
+        write_durably(file, secrets.token_hex(SECRET_BYTES))
     return _read_secret(file)
 
 
@@ -296,8 +314,8 @@ def _secret_of(text: str, file: Path) -> bytes:
         secret = bytes.fromhex(text)
     except ValueError:
         secret = b""
-    if len(secret) != _SECRET_BYTES:
-        raise StartupError(f"{file} must contain {2 * _SECRET_BYTES} hexadecimal digits. Restore it from a backup.")
+    if len(secret) != SECRET_BYTES:
+        raise StartupError(f"{file} must contain {2 * SECRET_BYTES} hexadecimal digits. Restore it from a backup.")
     return secret
 
 

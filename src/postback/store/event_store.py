@@ -7,7 +7,7 @@ import queue
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -89,12 +89,15 @@ class EventStore:
         deriving: Held by each of those that writes.
         receipt_times: Of what is stored. They rise in the order of inserts, so that whoever reads what arrived since a
             time misses nothing.
+        stored_elsewhere: Returns the time through which other servers have stored what they received, in µs since the
+            epoch; None where none holds anything up.
     """
 
     def __init__(self, writer: Client, deriver: Client, readers: Sequence[Client], dsn: str = "") -> None:
         self.deriver = deriver
         self.deriving = threading.Lock()
         self.receipt_times = ReceiptTimes()
+        self.stored_elsewhere: Callable[[], int | None] = lambda: None
         self._dsn = dsn
         self._inserting = threading.Lock()
         self._clients = (writer, deriver, *readers)
@@ -207,7 +210,7 @@ class EventStore:
         """The rows of a call with their receipt times."""
         places = max((part.places for part in call), default=0)
         first = self.receipt_times.take(places)
-        return [part.received(first) for part in call]
+        return [part.received(first, self.receipt_times.step) for part in call]
 
     def status(self, account_id: str, event_source_id: str, event_type: str, event_id: str) -> StoredEventStatus:
         """What became of one event.
@@ -293,8 +296,13 @@ class EventStore:
         return int(self.query("last_received_at")[0][0])
 
     def stored_through(self) -> datetime:
-        """The time through which whatever was received is stored, UTC; what arrives from now on gets a later one."""
-        return _EPOCH + timedelta(microseconds=self.receipt_times.stored_through())
+        """The time through which whatever was received is stored, UTC; what arrives from now on gets a later one.
+
+        Raises:
+            StoreUnavailable: It is not known of other servers.
+        """
+        own, elsewhere = self.receipt_times.stored_through(), self.stored_elsewhere()
+        return _EPOCH + timedelta(microseconds=own if elsewhere is None else min(own, elsewhere))
 
     def count(self, table: Table) -> int:
         """How many rows a table has; copies count once."""

@@ -129,9 +129,9 @@ class IngestLog:
         self._wait(size)
         try:
             if size < _MANY_ROWS:
-                call = pack(rows, answer, deliveries)
+                call = pack(rows, answer, deliveries, self._segments.step)
             else:
-                call = await self._appends.run(pack, rows, answer, deliveries)
+                call = await self._appends.run(pack, rows, answer, deliveries, self._segments.step)
                 self._require_open()
             append = _Append(call, answer, asyncio.get_running_loop().create_future())
         except BaseException:

@@ -81,7 +81,7 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
     Raises:
         StartupError: It can't be opened, it is missing, damaged or older than it was, or it is another installation's.
     """
-    if folder.next_secret and not rotating:
+    if folder.next_secret and folder.next_secret != folder.given_secret and not rotating:
         raise StartupError(
             f"The replacement of the secret in {folder.path} was interrupted. Complete it: postback secret rotate"
         )
@@ -98,8 +98,7 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
         control.migrate()
         control.let_shrink()
         found = stored(control)
-        if found and not any(map(found.fingerprint.fits, filter(None, (folder.secret, folder.next_secret)))):
-            raise _foreign_secret(folder, url)
+        _check_secret(folder, url, found.fingerprint if found else None, rotating=rotating)
         if found and found.complete and not folder.has_events:
             raise _lost_events(folder)
         undo.pop_all()
@@ -251,6 +250,32 @@ def _check_kind(folder: DataDir, was: bool, sandbox: bool | None) -> None:
     raise StartupError(
         f"{folder.path} is the data folder of a sandbox: nothing in it is real. Choose another folder with --data for "
         "a production server, or start with --sandbox."
+    )
+
+
+def _check_secret(folder: DataDir, url: str | None, fingerprint: Fingerprint | None, *, rotating: bool) -> None:
+    """Check that the secret is the installation's; one that replaced the folder's elsewhere is taken up."""
+    given = folder.given_secret
+    if given and given != folder.secret and not (rotating and given == folder.next_secret):
+        if fingerprint is None or not fingerprint.fits(given):
+            raise _foreign_given_secret(folder, fingerprint)
+        folder.prepare_secret(given)
+        folder.replace_secret()
+    if fingerprint and not any(map(fingerprint.fits, filter(None, (folder.secret, folder.next_secret)))):
+        raise _foreign_given_secret(folder, fingerprint) if given else _foreign_secret(folder, url)
+
+
+def _foreign_given_secret(folder: DataDir, fingerprint: Fingerprint | None) -> StartupError:
+    if fingerprint and fingerprint.fits(folder.secret):
+        return StartupError(
+            "POSTBACK_SECRET is not the secret of this installation: with it, new identifiers would not match the "
+            f"stored ones. {folder.path}/secret.key has the right one; put its content into POSTBACK_SECRET, as is "
+            "necessary after 'postback secret rotate'."
+        )
+    return StartupError(
+        "POSTBACK_SECRET is not the secret of this installation: with it, new identifiers would not match the stored "
+        "ones. Set it to the content of secret.key in the data folder of a server that works on these data, or correct "
+        "POSTBACK_CONTROL."
     )
 
 

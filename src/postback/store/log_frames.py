@@ -44,12 +44,14 @@ class Summary(msgspec.Struct, array_like=True, frozen=True):
         places: How many receipt times its rows take.
         answer: The response to a retry, or None.
         deliveries: How many deliveries it has.
+        step: The distance of its receipt times, in µs.
     """
 
     rows: dict[str, int]
     places: int
     answer: LoggedAnswer | None = None
     deliveries: int = 0
+    step: int = 1
 
 
 class PackedCall(NamedTuple):
@@ -90,7 +92,9 @@ class Frame(NamedTuple):
     def body(self) -> FrameBody:
         """Its rows and deliveries."""
         parts, deliveries = _decode_body(self.packed)
-        rows = [Rows(table, _columns(columns)).received(self.received_at) for table, columns in parts]
+        rows = [
+            Rows(table, _columns(columns)).received(self.received_at, self.summary.step) for table, columns in parts
+        ]
         return FrameBody(rows, deliveries)
 
 
@@ -107,7 +111,10 @@ _decode_body = msgspec.msgpack.Decoder(
 
 
 def pack(
-    rows: Sequence[Rows], answer: LoggedAnswer | None = None, deliveries: Sequence[Mapping[str, Any]] = ()
+    rows: Sequence[Rows],
+    answer: LoggedAnswer | None = None,
+    deliveries: Sequence[Mapping[str, Any]] = (),
+    step: int = 1,
 ) -> PackedCall:
     """A call as bytes.
 
@@ -115,6 +122,7 @@ def pack(
         rows: What to store, in the event store.
         answer: The response to a retry.
         deliveries: Rows for the table ``forward``, encrypted.
+        step: The distance of the receipt times that it is to get, in µs.
 
     Raises:
         InternalError: A value can't be stored.
@@ -124,7 +132,7 @@ def pack(
         for part in rows:
             counts[part.table] = counts.get(part.table, 0) + len(part)
         places = max((part.places for part in rows), default=0)
-        summary = _encode(Summary(counts, places, answer, len(deliveries)))
+        summary = _encode(Summary(counts, places, answer, len(deliveries), step))
         body = _encode(([(part.table, _packed_columns(part)) for part in rows], deliveries))
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         # Its text may quote a payload, so it goes nowhere.

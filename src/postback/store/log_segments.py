@@ -107,7 +107,7 @@ class LogSegments:
         if not found.frames:
             return
         first, last = found.frames[0], found.frames[-1]
-        announced = self._times.resume(first.received_at, last.received_at + last.summary.places)
+        announced = self._times.resume(first.received_at, last.received_at + last.summary.places * last.summary.step)
         rows = sum(sum(frame.summary.rows.values()) for frame in found.frames)
         self.sealed.append(Segment(found.name, announced, last.end, rows, last.sequence))
         self.durable = last.sequence
@@ -200,6 +200,11 @@ class LogSegments:
             self._times.settle(active.segment.announced)
         self._active, self._broken = None, False
         self._files.close(active.file)
+
+    @property
+    def step(self) -> int:
+        """The distance of the receipt times that calls get, in µs."""
+        return self._times.step
 
     @property
     def unsealed(self) -> bool:

@@ -17,16 +17,32 @@ class ReceiptTimes:
     Args:
         last: The latest receipt time ever issued, in µs since the epoch.
         clock: The time.
+
+    Attributes:
+        step: The distance of consecutive receipt times, in µs.
     """
 
     def __init__(self, last: int = 0, clock: Clock | None = None) -> None:
+        self.step = 1
+        self._number = 0
         self._last = last
         self._clock = clock or Clock()
         self._lock = threading.Lock()
         self._on_their_way: dict[int, None] = {}
 
+    def share(self, number: int, step: int, after: int) -> None:
+        """Issue from now on only times whose remainder is ``number`` when they are divided by ``step``.
+
+        Args:
+            number: From 0 to ``step`` - 1; others who issue times have other numbers.
+            step: For all the same.
+            after: Only later times are issued, in µs since the epoch.
+        """
+        with self._lock:
+            self.step, self._number, self._last = step, number, max(self._last, after)
+
     def take(self, count: int) -> int:
-        """The first of ``count`` consecutive receipt times, in µs since the epoch."""
+        """The first of ``count`` consecutive receipt times, which are ``step`` apart, in µs since the epoch."""
         with self._lock:
             return self._take(count)
 
@@ -77,6 +93,7 @@ class ReceiptTimes:
             return min(self._on_their_way) if self._on_their_way else self._take(1)
 
     def _take(self, count: int) -> int:
-        first = max(self._clock.micros(), self._last + 1)
-        self._last = first + count - 1
+        earliest = max(self._clock.micros(), self._last + 1)
+        first = earliest + (self._number - earliest) % self.step
+        self._last = first + (count - 1) * self.step
         return first

@@ -115,14 +115,14 @@ class Rows:
         last = self.columns["place"][-1]
         return 1 + int(last.as_py() if isinstance(last, pa.Scalar) else last)
 
-    def received(self, first_received_at: int) -> Rows:
-        """The rows with their receipt times, the one at place n ``first_received_at`` + n, in µs since the epoch."""
+    def received(self, first: int, step: int = 1) -> Rows:
+        """The rows with their receipt times, the one at place n ``first`` + n * ``step``, in µs since the epoch."""
         if "received_at" in self.columns:
             return self
         places = self.columns["place"]
         if isinstance(places, list):  # of a call with few rows, for which numpy takes longer than all else
-            return replace(self, columns={**self.columns, "received_at": [first_received_at + n for n in places]})
-        times = np.asarray(places, np.int64) + first_received_at
+            return replace(self, columns={**self.columns, "received_at": [first + n * step for n in places]})
+        times = np.asarray(places, np.int64) * step + first
         return replace(self, columns={**self.columns, "received_at": pa.array(times)})
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "idempotency",
     "installation",
     "media_buy",
+    "node",
     "running_time",
     "simulation",
     "source_signal",
@@ -225,6 +226,19 @@ installation = Table(
     Column("sandbox", Boolean, nullable=False),
     Column("rotation", Integer, nullable=False),
     Column("complete", Boolean, nullable=False),
+)
+
+# The servers that share these data. process: the one that is the node now; stored_through: in µs since the epoch, null
+# for one that was stopped and has stored all; seen_at: by the database's clock.
+node = Table(
+    "node",
+    METADATA,
+    Column("node_id", Text, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("process", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("stored_through", BigInteger),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 # One row: how many transactions have written to these control data.

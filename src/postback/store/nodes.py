@@ -1,0 +1,149 @@
+"""The nodes of an installation: the servers, each with a data folder of its own, that share one PostgreSQL.
+
+A node has a number, which is in every receipt time that it issues, so that no two nodes issue the same one. With
+several writers the order of receipt times is not that of inserts: each node publishes through which time it has stored
+what it received, and whatever reads in that order stops at the earliest. A node that was killed holds that up until it
+has stored what its log has, or an operator removes it. One that was stopped, and has stored all, holds nothing up.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, cast, delete, func, insert, select, update
+
+from postback.errors import StartupError
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
+from postback.store.receipt_times import ReceiptTimes
+from postback.store.tables import node
+
+__all__ = ["MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes"]
+
+MOST_NODES = 16
+"""A node issues every sixteenth receipt time: 62,500 a second."""
+
+_NOW = cast(func.extract("epoch", func.now()), BigInteger)
+
+
+class NodeStatus(NamedTuple):
+    """A node as the others see it.
+
+    Attributes:
+        number: From 0 to MOST_NODES - 1.
+        place: Its machine and data folder.
+        stored_through: The time through which it has stored what it received, in µs since the epoch; None if it was
+            stopped and has stored all.
+        silent_seconds: How long ago it last published that.
+    """
+
+    number: int
+    place: str
+    stored_through: int | None
+    silent_seconds: int
+
+
+class Node:
+    """This process as a node. Synchronous and thread-safe.
+
+    Attributes:
+        number: From 0 to MOST_NODES - 1, for good.
+    """
+
+    def __init__(self, control: ControlStore, node_id: str, process: str, number: int) -> None:
+        self._control = control
+        self._own = (node.c.node_id == node_id, node.c.process == process)
+        self._others = node.c.node_id != node_id
+        self.number = number
+
+    @classmethod
+    def join(cls, control: ControlStore, folder: DataDir, times: ReceiptTimes) -> Node:
+        """Register a data folder as a node, and have ``times`` issue the node's.
+
+        Call it before anything is received, while no other node starts.
+
+        Raises:
+            StartupError: There are MOST_NODES others.
+            StoreUnavailable: The control store rejects the write.
+        """
+        node_id, process = folder.node_id(), secrets.token_hex(8)
+        with control.begin() as connection:
+            numbers = {row.node_id: row.number for row in connection.execute(select(node.c.node_id, node.c.number))}
+            free = set(range(MOST_NODES)) - set(numbers.values())
+            if node_id not in numbers and not free:
+                raise StartupError(
+                    f"{MOST_NODES} servers use this database already, which is the most. 'postback nodes list' lists "
+                    "them; remove one whose data folder is gone with 'postback nodes remove'."
+                )
+            number = numbers.get(node_id, min(free, default=0))
+            # Readers see this node before it looks how far they may have come.
+            began = connection.scalar(select(func.max(node.c.stored_through))) or 0
+            values: dict[str, Any] = {"process": process, "place": _place(folder.path), "seen_at": _NOW}
+            if node_id not in numbers:
+                values |= {"node_id": node_id, "number": number, "stored_through": began}
+                connection.execute(insert(node).values(values))
+            else:
+                values |= {"stored_through": func.coalesce(node.c.stored_through, began)}
+                connection.execute(update(node).where(node.c.node_id == node_id).values(values))
+        with control.connect() as connection:
+            times.share(number, MOST_NODES, connection.scalar(select(func.max(node.c.stored_through))) or 0)
+        return cls(control, node_id, process, number)
+
+    def publish(self, stored_through: int) -> bool:
+        """Tell the others through which time this node has stored what it received, in µs since the epoch.
+
+        Returns:
+            Whether this process still is the node; not when another one uses a copy of its data folder.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        return self._write(stored_through)
+
+    def leave(self) -> None:
+        """Tell the others that this node stops, and has stored everything.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        self._write(None)
+
+    def stored_through_elsewhere(self) -> int | None:
+        """The earliest time that another node has published, in µs since the epoch; None if none holds anything up.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        with self._control.connect() as connection:
+            earliest: int | None = connection.scalar(select(func.min(node.c.stored_through)).where(self._others))
+            return earliest
+
+    def _write(self, stored_through: int | None) -> bool:
+        values = {"stored_through": stored_through, "seen_at": _NOW}
+        with self._control.begin() as connection:
+            return connection.execute(update(node).where(*self._own).values(values)).rowcount == 1
+
+
+def list_nodes(control: ControlStore) -> list[NodeStatus]:
+    """Every node, by its number."""
+    columns = node.c.number, node.c.place, node.c.stored_through, (_NOW - node.c.seen_at)
+    with control.connect() as connection:
+        return [NodeStatus(*row) for row in connection.execute(select(*columns).order_by(node.c.number))]
+
+
+def forget_node(control: ControlStore, number: int) -> None:
+    """Remove a node whose data folder is gone; what its log had is lost, and nothing waits for it any more.
+
+    Raises:
+        StartupError: There is none with this number.
+    """
+    with control.begin() as connection:
+        if not connection.execute(delete(node).where(node.c.number == number)).rowcount:
+            raise StartupError(f"There is no node {number}. 'postback nodes list' lists the nodes.")
+
+
+def _place(folder: Path) -> str:
+    return f"{socket.gethostname()}:{folder}"
