@@ -229,7 +229,7 @@ class Settings:
         _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
     )
     seller_config: Path | None = _setting(
-        _PATH, None, "TOML file of seller-managed event sources and of the destinations that events are forwarded to."
+        _PATH, None, "TOML file of seller-managed event sources, and of destinations of events and of alerts."
     )
     signing_keys: Path | None = _setting(
         _PATH,

@@ -196,8 +196,8 @@ def _open_services(
     resources.closing("threads", threads.close)
     if not accounts.list():
         accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
-    forwards = apply_seller_config(settings.seller_config, accounts, sources)
-    destinations = read_destinations(forwards, str(settings.seller_config))
+    declared = apply_seller_config(settings.seller_config, accounts, sources)
+    destinations = read_destinations(declared.forwards, str(settings.seller_config), alerts=declared.alerts)
     simulations = Simulations(control)
     signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
     identifiers = IdentifierHasher(folder.secret)
@@ -257,7 +257,7 @@ def _open_services(
         console_sessions=ConsoleSessions(control, clock.now),
         sources=sources,
         signals=signals,
-        source_watch=SourceWatch(events, sources, signals, clock, metrics, lambda _, __: None),
+        source_watch=SourceWatch(events, sources, signals, clock, metrics, forwarding.alert),
         catalogue=_catalogue(settings, simulations),
         media_buys=media_buys,
         simulations=simulations,

@@ -1,4 +1,4 @@
-"""The seller's own event sources, read at startup from a TOML file that also lists forwarding destinations.
+"""The seller's own event sources, read at startup from a TOML file that also lists destinations of events and alerts.
 
 ```toml
 [[event_sources]]
@@ -15,9 +15,9 @@ max_event_age_days = 30
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -35,7 +35,7 @@ from postback.event_sources.validation import (
 )
 from postback.protocol.enums import EVENT_TYPES
 
-__all__ = ["apply_seller_config"]
+__all__ = ["DeclaredDestinations", "apply_seller_config"]
 
 
 class _SellerSource(DeclaredSource, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,24 +43,32 @@ class _SellerSource(DeclaredSource, frozen=True, kw_only=True, forbid_unknown_fi
     max_event_age_days: Annotated[int, Meta(ge=1)] | None = None
 
 
+class DeclaredDestinations(NamedTuple):
+    """What the file says of destinations: its tables ``[[forwards]]`` and ``[[alerts]]``."""
+
+    forwards: Sequence[dict[str, Any]] = ()
+    alerts: Sequence[dict[str, Any]] = ()
+
+
 class _SellerConfig(msgspec.Struct, forbid_unknown_fields=True):
     event_sources: list[dict[str, Any]] = msgspec.field(default_factory=list)
     forwards: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    alerts: list[dict[str, Any]] = msgspec.field(default_factory=list)
 
 
-def apply_seller_config(path: Path | None, accounts: AccountStore, registry: SourceRegistry) -> list[dict[str, Any]]:
+def apply_seller_config(path: Path | None, accounts: AccountStore, registry: SourceRegistry) -> DeclaredDestinations:
     """Replace the seller-managed sources of every account with those in the file; with none if ``path`` is None.
 
     A source's seller_id stays the same while its account and event_source_id do. Sources that are no longer listed are
     archived.
 
     Returns:
-        The file's tables ``[[forwards]]``.
+        What the file says of destinations.
 
     Raises:
         StartupError: The file is unreadable or invalid; the message names the place.
     """
-    listed, forwards = _read(path) if path else ([], [])
+    listed, destinations = _read(path) if path else ([], DeclaredDestinations())
     account_ids = [account.account_id for account in accounts.list()]
     for index, source in enumerate(listed):
         if source.account_id not in account_ids:
@@ -70,7 +78,7 @@ def apply_seller_config(path: Path | None, accounts: AccountStore, registry: Sou
     for account_id in account_ids:
         with registry.edit(account_id) as sources:
             _replace(sources, [source for source in listed if source.account_id == account_id], path)
-    return forwards
+    return destinations
 
 
 def _replace(sources: AccountSources, listed: Iterable[_SellerSource], path: Path | None) -> None:
@@ -100,7 +108,7 @@ def _configured(declared: _SellerSource, current: EventSource | None) -> EventSo
     return EventSource(seller_id=seller_id, managed_by="seller", **fields)
 
 
-def _read(path: Path) -> tuple[list[_SellerSource], list[dict[str, Any]]]:
+def _read(path: Path) -> tuple[list[_SellerSource], DeclaredDestinations]:
     try:
         config = msgspec.convert(tomllib.loads(path.read_text("utf-8")), _SellerConfig)
     except OSError as error:
@@ -118,7 +126,7 @@ def _read(path: Path) -> tuple[list[_SellerSource], list[dict[str, Any]]]:
                 f"{path}: event_sources[{index}] has the event_source_id of an earlier one. Use each once per account."
             )
         seen.add(identity)
-    return listed, config.forwards
+    return listed, DeclaredDestinations(config.forwards, config.alerts)
 
 
 def _source(table: dict[str, Any], place: str) -> _SellerSource:

@@ -109,7 +109,7 @@ _OPENED: dict[SignalKind, str] = {
 }
 _CLOSED: dict[SignalKind, str] = {
     "offline": "is back",
-    "failure_rate": "has no more rejected events than usual any more",
+    "failure_rate": "has as many rejected events as usual again",
     "match_rate": "has as many attributed events as usual again",
 }
 
@@ -121,7 +121,7 @@ def sentence(change: SignalChange) -> str:
     named = f"Event source {signal.event_source_id} of account {signal.account_id} {what}"
     if change.what == "opened":
         return f"{named}. {signal.reason}"
-    return f"{named}. It had been so since {signal.observed_at:%Y-%m-%d %H:%M} UTC."
+    return f"{named}. What was noticed at {signal.observed_at:%Y-%m-%d %H:%M} UTC is over."
 
 
 def changes(

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx2
 import msgspec
@@ -29,6 +29,7 @@ from postback.forwarding.template import EventTemplate
 __all__ = ["Destination", "Destinations", "read_destinations"]
 
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+_AnyDeclared = TypeVar("_AnyDeclared", bound="_Declared")
 _FROM_ENVIRONMENT = "env:"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
@@ -37,22 +38,25 @@ _RESERVED_HEADERS = frozenset(("content-length", "content-type", "host", "idempo
 
 class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: _Name
-    event_source_id: Annotated[str, Meta(min_length=1, max_length=256)]
     url: str
-    account_id: str = "default"
-    template: str | None = None
     headers: dict[str, str] = {}
     allow_private: bool = False
 
 
+class _DeclaredForward(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    event_source_id: Annotated[str, Meta(min_length=1, max_length=256)]
+    account_id: str = "default"
+    template: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A system of the seller's that receives the events of one source.
+    """A system of the seller's that receives the events of one source, or alerts about all.
 
     Attributes:
         name: Unique name, used in metrics and on the command line.
-        account_id: The account of the source.
-        event_source_id: The source; it need not exist yet.
+        account_id: The account of the source; empty for alerts.
+        event_source_id: The source; it need not exist yet. Empty for alerts.
         url: The URL that events are posted to.
         headers: Headers of each request.
         template: Renders the body of a request, one per event; None posts batches in the form of log_event.
@@ -69,9 +73,14 @@ class Destination:
 
 
 class Destinations:
-    """The destinations of a server."""
+    """The destinations of a server.
 
-    def __init__(self, destinations: list[Destination]) -> None:
+    Attributes:
+        alerts: Those that receive alerts.
+    """
+
+    def __init__(self, destinations: list[Destination], alerts: Sequence[Destination] = ()) -> None:
+        self.alerts = tuple(alerts)
         self._by_name = {destination.name: destination for destination in destinations}
         self._by_source: dict[tuple[str, str], list[Destination]] = {}
         for destination in destinations:
@@ -83,47 +92,65 @@ class Destinations:
         return self._by_source.get((account_id, event_source_id), [])
 
     def all(self) -> list[Destination]:
-        """All destinations."""
+        """Those that receive events."""
         return list(self._by_name.values())
 
 
 def read_destinations(
-    entries: list[dict[str, Any]], place: str, environ: Mapping[str, str] = os.environ
+    forwards: Sequence[dict[str, Any]],
+    place: str,
+    environ: Mapping[str, str] = os.environ,
+    alerts: Sequence[dict[str, Any]] = (),
 ) -> Destinations:
     """The destinations in a file.
 
     Args:
-        entries: Its tables ``[[forwards]]``.
+        forwards: Its tables ``[[forwards]]``.
+        alerts: Its tables ``[[alerts]]``.
         place: Its name, for errors.
         environ: The variables that URLs and headers refer to as ``env:NAME``.
 
     Raises:
         StartupError: A destination is invalid; the message names the place.
     """
-    found: list[Destination] = []
-    for index, entry in enumerate(entries):
-        at = f"{place}: forwards[{index}]"
-        destination = _read(entry, at, environ)
-        if any(destination.name == other.name for other in found):
-            raise StartupError(f"{at}.name is already the name of an earlier destination. Choose another.")
-        found.append(destination)
-    return Destinations(found)
+    names: set[str] = set()
+    of_events = [_read_forward(entry, f"{place}: forwards[{i}]", environ, names) for i, entry in enumerate(forwards)]
+    of_alerts = [_read_alert(entry, f"{place}: alerts[{i}]", environ, names) for i, entry in enumerate(alerts)]
+    return Destinations(of_events, of_alerts)
 
 
-def _read(entry: dict[str, Any], at: str, environ: Mapping[str, str]) -> Destination:
+def _read_forward(entry: dict[str, Any], at: str, environ: Mapping[str, str], names: set[str]) -> Destination:
+    declared = _declared(entry, _DeclaredForward, at, names)
+    template = None if declared.template is None else EventTemplate.of(declared.template, f"{at}.template")
+    return _destination(declared, at, environ, declared.account_id, declared.event_source_id, template)
+
+
+def _read_alert(entry: dict[str, Any], at: str, environ: Mapping[str, str], names: set[str]) -> Destination:
+    return _destination(_declared(entry, _Declared, at, names), at, environ)
+
+
+def _declared(entry: dict[str, Any], shape: type[_AnyDeclared], at: str, names: set[str]) -> _AnyDeclared:
     try:
-        declared = msgspec.convert(entry, _Declared)
+        declared = msgspec.convert(entry, shape)
     except msgspec.ValidationError as error:
         raise StartupError(f"{at}: {structure_error(error).message}") from error
-    return Destination(
-        declared.name,
-        declared.account_id,
-        declared.event_source_id,
-        _url(declared, f"{at}.url", environ),
-        {name: _header(name, value, f"{at}.headers", environ) for name, value in declared.headers.items()},
-        None if declared.template is None else EventTemplate.of(declared.template, f"{at}.template"),
-        declared.allow_private,
-    )
+    if declared.name in names:
+        raise StartupError(f"{at}.name is already the name of an earlier destination. Choose another.")
+    names.add(declared.name)
+    return declared
+
+
+def _destination(
+    declared: _Declared,
+    at: str,
+    environ: Mapping[str, str],
+    account_id: str = "",
+    event_source_id: str = "",
+    template: EventTemplate | None = None,
+) -> Destination:
+    url = _url(declared, f"{at}.url", environ)
+    headers = {name: _header(name, value, f"{at}.headers", environ) for name, value in declared.headers.items()}
+    return Destination(declared.name, account_id, event_source_id, url, headers, template, declared.allow_private)
 
 
 def _url(declared: _Declared, at: str, environ: Mapping[str, str]) -> str:

@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 
 from postback.clock import Clock
 from postback.errors import Overloaded
+from postback.event_sources.signals import SignalChange
+from postback.forwarding.alerts import alerts_of
 from postback.forwarding.destination import Destination, Destinations
 from postback.forwarding.encryption import Encryptor
 from postback.forwarding.outbox import RETENTION_SECONDS, Outbox
@@ -66,7 +68,8 @@ class Forwarding:
         self._encryptor = Encryptor(secret)
         self._sent = SentCalls(_RECORDED_BYTES if record else 0)
         shared = self._outbox, self._encryptor, metrics, self._sent, threads.background
-        self._senders = {destination.name: Sender(destination, *shared) for destination in destinations.all()}
+        every = [*destinations.all(), *destinations.alerts]
+        self._senders = {destination.name: Sender(destination, *shared) for destination in every}
         self._sizes: dict[str, int] = {}
         self._measure_at = 0.0
         metrics.backlog(self._outbox.backlog)
@@ -134,6 +137,10 @@ class Forwarding:
         ]
         self._outbox.put_in(connection, deliveries)
         return frozenset(delivery.destination for delivery in deliveries)
+
+    def alert(self, connection: Connection, changes: Sequence[SignalChange]) -> None:
+        """Put alerts about these changes into the outbox, in their transaction. They are sent within seconds."""
+        self._outbox.put_in(connection, [*alerts_of(self._encryptor, self._destinations.alerts, changes)])
 
     async def settle(self, key_id: str) -> None:
         """Wait up to five seconds until every due request that an API key has caused is answered."""

@@ -6,20 +6,23 @@ and the media buy's stands in ``media_buy_status``. A caller that pins no releas
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from postback.event_sources.offline import OfflineSource
+from postback.event_sources.rhythms import SourceKey
 from postback.media_buys.actions import available_actions, valid_actions
 from postback.media_buys.goals import EventGoal
+from postback.media_buys.impairments import Impairment, impairments_of
 from postback.media_buys.media_buy import MediaBuy, Package
 from postback.protocol.enums import MediaBuyStatus, Pacing, released_event_types
 from postback.protocol.envelope import TIME
 from postback.protocol.json_schema import documented, word
-from postback.protocol.release_features import has_available_actions, has_one_status
+from postback.protocol.release_features import has_available_actions, has_impairments, has_one_status
 from postback.protocol.releases import Release
 from postback.protocol.timestamps import rfc3339
 
@@ -89,6 +92,13 @@ class ListedMediaBuy(_MediaBuyFields, kw_only=True):
     """An entry of media-buy/get-media-buys-response.json."""
 
     status: Annotated[MediaBuyStatus, Meta(description="How it stands.")]
+    health: Annotated[
+        Literal["ok", "impaired"] | UnsetType,
+        Meta(description="impaired while an event source is offline that its goals name; not in AdCP 3.0."),
+    ] = UNSET
+    impairments: Annotated[
+        list[Impairment] | UnsetType, Meta(description="What impairs it, oldest first; not in AdCP 3.0.")
+    ] = UNSET
     confirmed_at: Annotated[str, documented("When the seller committed to it.", format="date-time")]
     packages: Annotated[list[ShownPackage], Meta(description="Its packages, in the order they were bought.")]
     start_time: Annotated[str, documented("When it begins.", format="date-time")]
@@ -142,11 +152,14 @@ def updated(buy: MediaBuy, affected: Sequence[Package], release: Release | None,
     )
 
 
-def listed(buy: MediaBuy, release: Release | None) -> ListedMediaBuy:
-    """A media buy among others."""
+def listed(buy: MediaBuy, release: Release | None, offline: Mapping[SourceKey, OfflineSource]) -> ListedMediaBuy:
+    """A media buy among others; ``offline`` are the event sources that are."""
+    impairments = impairments_of(buy, offline) if has_impairments(release) else None
     return ListedMediaBuy(
         **_fields(buy, release),
         status=buy.status,
+        health=UNSET if impairments is None else "impaired" if impairments else "ok",
+        impairments=UNSET if impairments is None else impairments,
         confirmed_at=rfc3339(buy.created_at),
         packages=[_package(package, release) for package in buy.packages],
         start_time=rfc3339(buy.start_at),

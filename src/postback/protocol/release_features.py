@@ -13,7 +13,9 @@ __all__ = [
     "has_available_actions",
     "has_buying_modes",
     "has_fine_actions",
+    "has_impairments",
     "has_one_status",
+    "has_propagation_surfaces",
     "has_renaming",
     "has_scenario",
     "needs_key",
@@ -42,6 +44,16 @@ def has_fine_actions(release: Release | None) -> bool:
 def has_available_actions(release: Release | None) -> bool:
     """Whether media buys show ``available_actions``; an unversioned caller may ignore them."""
     return release != "3.0"
+
+
+def has_impairments(release: Release | None) -> bool:
+    """Whether media buys show their health and what impairs them; an unversioned caller may ignore both."""
+    return release != "3.0"
+
+
+def has_propagation_surfaces(release: Release | None) -> bool:
+    """Whether capabilities state where impairments of media buys are shown."""
+    return _since("3.1", release)
 
 
 def has_renaming(release: Release | None) -> bool:

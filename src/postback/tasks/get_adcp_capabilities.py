@@ -13,7 +13,12 @@ from postback.media_buys.attribution_windows import offered_windows
 from postback.products.product import FEATURES, TARGETS
 from postback.protocol.enums import ACTION_SOURCES, released_event_types, released_uid_types
 from postback.protocol.json_schema import published_as
-from postback.protocol.release_features import has_account_currency_modes, has_buying_modes, has_scenario
+from postback.protocol.release_features import (
+    has_account_currency_modes,
+    has_buying_modes,
+    has_propagation_surfaces,
+    has_scenario,
+)
 from postback.protocol.releases import MAJORS, RELEASES
 from postback.store.idempotency import REPLAY_TTL_SECONDS
 from postback.tasks.call import TaskCall
@@ -86,6 +91,10 @@ class MediaBuySupport(msgspec.Struct, kw_only=True):
     buying_modes: Annotated[
         list[str] | UnsetType, Meta(description="What buying_mode of get_products may be; from AdCP 3.1 on.")
     ] = UNSET
+    propagation_surfaces: Annotated[
+        list[str] | UnsetType,
+        Meta(description="Where media buys show what impairs them: get_media_buys; from AdCP 3.1 on."),
+    ] = UNSET
     features: Annotated[dict[str, bool], Meta(description="What every product supports.")]
     conversion_tracking: Annotated[ConversionTrackingSupport, Meta(description="What log_event accepts.")]
 
@@ -146,6 +155,7 @@ async def get_adcp_capabilities(call: TaskCall) -> CapabilitiesResponse:
         ),
         media_buy=MediaBuySupport(
             buying_modes=list(BUYING_MODES) if has_buying_modes(release) else UNSET,
+            propagation_surfaces=["snapshot"] if has_propagation_surfaces(release) else UNSET,
             features=dict.fromkeys(FEATURES, True),
             conversion_tracking=ConversionTrackingSupport(
                 supported_event_types=list(released_event_types(release)),

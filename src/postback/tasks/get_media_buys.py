@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from postback.accounts.references import AccountArgument, matching_accounts
 from postback.auth.principal import Account
 from postback.errors import AccountNotFound, MediaBuyNotFound
+from postback.event_sources.offline import offline_sources
 from postback.media_buys.media_buy import missing_media_buys
 from postback.media_buys.rendering import ListedMediaBuy, listed
 from postback.protocol.enums import MediaBuyStatus
@@ -76,12 +77,14 @@ def _list(call: TaskCall, request: GetMediaBuysRequest, accounts: tuple[Account,
     store = call.services.media_buys
     found = store.find(account_ids, request.media_buy_ids, request.statuses(), after, limit=size + 1)
     page = found[:size]
+    services = call.services
+    offline = offline_sources(services.signals, services.sources, account_ids)
     missing: list[MediaBuyNotFound] = []
     if request.media_buy_ids and after is None:
         known = {buy.media_buy_id for buy in store.find(account_ids, request.media_buy_ids)}
         missing = missing_media_buys(request.media_buy_ids, known)
     return GetMediaBuysResponse(
-        media_buys=[listed(buy, call.release) for buy in page],
+        media_buys=[listed(buy, call.release, offline) for buy in page],
         pagination=page_info(page[-1].position if len(found) > size else None),
         errors=[error_object(error, call.release) for error in missing] or UNSET,
         sandbox=all(account.sandbox for account in accounts) or UNSET,

@@ -15,15 +15,24 @@ _OF_EVERY_TASK = {
         "response instead."
     ),
 }
+_OF_A_BUY = (
+    "push_notification_config is not served: the call is answered at once, and no webhook is sent, also not when the "
+    "media buy is impaired. Read the response, and call get_media_buys for health and impairments."
+)
 _REPORTS = (
     "reporting_webhook is not served: reports are not pushed. Call get_media_buy_delivery as often as you need them."
 )
 _ARTIFACTS = "artifact_webhook is not served: no artifacts are pushed."
 _DAYS = "is not served: days begin and end in UTC. Send start_date and end_date as UTC days."
 
+_WEBHOOKS_OF_A_BUY = {
+    "push_notification_config": _OF_A_BUY,
+    "reporting_webhook": _REPORTS,
+    "artifact_webhook": _ARTIFACTS,
+}
 _OF_TASK: dict[str, dict[str, str]] = {
-    "create_media_buy": {"reporting_webhook": _REPORTS, "artifact_webhook": _ARTIFACTS},
-    "update_media_buy": {"reporting_webhook": _REPORTS, "artifact_webhook": _ARTIFACTS},
+    "create_media_buy": _WEBHOOKS_OF_A_BUY,
+    "update_media_buy": _WEBHOOKS_OF_A_BUY,
     "get_media_buy_delivery": {
         "time_zone": f"time_zone {_DAYS}",
         "timezone": f"timezone {_DAYS}",

@@ -1,0 +1,96 @@
+"""An operator's alerts: where they go is declared beside forwards, and each change has one of its own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from postback.errors import StartupError
+from postback.event_sources.signals import SignalChange, SourceSignal
+from postback.forwarding.alerts import alerts_of
+from postback.forwarding.destination import Destination, read_destinations
+from postback.forwarding.encryption import Encryptor
+
+ENCRYPTOR = Encryptor(b"secret" * 6)
+SIGNAL = SourceSignal(
+    "acme", "website", "offline", "imp_1", datetime(2026, 11, 27, 4, 17, 5, tzinfo=UTC), "No event since 04:00 UTC."
+)
+
+
+def declared(**alert: Any) -> Destination:
+    entry = {"name": "slack", "url": "https://hooks.example/1"} | alert
+    [destination] = read_destinations([], "seller.toml", {"HOOK": "https://hooks.example/secret"}, [entry]).alerts
+    return destination
+
+
+def bodies(*changes: SignalChange) -> list[dict[str, Any]]:
+    found = alerts_of(ENCRYPTOR, [declared()], changes)
+    return [msgspec.json.decode(ENCRYPTOR.decrypt(each.encrypted, each.delivery_id)) for each in found]
+
+
+def test_an_alert_is_a_sentence_for_people_and_fields_for_programs() -> None:
+    assert bodies(SignalChange(SIGNAL, "opened")) == [
+        {
+            "text": "Event source website of account acme has gone offline. No event since 04:00 UTC.",
+            "account_id": "acme",
+            "event_source_id": "website",
+            "kind": "offline",
+            "change": "opened",
+            "signal_id": "imp_1",
+            "observed_at": "2026-11-27T04:17:05Z",
+            "reason": "No event since 04:00 UTC.",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "words"),
+    [
+        ("offline", "closed", "is back"),
+        ("failure_rate", "closed", "has as many rejected events as usual again"),
+        ("match_rate", "closed", "has as many attributed events as usual again"),
+        ("match_rate", "deleted", "was deleted"),
+    ],
+)
+def test_the_end_says_what_it_was_the_end_of(kind: Any, what: Any, words: str) -> None:
+    [body] = bodies(SignalChange(SIGNAL._replace(kind=kind), what))
+
+    assert body["text"] == (
+        f"Event source website of account acme {words}. What was noticed at 2026-11-27 04:17 UTC is over."
+    )
+
+
+def test_a_change_that_is_told_again_has_the_same_identifier() -> None:
+    opened, closed = SignalChange(SIGNAL, "opened"), SignalChange(SIGNAL, "closed")
+    ids = [
+        each.delivery_id for change in (opened, opened, closed) for each in alerts_of(ENCRYPTOR, [declared()], [change])
+    ]
+
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_url_may_come_from_the_environment() -> None:
+    assert declared(url="env:HOOK").url == "https://hooks.example/secret"
+
+
+@pytest.mark.parametrize(
+    ("alert", "wrong"),
+    [
+        ({"url": "http://hooks.example/1"}, "must begin with https://"),
+        ({"url": "env:ABSENT"}, "refers to the environment variable ABSENT"),
+        ({"event_source_id": "website"}, "event_source_id"),
+        ({"name": "crm"}, "is already the name of an earlier destination"),
+        ({"headers": {"Content-Type": "text/plain"}}, "is set by Postback itself"),
+    ],
+)
+def test_a_wrong_destination_is_refused_at_the_start(alert: dict[str, Any], wrong: str) -> None:
+    forward = {"name": "crm", "event_source_id": "website", "url": "https://crm.example"}
+    entry = {"name": "slack", "url": "https://hooks.example/1"} | alert
+
+    with pytest.raises(StartupError, match=wrong) as error:
+        read_destinations([forward], "seller.toml", {}, [entry])
+
+    assert str(error.value).startswith("seller.toml: alerts[0]")
