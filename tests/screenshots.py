@@ -1,10 +1,12 @@
 """Every page of the console as a picture, from the demo's data: light and dark, on a desktop and on a phone.
 
-``python -m tests.screenshots`` writes build/screenshots/PAGE-SIZE-SCHEME.png; ``make screenshots`` calls it.
+``python -m tests.screenshots`` writes build/screenshots/PAGE-SIZE-SCHEME.png; ``make screenshots`` calls it. With
+``--readme`` it also makes the picture that the README shows.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
@@ -17,6 +19,7 @@ from tests.integration.console import signed_in
 from tests.vendored import ROOT
 
 FOLDER = ROOT / "build" / "screenshots"
+README_PAGE, README_PICTURE = "/console/delivery/{media_buy_id}", ROOT / "docs" / "images" / "console.png"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -45,6 +48,8 @@ def main() -> None:
                     sign_in(page, server.url, key)
                     for path, address in pages.items():
                         page.goto(server.url + address)
+                        if path == README_PAGE and kind == "desktop-light" and "--readme" in sys.argv:
+                            page.screenshot(path=README_PICTURE)
                         page.screenshot(path=FOLDER / f"{_name(path)}-{kind}.png", full_page=True)
     print(f"{4 * (len(pages) + 1)} pictures are in {FOLDER.relative_to(ROOT)}.")  # noqa: T201
 

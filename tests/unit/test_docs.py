@@ -16,6 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from postback.cli import main
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
+from postback.console.page import Resource
+from postback.console.routes import PAGES as CONSOLE
 from postback.errors import PostbackError
 from postback.event_sources.entries import MAX_ENTRIES
 from postback.events.match_quality import PRIORS, QUALITY_VERSION
@@ -101,6 +103,13 @@ def test_every_route_is_named() -> None:
         routes - tasks | {"POST /v1/{task}", "POST /mcp", "POST /a2a", "GET /.well-known/agent-card.json"} <= documented
     )
     assert all(f"## {task}\n" in reference("tasks") or f"# {task}\n" in reference(task) for task in TASKS)
+
+
+def test_every_page_and_action_of_the_console_is_told() -> None:
+    documented = rows(reference("console")).keys()
+    shown = {page.path for page in CONSOLE if not isinstance(page, Resource)}
+
+    assert shown == {path for path in documented if path.startswith("/console")}
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
