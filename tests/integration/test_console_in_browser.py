@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import ConsoleMessage, Dialog, Error, Page
 from tests.browser import browsing
 from tests.conftest import Server, StartServer
 from tests.console_pages import PLACES, find_pages
@@ -40,6 +40,17 @@ class Looker:
     addresses: dict[str, str]
     complaints: list[str] = field(default_factory=list)
 
+    def dismiss(self, dialog: Dialog) -> None:
+        self.complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def note_error(self, error: Error) -> None:
+        self.complaints.append(f"error: {error.message}")
+
+    def note_message(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
     def look_at(self, address: str) -> None:
         self.page.goto(self.url + address)
 
@@ -53,9 +64,9 @@ def looker(start_server: StartServer) -> Iterator[Looker]:
     with browsing() as browser:
         page = browser.pages[0]
         found = Looker(page, server.url, addresses)
-        page.on("dialog", lambda dialog: (found.complaints.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on("pageerror", lambda error: found.complaints.append(f"error {error}"))
-        page.on("console", lambda said: found.complaints.append(said.text) if said.type == "error" else None)
+        page.on("dialog", found.dismiss)
+        page.on("pageerror", found.note_error)
+        page.on("console", found.note_message)
         sign_in(page, server.url, key)
         yield found
 
