@@ -13,7 +13,7 @@ install: .venv/installed ## set up .venv with the command .venv/bin/postback
 
 install-dev: .venv/installed-dev ## set up .venv with what the tests need as well
 
-test: .venv/installed-dev ## lint, check types, run all tests
+test: .venv/installed-dev build/clickhouse/installed ## lint, check types, run all tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
 	@echo "Running the tests" && $(BIN)/python -m pytest $(IN_PARALLEL)
@@ -48,9 +48,10 @@ vendor: .venv/installed-dev ## copy the console's scripts from npm, as their loc
 	@$(BIN)/python -m tests.vendored
 
 lock: build/lock/bin/uv ## pin what pyproject.toml asks for in requirements/, other versions as they are
-	@echo "Locking requirements/dev.txt and requirements/run.txt"
-	@$< $(LOCK) --group dev --output-file requirements/dev.txt
-	@$< $(LOCK) --constraint requirements/dev.txt --output-file requirements/run.txt
+	@echo "Locking requirements/dev.txt, requirements/run.txt and requirements/clickhouse.txt"
+	@$< $(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
+	@$< $(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/run.txt
+	@$< $(LOCK) --no-deps --group clickhouse --output-file requirements/clickhouse.txt
 
 upgrade: LOCK += --upgrade
 upgrade: lock ## the same with the newest version of everything
@@ -68,7 +69,7 @@ build/supply/installed:
 	@build/supply/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom pip-audit
 	@touch $@
 
-LOCK = pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+LOCK = pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --custom-compile-command "make lock"
 
 clean: ## remove everything that these commands made
@@ -89,6 +90,13 @@ clean: ## remove everything that these commands made
 .venv/installed-dev: requirements/dev.txt .venv/installed
 	@echo "Installing the development tools into .venv"
 	@$(PIP) install --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+# A ClickHouse server for the tests. Of its package only the engine is loaded, which needs none of the libraries it names.
+build/clickhouse/installed: requirements/clickhouse.txt
+	@echo "Installing a ClickHouse server into build/clickhouse (534 MB)"
+	@$(PYTHON) -m venv build/clickhouse
+	@build/clickhouse/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	@touch $@
 
 build/lock/bin/uv:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 import httpx2
 import pytest
 from hypothesis import HealthCheck, settings
+from tests.clickhouse_server import ClickHouseServer
 
 _KEY = "pb_of_the_tests_servers_and_of_nobody"
 _TRUST = ssl.create_default_context()
@@ -57,7 +58,9 @@ class Server:
     def command(self, *arguments: str) -> str:
         """Run a command of the command line beside the server, as ``keys list``; returns what it printed."""
         command = [sys.executable, "-m", "postback", *arguments, "--data", str(self.data)]
-        return subprocess.run(command, env=_environ(), capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, env=_environ(self.data), capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     def stop(self) -> None:
         """Stop it as an operator does; its data folder is free when this returns."""
@@ -120,6 +123,35 @@ def start_own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start
         yield start
 
 
+@cache
+def shared_clickhouse() -> ClickHouseServer:
+    """The ClickHouse server that the tests of this process share; each uses a database of its own."""
+    server = ClickHouseServer(free_port())
+    atexit.register(server.stop)
+    return server
+
+
+@pytest.fixture(scope="session")
+def clickhouse() -> ClickHouseServer:
+    """``shared_clickhouse``, which no test may kill."""
+    return shared_clickhouse()
+
+
+def events_of(data: Path) -> str | None:
+    """The URL of the event store that belongs to a data folder; None if it is in the folder.
+
+    ``TEST_EVENTS=clickhouse`` moves the event stores of all servers that tests start to ClickHouse.
+    """
+    if os.environ.get("TEST_EVENTS") != "clickhouse":
+        return None
+    if data not in _EVENTS:
+        _EVENTS[data] = shared_clickhouse().new_database()
+    return _EVENTS[data]
+
+
+_EVENTS: dict[Path, str] = {}
+
+
 @contextmanager
 def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
     """Start servers as ``start_server`` does, each in a folder of its own; they stop when the block is left."""
@@ -128,7 +160,9 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
     def start(*prefix: str, **settings: object) -> Server:
         folder = make_folder()
         chosen = {"data": folder / "data", "port": free_port(), "bootstrap_key": _KEY, "rate_limit": 0} | settings
-        environ = _environ() | {f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()}
+        environ = _environ(Path(str(chosen["data"]))) | {
+            f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()
+        }
         log = folder / "log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
@@ -156,8 +190,11 @@ def server(start_shared_server: StartServer) -> Server:
     return running
 
 
-def _environ() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
+def _environ(data: Path) -> dict[str, str]:
+    """The environment of a server or a command that works on a data folder."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
+    events = events_of(data)
+    return environ | {"POSTBACK_EVENTS": events} if events else environ
 
 
 def _ports() -> Iterator[int]:

@@ -7,10 +7,17 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.conftest import events_of
+
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.flusher import drain
+
+
+def open_events(data: Path) -> EventStore:
+    """The event store that belongs to a data folder, which nobody has open; the caller closes it."""
+    return EventStore.open(events_of(data) or f"chdb://{data}/events", data / "tmp")
 
 
 @contextmanager
@@ -18,7 +25,7 @@ def opened(data: Path) -> Iterator[EventStore]:
     """The event store of a data folder that no server holds, with all that was acknowledged."""
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(data)))
-        events = stack.enter_context(closing(EventStore.open(folder.events_dsn, folder.scratch)))
+        events = stack.enter_context(closing(open_events(data)))
         control = stack.enter_context(closing(ControlStore(folder.control_url)))
         control.migrate()
         drain(folder, events, control)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from tests.conftest import events_of
 
 from postback.app import open_app
 from postback.clock import Clock
@@ -22,7 +23,13 @@ KEY = "pb_of_the_tests_servers_and_of_nobody"
 @asynccontextmanager
 async def serving(data: Path, clock: Clock | None = None, **settings: object) -> AsyncIterator[httpx2.AsyncClient]:
     """A sandbox over this data folder, and a client that calls it."""
-    chosen = {"data": data, "bootstrap_key": KEY, "rate_limit": 0, "sandbox": True} | settings
+    chosen = {
+        "data": data,
+        "bootstrap_key": KEY,
+        "rate_limit": 0,
+        "sandbox": True,
+        "events": events_of(data),
+    } | settings
     async with (
         open_app(load_settings({}, **chosen), clock) as (app, _),
         httpx2.AsyncClient(

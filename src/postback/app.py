@@ -24,6 +24,7 @@ from postback.console import routes as console
 from postback.event_sources.watch import WATCH_SECONDS
 from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
+from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
@@ -94,9 +95,13 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start(
         "invalid clicks", partial(repeat, partial(store_invalid_clicks, services), _INVALID_CLICKS_SECONDS)
     )
-    background.start("merge guard", partial(repeat, partial(_check_merges, services), _MERGE_SECONDS))
     background.start("event sources", partial(repeat, partial(_watch_sources, services), WATCH_SECONDS))
-    background.start("backups", _snapshots(services).run)
+    background.start("disk room", partial(repeat, partial(_look_at_room, services), _MERGE_SECONDS))
+    if services.merges:
+        background.start(
+            "merge guard", partial(repeat, partial(_check_merges, services, services.merges), _MERGE_SECONDS)
+        )
+        background.start("backups", _snapshots(services, services.merges).run)
     if services.retention:
         sweep = partial(services.retention.sweep, services.threads)
         background.start("retention", partial(repeat, sweep, _RETENTION_SECONDS))
@@ -104,13 +109,13 @@ def _start_background(services: Services, resources: Resources) -> None:
         background.start(f"forwarding to {destination}", loop)
 
 
-def _snapshots(services: Services) -> SnapshotServer:
+def _snapshots(services: Services, merges: MergeGuard) -> SnapshotServer:
     return SnapshotServer(
         services.folder,
         services.events,
         services.control,
         services.log,
-        services.merges,
+        merges,
         services.threads.background,
     )
 
@@ -162,10 +167,14 @@ async def _sum_failed_keys(services: Services) -> None:
     services.failed_keys.start_window()
 
 
-async def _check_merges(services: Services) -> None:
-    """See that merges left nothing unreadable, and that the disk has room for them, and for events."""
+async def _look_at_room(services: Services) -> None:
+    """See that the disk has room for events."""
     services.room.look()
-    await services.threads.background.run(services.merges.check)
+
+
+async def _check_merges(services: Services, merges: MergeGuard) -> None:
+    """See that merges left nothing unreadable, and that the disk has room for them."""
+    await services.threads.background.run(merges.check)
 
 
 async def _watch_sources(services: Services) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import StartupError
 from postback.protocol.origins import web_origin
 from postback.protocol.releases import is_prerelease
@@ -57,10 +58,16 @@ class Setting:
             return None
         try:
             return self.parse(text)
+        except _Problem as problem:
+            raise StartupError(f"{self.variable} {problem}.") from None
         except ValueError:
             was = "" if self.secret else f" is {text[:80]!r}, but"
             instead = f"leave it unset for {self.default}" if self.default else "leave it unset"
             raise StartupError(f"{self.variable}{was} must be {self.expects}; correct it or {instead}.") from None
+
+
+class _Problem(ValueError):
+    """What is wrong with a value and what to write instead, as the end of a sentence; it never quotes a secret."""
 
 
 def _setting(kind: tuple[str, Callable[[str], Any]], default: str | None, help: str, *, secret: bool = False) -> Any:
@@ -118,6 +125,16 @@ def _parse_control(text: str) -> str:
     return f"postgresql+psycopg://{rest}"
 
 
+def _parse_events(text: str) -> str | None:
+    """None for the engine in this process."""
+    if text == _EMBEDDED:
+        return None
+    try:
+        return ClickHouseUrl.parse(text).text
+    except ValueError as error:
+        raise _Problem(error) from None
+
+
 _LEAST_KEY = 32
 """Characters of a key that nobody guesses, even if they are only hexadecimal digits."""
 
@@ -160,6 +177,8 @@ _SWITCH = ("true or false", _parse_switch)
 _PATH = ("a path", _parse_path)
 _HOST = ("a host name or an IP address", _parse_host)
 _URL = ("a URL that starts with http:// or https:// and has no query", _parse_url)
+_EMBEDDED = "chdb://"
+_EVENTS = ("chdb:// or a URL such as clickhouse://USER:PASSWORD@HOST:8123/DATABASE", _parse_events)
 _CONTROL = ("a URL such as postgresql://USER:PASSWORD@HOST/DATABASE", _parse_control)
 _PRERELEASES = (
     "pre-releases of AdCP, separated by commas, for example 3.2-beta.5",
@@ -197,6 +216,15 @@ class Settings:
         secret=True,
     )
     secret_file: Path | None = _setting(_PATH, None, "File with that secret, instead of POSTBACK_SECRET.")
+    events: str | None = _setting(
+        _EVENTS,
+        _EMBEDDED,
+        "ClickHouse database for events and what is derived from them. chdb://: inside the server, in the data folder.",
+        secret=True,
+    )
+    events_password_file: Path | None = _setting(
+        _PATH, None, "File with the password for POSTBACK_EVENTS, whose URL then has none."
+    )
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
     sandbox: bool = _setting(
@@ -318,6 +346,7 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
     for name in ("allowed_origins", "prereleases"):
         values[name] = values[name] or ()
     values["secret"] = _secret_in(values["secret_file"], values["secret"])
+    values["events"] = _with_password(values["events"], values["events_password_file"])
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
     values["body_memory_bytes"] = _body_memory(values["body_memory_bytes"], values["max_body_bytes"])
     return Settings(**values)
@@ -345,6 +374,24 @@ def _secret_in(file: Path | None, secret: str | None) -> str | None:
         raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which can't be read ({error.strerror}).") from error
     except ValueError:
         raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which must contain {_SECRET[0]}.") from None
+
+
+def _with_password(events: str | None, file: Path | None) -> str | None:
+    """The address of the event store, with the password that a file has."""
+    if file is None:
+        return events
+    url = ClickHouseUrl.parse(events) if events else None
+    if url is None or url.password:
+        has = "has a password already" if url else f"is {_EMBEDDED}, which needs none"
+        raise StartupError(f"POSTBACK_EVENTS_PASSWORD_FILE is set, but POSTBACK_EVENTS {has}. Use one of the two.")
+    try:
+        password = file.read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise StartupError(f"POSTBACK_EVENTS_PASSWORD_FILE names {file}, which can't be read ({why}).") from error
+    if not password:
+        raise StartupError(f"POSTBACK_EVENTS_PASSWORD_FILE names {file}, which is empty. Write the password into it.")
+    return replace(url, password=password).text
 
 
 def _body_memory(chosen: int | None, largest_body: int) -> int:

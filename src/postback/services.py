@@ -64,6 +64,9 @@ __all__ = ["Resources", "Services", "open_services"]
 _FAILED_KEYS = 60
 """Keys that are not valid that one address may send in a minute."""
 
+_PATIENCE_SECONDS = 60.0
+"""How long a start waits for ClickHouse, which may start beside it; then it fails, as whoever supervises it sees."""
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -135,7 +138,7 @@ class Services:
     recent_exposures: RecentIdentities
     log: IngestLog
     room: DiskRoom
-    merges: MergeGuard
+    merges: MergeGuard | None
     watchdog: Watchdog
     attribution: Attribution
     retention: Retention | None
@@ -180,18 +183,17 @@ def _open_services(
 ) -> tuple[Services, str | None]:
     folder = DataDir.open(settings.data, settings.secret)
     resources.closing("data folder", folder.close)
-    control = open_control_store(folder, settings.control)
+    control = open_control_store(folder, settings.control, settings.events)
     resources.closing("control store", control.close)
     running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    events = open_event_store(folder, control, sandbox=settings.sandbox, clock=clock)
+    events = open_event_store(
+        folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
+    )
     resources.closing("event store", events.close)
     node = _node(control, folder, events)
     _warn_of_receipt_times(events.receipt_times)
-    pinged = events.client("default")
-    resources.closing("watchdog's client", pinged.close)
-    watchdog = Watchdog(pinged.ping)
-    resources.closing("watchdog", watchdog.stop)
+    watchdog = _watchdog(events, resources)
     threads = Threads(READERS)
     resources.closing("threads", threads.close)
     if not accounts.list():
@@ -204,8 +206,9 @@ def _open_services(
     metrics = Metrics()
     metrics.clock_jump(lambda: clock.jump)
     room = DiskRoom(settings.data, metrics)
-    merges = MergeGuard(events, settings.data, metrics)
-    resources.closing("merge guard", merges.close)
+    merges = MergeGuard(events, settings.data, metrics) if events.engine.embedded else None
+    if merges:
+        resources.closing("merge guard", merges.close)
     validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
     resources.closing("validation workers", validation.stop)
     forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, clock, record=settings.sandbox)
@@ -283,6 +286,17 @@ def _open_services(
     if settings.sandbox:
         admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
     return services, new_key
+
+
+def _watchdog(events: EventStore, resources: Resources) -> Watchdog:
+    if events.engine.embedded:
+        asked = events.engine.client()
+        resources.closing("watchdog's client", asked.close)
+        watchdog = Watchdog(asked.ping)
+    else:
+        watchdog = Watchdog(None)
+    resources.closing("watchdog", watchdog.stop)
+    return watchdog
 
 
 def _warn_of_receipt_times(times: ReceiptTimes) -> None:

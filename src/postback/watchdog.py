@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 __all__ = ["HUNG_EXIT_STATUS", "Patience", "Watchdog"]
 
@@ -51,23 +52,29 @@ class Watchdog:
     """Asks the event loop and the engine again and again whether they work.
 
     Args:
-        ask_engine: Asks the engine something, and returns when it has answered; by a client that nobody else uses.
+        ask_engine: Asks the engine something, and returns when it has answered; by a client that nobody else uses. None
+            if the engine is not in this process: then it isn't this process that hangs.
         patience: How long each may take.
     """
 
-    def __init__(self, ask_engine: Callable[[], object], patience: Patience | None = None) -> None:
+    def __init__(self, ask_engine: Callable[[], object] | None, patience: Patience | None = None) -> None:
         self._ask_engine = ask_engine
         self._patience = patience or Patience()
-        self._answered = dict.fromkeys((_LOOP, _ENGINE), time.monotonic())
+        parts = (_LOOP, _ENGINE) if ask_engine else (_LOOP,)
+        self._answered = dict.fromkeys(parts, time.monotonic())
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Watch the running event loop, and the engine."""
         loop = asyncio.get_running_loop()
-        for name, work in (("watchdog", lambda: self._watch(loop)), ("watchdog of the engine", self._question_engine)):
-            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
-            self._threads[-1].start()
+        self._start("watchdog", partial(self._watch, loop))
+        if self._ask_engine:
+            self._start("watchdog of the engine", partial(self._question_engine, self._ask_engine))
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+        self._threads[-1].start()
 
     def stop(self) -> None:
         """Stop watching."""
@@ -111,10 +118,10 @@ class Watchdog:
     def _put_off_end(self) -> None:
         faulthandler.dump_traceback_later(self._patience.locked, exit=True, file=_STANDARD_ERROR)
 
-    def _question_engine(self) -> None:
+    def _question_engine(self, ask: Callable[[], object]) -> None:
         while not self._stopped.wait(self._patience.pause):
             try:
-                self._ask_engine()
+                ask()
             except Exception:  # an answer, too: what a store says is told where it is used
                 _log.debug("the engine answered with an error")
             self._note(_ENGINE)

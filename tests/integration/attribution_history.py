@@ -31,7 +31,7 @@ from tests.business_event_reference import (
     hours_of_exposures,
     parse,
 )
-from tests.engine import select
+from tests.engine import open_events, select
 from tests.integration.derived import (
     CONVERSION_HOURS,
     EXPOSURE_HOURS,
@@ -93,7 +93,7 @@ def opened(folder: Path) -> Iterator[Stores]:
     (folder / "tmp").mkdir()
     with (
         closing(ControlStore(f"sqlite:///{folder}/control.db")) as control,
-        closing(EventStore.open(f"chdb://{folder}/events", folder / "tmp")) as events,
+        closing(open_events(folder)) as events,
     ):
         control.migrate()
         yield Stores(events, control, MediaBuyStore(control), folder)

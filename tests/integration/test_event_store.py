@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.engine import select
+from tests.engine import open_events, select
 
 from postback.errors import InternalError, StartupError
 from postback.store.data_folder import DataDir
@@ -24,7 +24,7 @@ EMAIL_KEY, CLICK_KEY = b"\x01" + b"e" * 15, b"\x03" + b"c" * 15
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     folder = DataDir.open(tmp_path_factory.mktemp("data"))
-    store = EventStore.open(folder.events_dsn, folder.scratch)
+    store = open_events(folder.path)
     yield store
     store.close()
     folder.close()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.conftest import examples
-from tests.engine import select
+from tests.engine import open_events, select
 
 from postback.protocol.timestamps import micros
 from postback.store.copies import EventContent, changed_fields
@@ -36,7 +36,7 @@ _COPIES = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.fixed_dictionaries(
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     folder = DataDir.open(tmp_path_factory.mktemp("data"))
-    store = EventStore.open(folder.events_dsn, folder.scratch)
+    store = open_events(folder.path)
     yield store
     store.close()
     folder.close()

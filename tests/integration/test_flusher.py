@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from sqlalchemy import select as rows_of
+from tests.conftest import events_of
 from tests.engine import select
 from tests.faults.store_child import batch
 
@@ -58,8 +59,8 @@ ONCE = (30, 30, 3, 3, 3, 3)
 def opened(path: Path) -> Iterator[Stores]:
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(path)))
-        control = stack.enter_context(closing(open_control_store(folder, None)))
-        events = stack.enter_context(closing(open_event_store(folder, control, sandbox=False)))
+        control = stack.enter_context(closing(open_control_store(folder, None, events_of(path))))
+        events = stack.enter_context(closing(open_event_store(folder, control, events_of(path), sandbox=False)))
         segments = LogSegments(folder.log, events.receipt_times)
         segments.recover()
         yield Stores(folder, events, control, segments)
@@ -153,6 +154,8 @@ def test_an_insert_that_the_engine_had_noted_but_not_finished_when_it_was_killed
             fails(patch, flusher_module, "insert_answers", 0)
             with pytest.raises(StoreUnavailable):
                 stores.flusher().flush_oldest()
+        if not stores.events.engine.embedded:
+            pytest.skip("a test does not reach into the folder of a ClickHouse server")
     parts = sorted((tmp_path / "events" / "data" / "default" / table).resolve().glob("all_*"))
     assert parts
     for part in parts:

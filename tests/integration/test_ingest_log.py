@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import NamedTuple, NoReturn
 
 import pytest
+from tests.engine import open_events
 from tests.ingest import ingest_log
 
 from postback.errors import InternalError, Overloaded, StoreUnavailable
@@ -35,7 +36,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
     with (
         closing(DataDir.open(tmp_path_factory.mktemp("data"))) as folder,
         closing(ControlStore(folder.control_url)) as control,
-        closing(EventStore.open(folder.events_dsn, folder.scratch)) as events,
+        closing(open_events(folder.path)) as events,
     ):
         control.migrate()
         yield Stores(folder, events, control)
@@ -152,7 +153,7 @@ async def test_rows_that_the_engine_itself_refuses_are_set_aside_too(
         stores.events.deriver.command(alter.format("DROP"))
 
     assert stored == [True, False]
-    assert "The event store failed: VIOLATED_CONSTRAINT" in caplog.text
+    assert "The event store refused rows: VIOLATED_CONSTRAINT" in caplog.text
     assert 'postback_quarantined_rows_total{table="rejected_event"} 1.0' in metrics.render().decode()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from clickhouse_connect.driver.client import Client
 from tests.conftest import eventually
-from tests.engine import select
+from tests.engine import open_events, select
 from tests.ingest import ingest_log
 
 from postback.accounts.store import AccountStore
@@ -62,7 +62,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stores]:
     control = ControlStore(folder.control_url)
     control.migrate()
     AccountStore(control).create("default", sandbox=False)
-    events = EventStore.open(folder.events_dsn, folder.scratch)
+    events = open_events(folder.path)
     media_buys = MediaBuyStore(control)
     goal = EventGoal(kind="event", event_sources=(GoalSource(event_source_id="web", event_type="purchase"),))
     package = Package(package_id="p", product_id="x", pricing_option_id="y", budget=1.0, goals=(goal,))

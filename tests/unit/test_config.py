@@ -33,6 +33,8 @@ def test_memory_for_bodies_must_suffice_for_the_largest() -> None:
 
 def test_every_setting_has_its_variable(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("0123456789ABCDEF" * 4)
+    password = tmp_path / "password"
+    password.write_text("pass/word\n")
     given = {
         "POSTBACK_DATA": "/srv/postback",
         "POSTBACK_HOST": "0.0.0.0",
@@ -42,6 +44,8 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
         "POSTBACK_CONTROL": "postgresql://postback@db.example/postback",
         "POSTBACK_SECRET": "",
         "POSTBACK_SECRET_FILE": str(tmp_path / "secret"),
+        "POSTBACK_EVENTS": "clickhouse://postback@ch.example/postback",
+        "POSTBACK_EVENTS_PASSWORD_FILE": str(password),
         "POSTBACK_ALLOWED_ORIGINS": "https://tools.example, HTTP://Localhost:6274/",
         "POSTBACK_TRUSTED_PROXIES": "10.0.0.7, 2001:db8::/32",
         "POSTBACK_CLICKS_PER_HOUR": "20",
@@ -74,6 +78,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
     assert settings.data == Path("/srv/postback")
     assert settings.secret == "0123456789abcdef" * 4
     assert (settings.host, settings.port) == ("0.0.0.0", 9000)
+    assert settings.events == "clickhouse://postback:pass%2Fword@ch.example:8123/postback"
     assert settings.public_url == "https://events.seller.example"
     assert settings.allowed_origins == ("https://tools.example", "http://localhost:6274")
     assert (settings.trusted_proxies, settings.clicks_per_hour) == (("10.0.0.7/32", "2001:db8::/32"), 20)
@@ -148,3 +153,60 @@ def test_a_refused_key_is_not_shown() -> None:
 
 def test_an_accepted_key_does_not_show_in_the_settings_text() -> None:
     assert "a-key-of-32" not in repr(load_settings({"POSTBACK_BOOTSTRAP_KEY": "a-key-of-32-characters-or-even-more"}))
+
+
+def test_events_are_in_the_server_unless_a_clickhouse_is_named() -> None:
+    assert load_settings({}).events is None
+    assert load_settings({"POSTBACK_EVENTS": "chdb://"}).events is None
+    assert load_settings({"POSTBACK_EVENTS": "clickhouse://me:%40@[::1]/db_1"}).events == (
+        "clickhouse://me:%40@[::1]:8123/db_1"
+    )
+    assert load_settings({"POSTBACK_EVENTS": "clickhouses://me:x@ch.example/db?ca_cert=/etc/ca.pem"}).events == (
+        "clickhouses://me:x@ch.example:8443/db?ca_cert=/etc/ca.pem"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://me:hunter2@ch.example/db", "must begin with clickhouse://"),
+        ("chdb:///srv/events", "must begin with clickhouse://"),
+        ("clickhouse://", "names no host"),
+        ("clickhouse://ch.example/db", "names no user"),
+        ("clickhouse://me:hunter2@ch.example", "must name a database"),
+        ("clickhouse://me:hunter2@ch.example/", "must name a database"),
+        ("clickhouse://me:hunter2@ch.example/my-db", "must name a database of letters, digits and underscores"),
+        ("clickhouse://me:hunter2@ch.example/db/x", "must name a database"),
+        ("clickhouse://me:hunter2@ch.example:9000/db", "port 9000, which speaks ClickHouse's native protocol"),
+        ("clickhouse://me:hunter2@ch.example:99999/db", "a port or a host that can't be read"),
+        ("clickhouse://me:hunter2/x@ch.example/db", "%2F for a slash"),
+        ("clickhouse://me:hunter2@[::1/db", "a port or a host that can't be read"),
+        ("clickhouse://me:hunter2@ch.example/db?secure=1", "ca_cert=FILE is the only one"),
+        ("clickhouse://me:hunter2@ch.example/db#x", "has options that are not known"),
+        ("clickhouse://me:hunter2@ch.example/db?ca_cert=x", "which only clickhouses:// uses"),
+    ],
+)
+def test_a_wrong_address_of_clickhouse_is_explained_without_its_password(url: str, expected: str) -> None:
+    with pytest.raises(StartupError) as error:
+        load_settings({"POSTBACK_EVENTS": url})
+
+    assert str(error.value).startswith("POSTBACK_EVENTS ")
+    assert expected in str(error.value)
+    assert "hunter2" not in str(error.value)
+
+
+def test_a_password_from_a_file_is_needed_and_given_once(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    address = {"POSTBACK_EVENTS": "clickhouse://me@ch.example/db", "POSTBACK_EVENTS_PASSWORD_FILE": str(file)}
+    with pytest.raises(StartupError, match=r"can't be read \(No such file or directory\)"):
+        load_settings(address)
+    file.write_text("\n")
+    with pytest.raises(StartupError, match="is empty"):
+        load_settings(address)
+    file.write_text("hunter2")
+    with pytest.raises(StartupError, match="has a password already"):
+        load_settings(address | {"POSTBACK_EVENTS": "clickhouse://me:x@ch.example/db"})
+    with pytest.raises(StartupError, match="is chdb://, which needs none"):
+        load_settings({"POSTBACK_EVENTS_PASSWORD_FILE": str(file)})
+
+    assert "hunter2" not in repr(load_settings(address))

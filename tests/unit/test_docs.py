@@ -215,8 +215,8 @@ def test_the_limits_are_told() -> None:
 
 def test_every_dependency_has_its_purpose() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    declared = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
-    names = {re.split(r"[>=;\s\[]", requirement)[0] for requirement in declared}
+    declared = [project["project"]["dependencies"], *project["dependency-groups"].values()]
+    names = {re.split(r"[>=;\s\[]", requirement)[0] for group in declared for requirement in group}
     explained = set(re.findall(r"^\| ([a-z0-9.-]+) \|", (DOCS / "dependencies.md").read_text(), re.MULTILINE))
 
     assert explained == names

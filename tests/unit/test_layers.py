@@ -11,7 +11,7 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 
 FLOORS = (
     {"errors"},
-    {"protocol"},
+    {"clickhouse_url", "protocol"},
     {"clock", "config", "conformance", "logs", "metrics", "threads", "watchdog"},
     {"store"},
     {"auth", "backups"},

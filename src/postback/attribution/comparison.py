@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
-from functools import cache
 from importlib import resources
 from pathlib import Path
+from string import Template
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.attribution.runner import Attribution
 from postback.attribution.state import NEVER
-from postback.attribution.statements import DerivedStore, failures_reported
+from postback.attribution.statements import DerivedStore
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
+from postback.store.event_engine import failures_reported
 from postback.store.event_store import EventStore
 
 __all__ = ["PackageChange", "compare"]
 
-_DATABASE = "comparison"
 _DERIVED = (
     "attribution",
     "event_hash_by_key",
@@ -63,6 +63,7 @@ def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> lis
         scratch: A folder for what the derivation leaves, which is deleted.
 
     Raises:
+        StartupError: The event store's user may not make a database.
         StoreUnavailable: A store doesn't answer.
     """
     with (
@@ -72,48 +73,52 @@ def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> lis
         closing(ControlStore(f"sqlite:///{folder}/control.db")) as control,
     ):
         control.migrate()
-        _copy_kept_outcomes(beside, media_buys)
+        _copy_kept_outcomes(events, beside, media_buys)
         Attribution(beside, control, media_buys, Path(folder)).catch_up()
-        rows = beside.deriver.query(_statement("package_changes")).result_rows
+        rows = beside.deriver.query(_statement("package_changes", events)).result_rows
     return [PackageChange(*row) for row in rows]
 
 
 @contextmanager
 def _beside(events: EventStore) -> Iterator[EventStore]:
     """An event store with the same facts, in which nothing is derived yet."""
-    owner = events.deriver
-    owner.command(f"DROP DATABASE IF EXISTS {_DATABASE}")
-    owner.command(f"CREATE DATABASE {_DATABASE}")
+    owner, stored = events.deriver, events.engine.database
+    database = f"{stored}_comparison"
     try:
-        with closing(events.client(_DATABASE)) as client:
+        owner.command(f"DROP DATABASE IF EXISTS {database}")
+        owner.command(f"CREATE DATABASE {database}")
+    except ClickHouseError as error:
+        raise events.engine.unusable(error) from error
+    try:
+        with closing(events.engine.client(database, session=True)) as client:
             for table in _DERIVED:
-                client.command(f"CREATE TABLE {table} AS default.{table}")
+                client.command(f"CREATE TABLE {table} AS {stored}.{table}")
             for fact in ("event", "exposure", "retention"):
-                client.command(_statement(fact))
-            yield EventStore(client, client, [client])
+                client.command(_statement(fact, events))
+            yield EventStore(events.engine, client, client, [client])
     finally:
-        owner.command(f"DROP DATABASE {_DATABASE}")
+        owner.command(f"DROP DATABASE {database}")
 
 
-def _copy_kept_outcomes(beside: EventStore, media_buys: MediaBuyStore) -> None:
+def _copy_kept_outcomes(events: EventStore, beside: EventStore, media_buys: MediaBuyStore) -> None:
     """What counts in packages whose numbers are final, and what is settled, stays there, whatever the rules."""
     settled_before = DerivedStore(beside.deriver, Metrics().attribution_stages, beside.deriving).value("settled_before")
     for account_id in media_buys.changes():
         final = [(b.media_buy_id, p.package_id) for b, p in media_buys.goals(account_id) if p.finalized_at]
         if final or settled_before > NEVER:
-            _copy(beside.deriver, account_id, final, settled_before)
+            copy = _statement("copy_kept_outcomes", events)
+            beside.deriver.command(copy, parameters=_kept(account_id, final, settled_before))
 
 
-def _copy(client: Client, account_id: str, packages: Sequence[tuple[str, str]], settled_before: int) -> None:
-    parameters = {
+def _kept(account_id: str, packages: Sequence[tuple[str, str]], settled_before: int) -> dict[str, object]:
+    return {
         "account_id": account_id,
         "media_buy_ids": [media_buy_id for media_buy_id, _ in packages],
         "package_ids": [package_id for _, package_id in packages],
         "settled_before": settled_before,
     }
-    client.command(_statement("copy_kept_outcomes"), parameters=parameters)
 
 
-@cache
-def _statement(name: str) -> str:
-    return (_SQL / f"{name}.sql").read_text()
+def _statement(name: str, events: EventStore) -> str:
+    """The statement in ``comparison/NAME.sql``, which finds what is stored in the database of ``events``."""
+    return Template((_SQL / f"{name}.sql").read_text()).substitute(stored=events.engine.database)

@@ -87,7 +87,7 @@ class Retention:
         self._done: _Bounds | None = None
         if problem := self._too_few_days():
             raise StartupError(problem)
-        self._client = events.client("default")
+        self._client = events.engine.client()
         self._derived = DerivedStore(self._client, metrics.attribution_stages, events.deriving)
 
     def close(self) -> None:

@@ -81,7 +81,6 @@ class Attribution:
         self._exposures = ExposureSpans(self._derived, folder, self._limits.exposures, metrics)
         self._work = threading.RLock()
         self._accounts: dict[str, AccountState] = {}
-        self._prepared = False
         self._staged: AccountRules | None = None
         self._recovered = False
         self._newest: dict[str, tuple[int, int]] = {}
@@ -186,10 +185,8 @@ class Attribution:
         """Load the states; a run that was cut short is completed if its sums were added, and forgotten if not."""
         if self._recovered:
             return
-        if not self._prepared:
-            replace_scratch(self._derived)
-            self._settled_before = self._derived.value("settled_before")
-            self._prepared = True
+        replace_scratch(self._derived)  # a server forgets the tables of a run, and first ends what it was at
+        self._settled_before = self._derived.value("settled_before")
         if self._states.rebuilding():
             self._drop()
         for account_id, (state, pending, sums) in self._states.load().items():

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
-from postback.errors import StoreUnavailable
 from postback.metrics import Stages
+from postback.store.event_engine import failures_reported
 
-__all__ = ["DerivedStore", "failures_reported"]
+__all__ = ["DerivedStore"]
 
 _SQL = resources.files("postback.attribution") / "sql"
-
-_log = logging.getLogger(__name__)
 
 
 class DerivedStore:
@@ -83,7 +78,7 @@ class DerivedStore:
                 self._client.raw_insert(table, rows.column_names, sink.getvalue(), fmt="ArrowStream")
 
     def replace(self, name: str) -> None:
-        """Create the table or view of ``scratch/NAME.sql`` anew.
+        """Create the temporary table or view of ``scratch/NAME.sql`` anew; this store's client alone has it.
 
         Raises:
             StoreUnavailable: The engine refused.
@@ -97,16 +92,6 @@ class DerivedStore:
         for table in tables:
             with self._writing, failures_reported(table):
                 self._client.command(f"TRUNCATE TABLE {table}")
-
-
-@contextmanager
-def failures_reported(name: str) -> Iterator[None]:
-    """Log what the engine refused in ``name``, and raise StoreUnavailable."""
-    try:
-        yield
-    except (ClickHouseError, OSError) as error:
-        _log.error("The event store failed in %s: %s", name, getattr(error, "name", None) or type(error).__name__)
-        raise StoreUnavailable("The event store is not available.", retry_after=1) from error
 
 
 @cache

@@ -55,6 +55,11 @@ def open_source(settings: Settings) -> Iterator[Source]:
         StartupError: It is not a data folder, it is in use by something that is not a server, or a store can't be read.
     """
     data = settings.data
+    if settings.events:
+        raise StartupError(
+            "postback backup copies embedded event stores only, and POSTBACK_EVENTS names a ClickHouse server. Back "
+            "that database up with ClickHouse's BACKUP, then the data folder; docs/how-to/use-clickhouse.md says how."
+        )
     try:
         if not (data / "secret.key").exists():
             raise StartupError(f"{data} is not a data folder. Name the server's data folder with --data.")

@@ -36,8 +36,8 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
     begun = time.monotonic()
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(settings.data, settings.secret)))
-        control = stack.enter_context(closing(open_control_store(folder, settings.control)))
-        events = stack.enter_context(closing(open_event_store(folder, control)))
+        control = stack.enter_context(closing(open_control_store(folder, settings.control, settings.events)))
+        events = stack.enter_context(closing(open_event_store(folder, control, settings.events)))
         drain(folder, events, control)
         media_buys = MediaBuyStore(control)
         if compare:

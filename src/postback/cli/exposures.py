@@ -93,10 +93,10 @@ def import_(
         settings = load_settings(os.environ, data=data)
         require_folder(settings)
         folder = opened.enter_context(closing(DataDir.open(settings.data, settings.secret)))
-        control = opened.enter_context(closing(open_control_store(folder, settings.control)))
+        control = opened.enter_context(closing(open_control_store(folder, settings.control, settings.events)))
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens
-        events = opened.enter_context(closing(open_event_store(folder, control)))
+        events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
         drain(folder, events, control)
         work = ExposureImport(folder, events, account, described, content.result(), rejects, registered)
         try:

@@ -25,7 +25,7 @@ def reused(data: str | None) -> None:
     settings = load_settings(os.environ, data=data)
     with (
         closing(DataDir.open(settings.data, settings.secret)) as folder,
-        closing(EventStore.open(folder.events_dsn, folder.scratch)) as events,
+        closing(EventStore.open(settings.events or folder.events_dsn, folder.scratch)) as events,
     ):
         found = events.query("reused_exposures")
     for account_id, exposure_id, copies in found:

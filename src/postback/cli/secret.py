@@ -66,8 +66,10 @@ def rotate(yes: bool, data: str | None) -> None:
         raise StartupError("Nothing was changed. To replace the secret, run the command again with --yes.")
     with ExitStack() as opened:
         folder = opened.enter_context(closing(DataDir.open(settings.data, settings.secret)))
-        control = opened.enter_context(closing(open_control_store(folder, settings.control, rotating=True)))
-        events = opened.enter_context(closing(open_event_store(folder, control)))
+        control = opened.enter_context(
+            closing(open_control_store(folder, settings.control, settings.events, rotating=True))
+        )
+        events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
         found = stored(control)
         if found is None:
             raise StartupError(f"No server of this version has used {folder.path}. Start 'postback serve' once first.")

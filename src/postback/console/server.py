@@ -124,7 +124,7 @@ def _operation(visit: Visit) -> Operation:
         disk_free_bytes=services.room.free(),
         disk_least_bytes=services.room.least,
         control_store="PostgreSQL" if services.control.engine == "postgresql" else "SQLite",
-        event_store=f"ClickHouse {services.events.engine}",
+        event_store=f"ClickHouse {services.events.version}",
         python=platform.python_version(),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import tempfile
 import threading
@@ -16,13 +15,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.clock import Clock
-from postback.errors import InternalError, StartupError, StoreUnavailable
+from postback.errors import InternalError
+from postback.store.event_engine import EventEngine, failures_reported, unfit_rows_refused
 from postback.store.event_schema import upgrade
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
@@ -49,21 +48,6 @@ __all__ = [
 READERS = 2
 """How many reads the store does at a time."""
 
-_SETTINGS = {
-    "async_insert": 0,  # else the engine answers before the rows are in a part
-    "deduplicate_blocks_in_dependent_materialized_views": 1,  # what a repeated block adds to sums is not added again
-    "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
-}
-
-_UNFIT = frozenset(
-    (
-        *("ARGUMENT_OUT_OF_BOUND", "CANNOT_CONVERT_TYPE", "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", "DECIMAL_OVERFLOW"),
-        *("INCORRECT_DATA", "TOO_LARGE_STRING_SIZE", "TYPE_MISMATCH", "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
-        "VIOLATED_CONSTRAINT",
-    )
-)
-"""The engine's errors that are about the rows, so that the same ones will fail again."""
-
 _SQL = resources.files("postback.store") / "sql"
 
 _IDENTITIES: Mapping[Table, str] = {
@@ -76,8 +60,6 @@ _NO_LINKS: Mapping[tuple[str, str], str] = MappingProxyType({})
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_log = logging.getLogger(__name__)
-
 
 class EventStore:
     """The tables of events. Synchronous and thread-safe: callers on an event loop use threads.
@@ -85,7 +67,9 @@ class EventStore:
     One client writes, one derives and a few read, for a client does one thing at a time.
 
     Attributes:
-        deriver: The client for the statements of attribution, which are long and follow one another.
+        engine: Makes the clients.
+        deriver: The client, with temporary tables, for the statements of attribution, which are long and follow one
+            another.
         deriving: Held by each of those that writes.
         receipt_times: Of what is stored. They rise in the order of inserts, so that whoever reads what arrived since a
             time misses nothing.
@@ -93,12 +77,12 @@ class EventStore:
             epoch; None where none holds anything up.
     """
 
-    def __init__(self, writer: Client, deriver: Client, readers: Sequence[Client], dsn: str = "") -> None:
+    def __init__(self, engine: EventEngine, writer: Client, deriver: Client, readers: Sequence[Client]) -> None:
+        self.engine = engine
         self.deriver = deriver
         self.deriving = threading.Lock()
         self.receipt_times = ReceiptTimes()
         self.stored_elsewhere: Callable[[], int | None] = lambda: None
-        self._dsn = dsn
         self._inserting = threading.Lock()
         self._clients = (writer, deriver, *readers)
         self._writer = writer
@@ -107,31 +91,37 @@ class EventStore:
             self._idle.put(reader)
 
     @classmethod
-    def open(cls, dsn: str, scratch: Path, clock: Clock | None = None) -> EventStore:
+    def open(cls, dsn: str, scratch: Path, clock: Clock | None = None, patience: float = 0) -> EventStore:
         """Connect, and bring the schema to that of this code.
 
         Args:
-            dsn: Of clickhouse-connect, as ``chdb:///data/events``.
+            dsn: Of the engine, as ``chdb:///data/events`` or ``clickhouse://user:password@host:8123/database``.
             scratch: Folder for the files by which chDB takes its inserts; on the same disk as the data.
             clock: The time, for receipt times.
+            patience: Seconds for which to wait for a server that can't be reached.
 
         Raises:
             StartupError: The store can't be opened or written, or a newer Postback wrote it.
         """
+        engine = EventEngine(dsn)
+        engine.check(patience)
         try:
             with ExitStack() as undo:
-                clients = [undo.enter_context(closing(_client(dsn))) for _ in range(2 + READERS)]
-                upgrade(clients[0])
+                writer = undo.enter_context(closing(engine.client()))
+                deriver = undo.enter_context(closing(engine.client(session=True)))
+                readers = [undo.enter_context(closing(engine.client())) for _ in range(READERS)]
+                upgrade(writer)
                 undo.pop_all()
         except (ClickHouseError, OSError) as error:
-            raise StartupError(f"The event store {dsn} can't be opened: {_name(error)}. Check its folder.") from error
-        tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
-        store = cls(clients[0], clients[1], clients[2:], dsn)
+            raise engine.unusable(error) from error
+        if engine.embedded:
+            tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
+        store = cls(engine, writer, deriver, readers)
         store.receipt_times = ReceiptTimes(store.last_received_at(), clock)
         return store
 
     @property
-    def engine(self) -> str:
+    def version(self) -> str:
         """The engine's version, for example ``26.5.1.1``."""
         return str(self._writer.server_version)
 
@@ -141,10 +131,6 @@ class EventStore:
         with ExitStack() as stack:
             for client in self._clients:
                 stack.callback(client.close)
-
-    def client(self, database: str) -> Client:
-        """A client of its own for another database of the engine; the caller closes it."""
-        return _client(self._dsn, database)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -162,13 +148,13 @@ class EventStore:
             StoreUnavailable: The engine refused.
         """
         tables = self.query("tables_on_disk")
-        with _failures_reported(), closing(self.client("default")) as client:
+        with failures_reported(), closing(self.engine.client()) as client:
             for table, _ in tables:
                 client.command(f"ALTER TABLE {table} FREEZE WITH NAME '{name}'")
         return [Path(folder) for _, folder in tables]
 
     def ping(self) -> bool:
-        """Whether the engine answers, asked between two inserts: it doesn't wait for reports."""
+        """Whether the engine answers. An embedded one is asked between two inserts, a server at any time."""
         return self._writer.ping()
 
     def insert(self, rows: Sequence[Rows]) -> None:
@@ -203,7 +189,7 @@ class EventStore:
             self._insert(table, names, stream, {"insert_deduplication_token": token})
 
     def _insert(self, table: Table, names: list[str], stream: pa.Buffer, settings: dict[str, Any]) -> None:
-        with _failures_reported():
+        with failures_reported(), unfit_rows_refused():
             self._writer.raw_insert(table, names, stream, settings=settings, fmt="ArrowStream")
 
     def _received(self, call: Sequence[Rows]) -> list[Rows]:
@@ -307,7 +293,7 @@ class EventStore:
     def count(self, table: Table) -> int:
         """How many rows a table has; copies count once."""
         rows = _IDENTITIES.get(table, f"{table} FINAL")
-        with _failures_reported(), self._reader() as client:
+        with failures_reported(), self._reader() as client:
             return int(client.query(f"SELECT count() FROM {rows}").result_rows[0][0])  # noqa: S608 a literal type
 
     def query(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
@@ -316,7 +302,7 @@ class EventStore:
         Raises:
             StoreUnavailable: The engine doesn't answer.
         """
-        with _failures_reported(), self._reader() as client:
+        with failures_reported(), self._reader() as client:
             return client.query(_sql(name), parameters=parameters).result_rows
 
     def execute(self, name: str, **parameters: object) -> None:
@@ -325,7 +311,7 @@ class EventStore:
         Raises:
             StoreUnavailable: The engine doesn't answer.
         """
-        with self._inserting, _failures_reported():
+        with self._inserting, failures_reported():
             self._writer.command(_sql(name), parameters=parameters)
 
     @contextmanager
@@ -345,30 +331,10 @@ def _stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buffer]:
         raise InternalError(f"Events could not be stored ({type(error).__name__}).") from None
 
 
-def _client(dsn: str, database: str = "default") -> Client:
-    return clickhouse_connect.get_client(dsn=dsn, database=database, settings=_SETTINGS, tz_mode="aware")
-
-
-@contextmanager
-def _failures_reported() -> Iterator[None]:
-    try:
-        yield
-    except (ClickHouseError, OSError) as error:
-        _log.error("The event store failed: %s", _name(error))
-        if _name(error) in _UNFIT:
-            raise InternalError(f"Events could not be stored ({_name(error)}).") from None
-        raise StoreUnavailable("The event store is not available.", retry_after=1) from error
-
-
 @cache
 def _sql(name: str) -> str:
     """The statement in ``sql/NAME.sql``."""
     return (_SQL / f"{name}.sql").read_text()
-
-
-def _name(error: Exception) -> str:
-    """What failed, without the engine's text, which may quote a payload."""
-    return getattr(error, "name", None) or getattr(error, "strerror", None) or type(error).__name__
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:

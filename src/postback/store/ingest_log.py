@@ -94,6 +94,7 @@ class IngestLog:
         self._bytes = sum(segment.size for segment in segments.sealed)
         self._durable = segments.durable
         self._flushed = segments.sealed[0].last - 1 if segments.sealed else segments.durable
+        self._held_up = False
         self._readers: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._waiting = asyncio.Event()
         self._due = asyncio.Event()
@@ -124,7 +125,7 @@ class IngestLog:
             return
         self._require_open()
         self._check_room()
-        if (self._rows and self._rows + size > self._max_events) or self._bytes > _MOST_BYTES:
+        if self._full(size):
             raise Overloaded("Too many events are waiting to be stored.", retry_after=1)
         self._wait(size)
         try:
@@ -146,6 +147,18 @@ class IngestLog:
     def waiting(self) -> tuple[int, int]:
         """The rows that are on their way into the event store, and the bytes of those that are durable."""
         return self._rows, self._bytes
+
+    def _full(self, size: int) -> bool:
+        return (self._rows > 0 and self._rows + size > self._max_events) or self._bytes > _MOST_BYTES
+
+    def require_room(self) -> None:
+        """Check that the log takes events.
+
+        Raises:
+            Overloaded: It is full.
+        """
+        if self._full(1):
+            raise Overloaded("Too many events are waiting to be stored.", retry_after=1)
 
     def _require_open(self) -> None:
         if not self._open:
@@ -235,6 +248,11 @@ class IngestLog:
         except TimeoutError:
             raise StoreUnavailable("Events that were accepted are not stored yet.", retry_after=1) from None
 
+    @property
+    def held_up(self) -> bool:
+        """Whether the last flush failed, so that what is accepted waits in the log."""
+        return self._held_up
+
     def between_flushes(self) -> AbstractContextManager[None]:
         """``Flusher.between_flushes``; what was flushed before is stored."""
         return self._flusher.between_flushes()
@@ -248,8 +266,9 @@ class IngestLog:
                 await self._until_due(_SEAL_SECONDS)
             try:
                 await self._flush()
-                pause = 0.0
+                pause, self._held_up = 0.0, False
             except StoreUnavailable as error:
+                self._held_up = True
                 pause = min(2 * pause or _SEAL_SECONDS, _LONGEST_PAUSE)
                 _log.warning("%s The ingest log is flushed again in %g s.", error.message, pause)
                 await asyncio.sleep(pause)

@@ -70,12 +70,15 @@ class StoredFingerprint(NamedTuple):
     complete: bool
 
 
-def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = False) -> ControlStore:
+def open_control_store(
+    folder: DataDir, url: str | None, events_url: str | None = None, *, rotating: bool = False
+) -> ControlStore:
     """Open the control store that belongs to a data folder, in the newest schema.
 
     Args:
         folder: The folder.
         url: The database, if it isn't the file in the folder.
+        events_url: The event store, if it isn't in the folder.
         rotating: Whether this is to replace the secret, or to complete an interrupted replacement.
 
     Raises:
@@ -99,22 +102,30 @@ def open_control_store(folder: DataDir, url: str | None, *, rotating: bool = Fal
         control.let_shrink()
         found = stored(control)
         _check_secret(folder, url, found.fingerprint if found else None, rotating=rotating)
-        if found and found.complete and not folder.has_events:
-            raise _lost_events(folder)
+        if found and found.complete and not (events_url or folder.has_events):
+            raise _lost_events(f"{folder.path}/events")
         undo.pop_all()
     return control
 
 
 def open_event_store(
-    folder: DataDir, control: ControlStore, *, sandbox: bool | None = None, clock: Clock | None = None
+    folder: DataDir,
+    control: ControlStore,
+    url: str | None = None,
+    *,
+    sandbox: bool | None = None,
+    clock: Clock | None = None,
+    patience: float = 0,
 ) -> EventStore:
     """Open the event store of a data folder, in the newest schema; at the first start, note the installation in both.
 
     Args:
         folder: The folder.
         control: Its control store.
+        url: The event store, if it isn't in the folder.
         sandbox: Whether the server is a sandbox; None for a command, which may work on either.
         clock: The time, for receipt times.
+        patience: Seconds for which to wait for a server of ClickHouse that can't be reached.
 
     Raises:
         StartupError: It can't be opened, or it belongs to another control store, secret or kind of server.
@@ -122,15 +133,16 @@ def open_event_store(
     found = stored(control)
     if found:
         _check_kind(folder, found.fingerprint.sandbox, sandbox)
-    forget_tokens_without_parts(folder.path / "events")
+    if url is None:
+        forget_tokens_without_parts(folder.path / "events")
     with ExitStack() as undo:
-        events = EventStore.open(folder.events_dsn, folder.scratch, clock)
+        events = EventStore.open(url or folder.events_dsn, folder.scratch, clock, patience)
         undo.callback(events.close)
         in_events = _in_events(events)
         if found is None and in_events:
             raise StartupError(
-                f"The event store in {folder.path}/events belongs to a control store that is not this one: this one is "
-                f"new, or older than the installation. {_BACKUP}."
+                f"The event store in {events.engine.place} belongs to a control store that is not this one: this one "
+                f"is new, or older than the installation. {_BACKUP}."
             )
         if found is None:
             found = _adopt(folder, control, events, sandbox)
@@ -206,8 +218,8 @@ def _adopt(
         kinds = {row.account_id: row.sandbox for row in connection.execute(select(account))}
     if not kinds and events.last_received_at():
         raise StartupError(
-            f"The control store is new, but {folder.path}/events contains events that belong to another. {_BACKUP}, or "
-            "choose another folder with --data."
+            f"The control store is new, but {events.engine.place} contains events that belong to another. {_BACKUP}, "
+            "or choose another folder with --data."
         )
     if FIRST_ACCOUNT in kinds:
         _check_kind(folder, kinds[FIRST_ACCOUNT], sandbox)
@@ -227,11 +239,11 @@ def _compare(
     in_events: Fingerprint | None,
 ) -> None:
     if in_events is None and found.complete:
-        raise _lost_events(folder)
+        raise _lost_events(events.engine.place)
     interrupted = in_events and not found.complete and in_events.installation_id == found.fingerprint.installation_id
     if in_events and in_events != found.fingerprint and not interrupted:
         raise StartupError(
-            f"The control store and the event store in {folder.path}/events belong to different installations, or are "
+            f"The control store and the event store in {events.engine.place} belong to different installations, or are "
             f"from before and after a replacement of the secret. {_BACKUP}."
         )
     if not found.complete:
@@ -288,10 +300,10 @@ def _foreign_secret(folder: DataDir, url: str | None) -> StartupError:
     )
 
 
-def _lost_events(folder: DataDir) -> StartupError:
+def _lost_events(place: str) -> StartupError:
     return StartupError(
-        f"The event store in {folder.path}/events is missing or empty, but this installation has one. If it is on a "
-        "disk of its own, mount it; else restore it from a backup, or choose another folder with --data."
+        f"The event store in {place} is missing or empty, but this installation has one. If it is elsewhere, mount its "
+        "disk or correct POSTBACK_EVENTS; else restore it from a backup, or choose another folder with --data."
     )
 
 

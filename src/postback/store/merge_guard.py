@@ -58,7 +58,7 @@ class MergeGuard:
         self._metrics = metrics
         self._free = free or (lambda: shutil.disk_usage(data).free)
         self._least_free = merges_need(data)
-        self._client = events.client("default")
+        self._client = events.engine.client()
         self._checked: set[_Part] = set(self._merged_parts())
         self._stopped = False
         self._checking = threading.Lock()

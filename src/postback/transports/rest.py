@@ -139,11 +139,10 @@ class _Rest:
         return json_response({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        """Report that both stores answer and can be written."""
-        answer: dict[str, object] = {"status": await self._readiness.get()}
-        if warning := self._services.clock.problem:
-            answer["warning"] = warning
-        return json_response(answer)
+        """Report that events are accepted and both stores answer; say so if they only wait in the ingest log."""
+        problems = [await self._readiness.get(), self._services.clock.problem]
+        warning = " ".join(filter(None, problems))
+        return json_response({"status": "ok", "warning": warning} if warning else {"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics in Prometheus' format, to whoever has the token if there is one."""
@@ -156,11 +155,21 @@ class _Rest:
             )
         return Response(await self._metrics.get(), media_type=METRICS_CONTENT_TYPE)
 
-    async def _check_readiness(self) -> str:
-        await self._services.threads.ingestion.run(_ask_control, self._services.control)
-        self._services.room.check()
-        await self._services.threads.inserts.run(_ask_event_store, self._services.folder, self._services.events)
-        return "ok"
+    async def _check_readiness(self) -> str | None:
+        services = self._services
+        await services.threads.ingestion.run(_ask_control, services.control)
+        services.room.check()
+        if services.events.engine.embedded:
+            await services.threads.inserts.run(_ask_event_store, services.folder, services.events)
+            return None
+        # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
+        services.log.require_room()
+        answers = await services.threads.background.run(services.events.ping)
+        if answers and not services.log.held_up:
+            return None
+        trouble = "ClickHouse takes no inserts" if answers else "ClickHouse does not answer"
+        waiting = f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
+        return f"{trouble}: events wait in the ingest log ({waiting}), and reports answer 503."
 
     async def openapi(self, _: Request) -> Response:
         """Return the OpenAPI description of this API."""

@@ -1,7 +1,7 @@
 -- Copies the outcomes that a rebuild keeps: those of packages whose numbers are final and of settled events, with those of the same type and id.
 INSERT INTO attribution
 SELECT *
-FROM default.attribution FINAL
+FROM $stored.attribution FINAL
 WHERE account_id = {account_id:String} AND
 (
     toUnixTimestamp64Micro(event_time) < {settled_before:Int64}
@@ -13,7 +13,7 @@ WHERE account_id = {account_id:String} AND
             OR event_hash IN
             (
                 SELECT event_hash
-                FROM default.attribution
+                FROM $stored.attribution
                 WHERE account_id = {account_id:String}
                 GROUP BY event_hash
                 HAVING toUnixTimestamp64Micro(min(event_time)) < {settled_before:Int64}

@@ -1,2 +1,2 @@
 -- The stored events, as a comparison reads them.
-CREATE VIEW event AS SELECT * FROM default.event
+CREATE VIEW event AS SELECT * FROM $stored.event

@@ -6,7 +6,7 @@ FROM
     SELECT
         account_id, media_buy_id, package_id, conversions AS old_conversions, value AS old_value, toInt64(0) AS new_conversions,
         JSONExtract('0', 'Decimal(38, 9)') AS new_value
-    FROM default.conversion_hour
+    FROM $stored.conversion_hour
     WHERE media_buy_id != ''
     UNION ALL
     SELECT account_id, media_buy_id, package_id, 0, JSONExtract('0', 'Decimal(38, 9)'), conversions, value

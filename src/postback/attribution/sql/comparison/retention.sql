@@ -1,2 +1,2 @@
 -- How far retention has come, as a comparison reads it.
-CREATE VIEW retention AS SELECT * FROM default.retention
+CREATE VIEW retention AS SELECT * FROM $stored.retention

@@ -1,5 +1,5 @@
 -- Events with the number of the event kind that goals name (0: none does), the sources that it is linked with, the amounts that goals may ask for and whether each is stated. Event kinds and fields are those of the run; order_id is read only where some goal names refunds, and empty where it names no order.
-CREATE VIEW named_event AS
+CREATE TEMPORARY VIEW named_event AS
 WITH
     (SELECT groupArray(name) FROM (SELECT name FROM run_event_kind ORDER BY event_kind)) AS kinds,
     (SELECT groupArray(linked) FROM (SELECT linked FROM run_event_kind ORDER BY event_kind)) AS linked_sources,

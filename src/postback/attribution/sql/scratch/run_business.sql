@@ -1,5 +1,5 @@
 -- Scratch of a run: its business events, numbered. Settled: what they count for stays, since they are older than retention settles, or final, counted in a package whose numbers are final.
-CREATE TABLE run_business
+CREATE TEMPORARY TABLE run_business
 (
     number UInt64,
     event_type LowCardinality(String),

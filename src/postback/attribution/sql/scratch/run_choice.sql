@@ -1,5 +1,5 @@
 -- Scratch of a run: the goal option that a business event counts by, and the number of the purchase that it follows; 0 for none. Its siblings as run_business has them.
-CREATE TABLE run_choice
+CREATE TEMPORARY TABLE run_choice
 (
     number UInt64,
     follows UInt64,

@@ -1,5 +1,5 @@
 -- Scratch of a run: the events to attribute, once each: what the first copy has, with the identifiers of all.
-CREATE TABLE run_event
+CREATE TEMPORARY TABLE run_event
 (
     event_source_id LowCardinality(String),
     event_type LowCardinality(String),

@@ -1,5 +1,5 @@
 -- Scratch of a run: new exposures.
-CREATE TABLE run_exposure
+CREATE TEMPORARY TABLE run_exposure
 (
     exposure_id String,
     kind LowCardinality(String),

@@ -1,5 +1,5 @@
 -- Scratch of a run: packages whose numbers are final, and since when.
-CREATE TABLE run_frozen
+CREATE TEMPORARY TABLE run_frozen
 (
     media_buy_id LowCardinality(String),
     package_id LowCardinality(String),

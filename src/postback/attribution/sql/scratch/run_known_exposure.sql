@@ -1,2 +1,2 @@
 -- Scratch of a run: ids of new exposures that were stored before.
-CREATE TABLE run_known_exposure (exposure_id String) ENGINE = Memory
+CREATE TEMPORARY TABLE run_known_exposure (exposure_id String) ENGINE = Memory

@@ -1,5 +1,5 @@
 -- Scratch of a run: the exposure that each matched event is attributed to.
-CREATE TABLE run_match
+CREATE TEMPORARY TABLE run_match
 (
     number UInt64,
     rule_set UInt32,

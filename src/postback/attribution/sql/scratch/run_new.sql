@@ -1,5 +1,5 @@
 -- Scratch of a run: new events that a goal names, every copy.
-CREATE TABLE run_new
+CREATE TEMPORARY TABLE run_new
 (
     event_source_id LowCardinality(String),
     event_type LowCardinality(String),

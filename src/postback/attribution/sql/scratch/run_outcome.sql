@@ -1,5 +1,5 @@
 -- Scratch of a run: its outcomes. Known: of events that had one.
-CREATE TABLE run_outcome
+CREATE TEMPORARY TABLE run_outcome
 (
     account_id LowCardinality(String),
     event_type LowCardinality(String),

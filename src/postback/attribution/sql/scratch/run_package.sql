@@ -1,5 +1,5 @@
 -- Scratch of a run: packages whose exposures count. Packages with equal rules share a rule set.
-CREATE TABLE run_package
+CREATE TEMPORARY TABLE run_package
 (
     media_buy_id LowCardinality(String),
     package_id LowCardinality(String),

@@ -1,5 +1,5 @@
 -- Scratch of a run: earlier outcomes of its events, and of the same events from other sources.
-CREATE TABLE run_previous_outcome
+CREATE TEMPORARY TABLE run_previous_outcome
 (
     event_type LowCardinality(String),
     event_id String,

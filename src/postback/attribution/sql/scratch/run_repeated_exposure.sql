@@ -1,2 +1,2 @@
 -- Scratch of a run: the hashes of the exposure_ids that are new and came several times.
-CREATE TABLE run_repeated_exposure (exposure_hash UInt64) ENGINE = Memory
+CREATE TEMPORARY TABLE run_repeated_exposure (exposure_hash UInt64) ENGINE = Memory

@@ -1,5 +1,5 @@
 -- Scratch of a run: what its business events count for. One that follows a purchase takes precedence over one by its own identifiers.
-CREATE TABLE run_result
+CREATE TEMPORARY TABLE run_result
 (
     number UInt64,
     follows UInt64,

@@ -1,5 +1,5 @@
 -- Scratch of a run, for every sibling set and rule set: how the goals that name one of the siblings count them, first choice first.
-CREATE TABLE run_rule
+CREATE TEMPORARY TABLE run_rule
 (
     sibling_set UInt32,
     rule_set UInt32,

@@ -1,5 +1,5 @@
 -- Scratch of a run: the combinations of event kinds that business events have, by number: first each event kind alone. A role stands for one of the siblings that lead in some goal.
-CREATE TABLE run_sibling_set
+CREATE TEMPORARY TABLE run_sibling_set
 (
     sibling_set UInt32,
     kinds Array(UInt32),

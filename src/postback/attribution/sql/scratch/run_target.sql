@@ -1,5 +1,5 @@
 -- Scratch of a run: events that were attributed before and must be attributed again.
-CREATE TABLE run_target
+CREATE TEMPORARY TABLE run_target
 (
     event_source_id LowCardinality(String),
     event_type LowCardinality(String),

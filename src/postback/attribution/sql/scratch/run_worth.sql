@@ -1,5 +1,5 @@
 -- Scratch of a run: the value of each choice, or why it is 0 and what was left out. Stated: the event says an amount.
-CREATE TABLE run_worth
+CREATE TEMPORARY TABLE run_worth
 (
     number UInt64,
     follows UInt64,

@@ -1,0 +1,224 @@
+"""The engine of the event store: ClickHouse in this process (chDB), or a server of it, through one client library."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from postback.clickhouse_url import ClickHouseUrl
+from postback.errors import InternalError, StartupError, StoreUnavailable
+
+__all__ = ["EventEngine", "failures_reported", "unfit_rows_refused"]
+
+_SETTINGS = {
+    "async_insert": 0,  # else the engine answers before the rows are in a part
+    "deduplicate_blocks_in_dependent_materialized_views": 1,  # what a repeated block adds to sums is not added again
+    "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
+}
+
+_OF_A_SERVER = _SETTINGS | {
+    "insert_deduplicate": 1,  # whatever the user's profile says
+    "join_use_nulls": 0,
+    "wait_end_of_query": 1,  # else a statement that fails after its first row has the status of one that succeeded
+}
+
+_SESSION = {"session_timeout": 3600}
+"""Seconds without a statement after which the server drops the tables of a run; it allows no more."""
+
+_OLDEST = (26, 5)
+"""The oldest release of ClickHouse whose SQL was tested."""
+
+_CONNECT_SECONDS = 5
+_ANSWER_SECONDS = 60
+"""A server that works on a statement sends a sign of life before that."""
+
+_RETRY_SECONDS = 1.0
+_REMINDER_SECONDS = 10.0
+
+_UNFIT = frozenset(
+    (
+        *("ARGUMENT_OUT_OF_BOUND", "CANNOT_CONVERT_TYPE", "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN", "DECIMAL_OVERFLOW"),
+        *("INCORRECT_DATA", "TOO_LARGE_STRING_SIZE", "TYPE_MISMATCH", "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE"),
+        "VIOLATED_CONSTRAINT",
+    )
+)
+"""The engine's errors that are about the rows, so that the same ones will fail again."""
+
+_WHAT_TO_DO = {
+    "AUTHENTICATION_FAILED": "Correct the user or the password in POSTBACK_EVENTS",
+    "ACCESS_DENIED": "Grant it; docs/how-to/use-clickhouse.md lists all that is needed",
+    "READONLY": "Its user must not have a profile with readonly = 1",
+    "UNKNOWN_DATABASE": "Create it, or correct POSTBACK_EVENTS",
+}
+
+_MISSING_GRANT = re.compile(r"necessary to have the grant ([A-Z][\w ,().*]*\w)\.? ")
+
+_log = logging.getLogger(__name__)
+
+
+class EventEngine:
+    """Makes clients of one database. A client does one thing at a time.
+
+    Args:
+        dsn: ``chdb://`` and the path of a folder, or a URL as ``ClickHouseUrl`` has it.
+
+    Attributes:
+        embedded: Whether the engine is in this process.
+        database: The database.
+        place: How messages name the store.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._url = None if dsn.startswith("chdb:") else ClickHouseUrl.parse(dsn)
+        self.embedded = self._url is None
+        self.database = self._url.database if self._url else "default"
+        self.place = self._url.place if self._url else dsn.removeprefix("chdb://")
+
+    def client(self, database: str | None = None, *, session: bool = False) -> Client:
+        """A client; the caller closes it.
+
+        Args:
+            database: Another database than the engine's own.
+            session: Whether it can have temporary tables. The server then runs its statements one after the other,
+                also when a connection was lost while one was at work, and forgets its tables when it is started again.
+
+        Raises:
+            ClickHouseError: The engine doesn't answer, or refuses.
+        """
+        if self._url is None:
+            return clickhouse_connect.get_client(
+                dsn=self._dsn, database=database or self.database, settings=_SETTINGS, tz_mode="aware"
+            )
+        return clickhouse_connect.get_client(
+            interface="https" if self._url.tls else "http",
+            host=self._url.host,
+            port=self._url.port,
+            username=self._url.user,
+            password=self._url.password,
+            database=database or self.database,
+            ca_cert=self._url.ca_cert,
+            settings=_OF_A_SERVER | (_SESSION if session else {}),
+            autogenerate_session_id=session,
+            connect_timeout=_CONNECT_SECONDS,
+            send_receive_timeout=_ANSWER_SECONDS,
+            compress=False,
+            dedicated_pool=True,
+            tz_mode="aware",
+        )
+
+    def check(self, patience: float = 0) -> None:
+        """Check that a server answers and can be used.
+
+        Args:
+            patience: For so many seconds it is asked again, if it can't be reached.
+
+        Raises:
+            StartupError: It can't be used; says why, and what to do.
+        """
+        if self._url is None:
+            return
+        with closing(self._first_client(patience)) as client:
+            version = str(client.server_version)
+            if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+                raise StartupError(
+                    f"ClickHouse at {self._url.host}:{self._url.port} is version {version}. Install "
+                    f"{'.'.join(map(str, _OLDEST))} or newer."
+                )
+            kinds = client.query(
+                "SELECT engine FROM system.databases WHERE name = {name:String}", parameters={"name": self.database}
+            ).result_rows  # none for a user who may do nothing in it
+        for (kind,) in kinds:
+            if kind == "Atomic":
+                continue
+            raise StartupError(
+                f"The event store can't be in {self.place}: its engine is {kind}, and Postback needs Atomic, which is "
+                "ClickHouse's default. Create another database, and name it in POSTBACK_EVENTS."
+            )
+
+    def _first_client(self, patience: float) -> Client:
+        until, told = time.monotonic() + patience, 0.0
+        while True:
+            try:
+                return self.client()
+            except (ClickHouseError, OSError) as error:
+                now = time.monotonic()
+                if not _unreachable(error) or now > until:
+                    raise self.unusable(error) from error
+                if now - told > _REMINDER_SECONDS:
+                    told = now
+                    _log.warning("Waiting for %s, which can't be reached: %s", self.place, reason(error))
+                time.sleep(_RETRY_SECONDS)
+
+    def unusable(self, error: Exception) -> StartupError:
+        """What an operator is told when the store can't be opened."""
+        name = reason(error)
+        if self.embedded:
+            return StartupError(f"The event store {self._dsn} can't be opened: {name}. Check its folder.")
+        if grant := _MISSING_GRANT.search(str(error)):  # said of Postback's own statements: it quotes nobody
+            name = f"its user lacks the grant {grant[1]}"
+            return StartupError(
+                f"The event store in {self.place} can't be used: {name}. {_WHAT_TO_DO['ACCESS_DENIED']}."
+            )
+        what_to_do = _WHAT_TO_DO.get(name, "Check POSTBACK_EVENTS, and that the server runs")
+        return StartupError(f"The event store in {self.place} can't be opened: {name}. {what_to_do}.")
+
+
+@contextmanager
+def failures_reported(what: str = "") -> Iterator[None]:
+    """Log what the engine refused in ``what``, and raise an error for the caller that quotes nothing.
+
+    Raises:
+        StoreUnavailable: The engine refused, or doesn't answer.
+    """
+    try:
+        yield
+    except (ClickHouseError, OSError) as error:
+        _log.error("The event store failed%s: %s", f" in {what}" if what else "", reason(error))
+        raise StoreUnavailable("The event store is not available.", retry_after=1) from error
+
+
+@contextmanager
+def unfit_rows_refused() -> Iterator[None]:
+    """Tell an insert that failed for what its rows are from one that may succeed later.
+
+    Raises:
+        InternalError: A value doesn't fit its column.
+    """
+    try:
+        yield
+    except ClickHouseError as error:
+        name = reason(error)
+        if name not in _UNFIT:
+            raise
+        _log.error("The event store refused rows: %s", name)
+        raise InternalError(f"Events could not be stored ({name}).") from None
+
+
+def reason(error: BaseException) -> str:
+    """What failed, without the engine's text, which may quote a payload."""
+    if name := getattr(error, "name", None):
+        return str(name)
+    while (cause := _cause(error)) is not None:
+        error = cause
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """What an error came from; urllib3 keeps it in ``reason``, or as what an error says."""
+    known = (getattr(error, "reason", None), error.__cause__, *error.args)
+    return next((cause for cause in known if isinstance(cause, BaseException)), None)
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether it was not ClickHouse that answered: the network, or a proxy before it."""
+    return getattr(error, "code", None) is None
