@@ -1,10 +1,11 @@
 # Everything here works from a fresh clone with Python 3.11 and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+TAG := src/postback/tag
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo bench kills conformance screenshots vendor lock upgrade sbom audit clean
+.PHONY: help install install-dev test test-fast demo tag bench kills conformance screenshots vendor lock upgrade sbom audit clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -26,6 +27,14 @@ IN_PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscop
 
 demo: .venv/installed ## start a server, log a realistic batch, print the response (DEMO_ONCE=1: then stop)
 	@$(BIN)/postback demo
+
+tag: $(TAG)/node_modules/.installed ## make tag.min.js, which pages load, of tag.js; needs Node.js
+	@cd $(TAG) && node_modules/.bin/terser tag.js --config-file terser.json --output tag.min.js
+	@gzip --best --no-name --stdout $(TAG)/tag.min.js | wc -c | sed 's/$$/ bytes, compressed/'
+
+$(TAG)/node_modules/.installed: $(TAG)/package-lock.json
+	@cd $(TAG) && npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 bench: .venv/installed-dev ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
@@ -73,7 +82,7 @@ LOCK = pip compile --quiet --universal --python-version 3.11 --generate-hashes -
 	--no-emit-index-url --custom-compile-command "make lock"
 
 clean: ## remove everything that these commands made
-	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis official_runner/node_modules
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis official_runner/node_modules $(TAG)/node_modules
 
 .venv/bin/python:
 	@echo "Creating .venv"

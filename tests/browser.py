@@ -26,8 +26,13 @@ _QUIET = (
 
 
 @contextmanager
-def browsing(*, width: int = 1280, height: int = 900, dark: bool = False) -> Iterator[BrowserContext]:
-    """A browser's window of this size with nothing stored; skips the test where Chromium isn't installed."""
+def browsing(
+    *, width: int = 1280, height: int = 900, dark: bool = False, user_agent: str | None = None
+) -> Iterator[BrowserContext]:
+    """A browser's window of this size with nothing stored; skips the test where Chromium isn't installed.
+
+    Without a ``user_agent`` it says that it has no window, as crawlers do.
+    """
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Chromium isn't installed (Debian's package chromium)")
@@ -38,6 +43,7 @@ def browsing(*, width: int = 1280, height: int = 900, dark: bool = False) -> Ite
             args=[*_QUIET],
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
+            user_agent=user_agent,
         )
         context.set_default_timeout(_PATIENCE * 1000)
         try:

@@ -26,6 +26,8 @@ from postback.services import Resources, Services, open_services
 from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
+from postback.tag import routes as tag
+from postback.tag.script import SCRIPT
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
 from postback.transports import rest
@@ -62,10 +64,16 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
     # so it looks less often and at less.
     gc.set_threshold(10_000, 50, 50)
     async with Resources() as resources:
-        services, new_key = open_services(settings, offered(settings.sandbox), resources, clock or Clock())
+        services, new_key = open_services(settings, offered(settings.sandbox), SCRIPT, resources, clock or Clock())
         mcp = McpEndpoint(services)
         a2a = A2aEndpoint(services)
-        routes = [*rest.routes(services), *mcp.routes(), *a2a.routes(), *console.routes(services)]
+        routes = [
+            *rest.routes(services),
+            *mcp.routes(),
+            *a2a.routes(),
+            *console.routes(services),
+            *tag.routes(services),
+        ]
         router = Router(routes, redirect_slashes=False)  # a redirected POST loses its body or its key
         gc.freeze()
         services.watchdog.start()

@@ -279,6 +279,11 @@ class Settings:
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
     )
     rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
+    tag_rate_limit: int = _setting(
+        _whole(0, 10**9),
+        "600",
+        "Requests that the browser tag of one event source may make per minute from one address. 0: any number.",
+    )
     key_concurrency: int = _setting(
         _whole(1, 10**6), "512", "Requests of a key that may be under way at once; further ones are refused with 429."
     )

@@ -139,6 +139,12 @@ class Metrics:
         self._clicks = Counter(
             "postback_clicks", "Clicks on click links, by what became of them.", ("outcome",), registry=registry
         )
+        self._tag_dropped = Counter(
+            "postback_tag_dropped",
+            "Events of browser tags that were dropped without being validated, by reason.",
+            ("reason",),
+            registry=registry,
+        )
         self._insert_duration = Histogram(
             "postback_insert_duration_seconds",
             "Time in which a segment of the ingest log is inserted into the event store.",
@@ -271,6 +277,10 @@ class Metrics:
         """Count a click on a click link as ``recorded``, ``invalid`` or ``lost``."""
         self._clicks.labels(outcome).inc()
 
+    def tag_dropped(self, reason: str, events: int) -> None:
+        """Count events of a browser tag that were dropped, for one of ``tag.visits.DROPPED``."""
+        self._tag_dropped.labels(reason).inc(events)
+
     def warnings(self, codes: Mapping[str, int]) -> None:
         """Count the warnings about the events of one call, by code."""
         for code, count in codes.items():
@@ -314,7 +324,8 @@ class Metrics:
         self._registry.register(_BacklogCollector(read))
 
     def refused(self, limit: str) -> None:
-        """Count a request that was refused: ``requests``, ``events``, ``concurrency``, ``memory`` or ``address``."""
+        """Count a request that was refused: ``requests``, ``events``, ``visitors``, ``concurrency``, ``memory`` or
+        ``address``."""
         self._refused.labels(limit).inc()
 
     def bodies(self, read: Callable[[], int]) -> None:

@@ -25,6 +25,7 @@ from postback.auth.signatures.verifier import Signatures
 from postback.clock import LASTING_SECONDS, Clock
 from postback.config import Settings
 from postback.event_sources.seller_config import apply_seller_config
+from postback.event_sources.setup_snippets import TagScript
 from postback.event_sources.signals import SignalStore
 from postback.event_sources.store import SourceRegistry
 from postback.event_sources.watch import SourceWatch
@@ -130,6 +131,7 @@ class Services:
     idempotency: IdempotencyStore
     identifiers: IdentifierHasher
     click_links: ClickLinks
+    tag_script: TagScript
     visitor_clicks: VisitorClicks
     invalid_clicks: InvalidClicks
     validation: ValidationPool
@@ -157,13 +159,14 @@ class Services:
 
 
 def open_services(
-    settings: Settings, tasks: Sequence[str], resources: Resources, clock: Clock
+    settings: Settings, tasks: Sequence[str], tag_script: TagScript, resources: Resources, clock: Clock
 ) -> tuple[Services, str | None]:
     """Open the stores of ``settings.data`` and what works on them; ``resources`` closes it all.
 
     Args:
         settings: The server's settings.
         tasks: The names of the tasks that it offers.
+        tag_script: The browser tag that it serves.
         resources: What is opened is closed with it, also when a later step fails.
         clock: The time.
 
@@ -175,11 +178,11 @@ def open_services(
     """
     clock.require_set()
     with one_start_at_a_time(settings.control):
-        return _open_services(settings, tasks, resources, clock)
+        return _open_services(settings, tasks, tag_script, resources, clock)
 
 
 def _open_services(
-    settings: Settings, tasks: Sequence[str], resources: Resources, clock: Clock
+    settings: Settings, tasks: Sequence[str], tag_script: TagScript, resources: Resources, clock: Clock
 ) -> tuple[Services, str | None]:
     folder = DataDir.open(settings.data, settings.secret)
     resources.closing("data folder", folder.close)
@@ -249,7 +252,7 @@ def _open_services(
         signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock),
         folder=folder,
         metrics=metrics,
-        limits=RateLimits(settings.rate_limit, settings.rate_limit_events, metrics.refused),
+        limits=RateLimits(settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused),
         in_flight=_in_flight(settings, metrics),
         failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused),
         control=control,
@@ -267,6 +270,7 @@ def _open_services(
         idempotency=idempotency,
         identifiers=identifiers,
         click_links=ClickLinks(folder.secret, folder.previous_secrets()),
+        tag_script=tag_script,
         visitor_clicks=VisitorClicks(settings.clicks_per_hour, clock.passed),
         invalid_clicks=InvalidClicks(),
         validation=validation,

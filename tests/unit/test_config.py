@@ -68,6 +68,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
         "POSTBACK_QUEUE_EVENTS": "50000",
         "POSTBACK_METRICS_TOKEN": "a-token-of-32-characters-or-more",
         "POSTBACK_VALIDATION_WORKERS": "3",
+        "POSTBACK_TAG_RATE_LIMIT": "60",
         "POSTBACK_LOG_LEVEL": "WARNING",
         "POSTBACK_LOG_FORMAT": "JSON",
     }
@@ -89,6 +90,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
     assert (settings.sandbox, settings.require_user_match, settings.log_level) == (True, True, "warning")
     assert settings.log_format == "json"
     assert (settings.rate_limit, settings.rate_limit_events, settings.max_event_age_days) == (0, 50_000, 9000)
+    assert settings.tag_rate_limit == 60
     assert (settings.max_body_bytes, settings.queue_events) == (1_000_000, 50_000)
     assert (settings.key_concurrency, settings.body_memory_bytes) == (64, 9_000_000)
     assert settings.response_quota_bytes == 1_000

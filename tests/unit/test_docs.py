@@ -164,6 +164,7 @@ def test_every_metric_has_its_labels() -> None:
     metrics.warnings({"MISSING_VALUE": 1})
     metrics.exposures({"click": 1}, {"INVALID_REQUEST": 1})
     metrics.click("recorded")
+    metrics.tag_dropped("GPC", 1)
     metrics.quarantined("event", 1)
     metrics.background_failure("purge")
     metrics.forwarded("crm", "delivered", 1)

@@ -41,7 +41,7 @@ def test_a_source_that_never_sent_is_told_how_to_begin() -> None:
         "events_received_24h": 0,
         "evaluated_at": "2026-01-15T12:00:00Z",
         "issues": [
-            {"severity": "error", "message": "No event has arrived yet. Run the command in setup.snippet to send one."}
+            {"severity": "error", "message": "No event has arrived yet. Follow setup.instructions to send one."}
         ],
     }
 

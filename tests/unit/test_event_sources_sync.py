@@ -20,6 +20,7 @@ from postback.auth.principal import Account, Principal
 from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
 from postback.event_sources.seller_config import apply_seller_config
+from postback.event_sources.setup_snippets import TagScript
 from postback.event_sources.signals import SignalStore
 from postback.event_sources.store import SourceRegistry
 from postback.forwarding.destination import read_destinations
@@ -61,6 +62,7 @@ class Buyer:
         self.threads = Threads(readers=1)
         self.read_events = self.threads.reports.run
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
+        self.tag_script = TagScript("/tag/v/abc.js", "sha384-abc")
         self.forwarding = Forwarding(
             read_destinations([], "seller.toml", {}),
             self.control,

@@ -25,7 +25,7 @@ FLOORS = (
     {"background", "services"},
     {"tasks"},
     {"transports"},
-    {"console"},
+    {"console", "tag"},
     {"app"},
     {"cli"},
     {"__main__"},

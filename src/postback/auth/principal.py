@@ -73,11 +73,13 @@ class Principal:
         key_id: The key's public identifier; safe in logs.
         accounts: The accounts that the key acts for, sorted by account_id. Never empty.
         scopes: ``buyer`` for reporting conversions, ``seller`` for reporting exposures and delivery, or both.
+        browser: Whether it is no key but the browser tag of an event source, which anyone can imitate.
     """
 
     key_id: str
     accounts: tuple[Account, ...]
     scopes: frozenset[Scope] = BUYER
+    browser: bool = False
 
     def account(self, account_id: str) -> Account:
         """The principal's account with this id; another id is a bug in the caller."""

@@ -11,10 +11,11 @@ from msgspec import Meta
 from postback.errors import InvalidRequest
 from postback.event_sources.validation import (
     DeclarationError,
-    DeclaredSource,
+    DeclaredEntry,
     declaration_errors,
     normalized,
     structure_error,
+    tag_errors,
 )
 from postback.protocol.strict_json import InvalidJson, RepeatedName, decode_typed, parse_json
 
@@ -37,7 +38,7 @@ class SourceEntry(NamedTuple):
     """
 
     event_source_id: str
-    declared: DeclaredSource | None
+    declared: DeclaredEntry | None
     errors: list[DeclarationError]
 
 
@@ -79,12 +80,15 @@ def _entry(raw: bytes, event_types: Sequence[str]) -> SourceEntry:
     try:
         _require_readable(raw)
         event_source_id = decode_typed(raw, _Identified).event_source_id
-        declared = decode_typed(raw, DeclaredSource)
+        declared = decode_typed(raw, DeclaredEntry)
     except _Unreadable as error:
         return SourceEntry("", None, [DeclarationError("", str(error), "Correct the entry.")])
     except msgspec.ValidationError as error:
         return SourceEntry(event_source_id, None, [structure_error(error)])
-    errors = declaration_errors(declared, event_types)
+    errors = [
+        *declaration_errors(declared, event_types),
+        *tag_errors(declared.tag, declared, "ext.postback.tag"),
+    ]
     return SourceEntry(event_source_id, None if errors else normalized(declared), errors)
 
 

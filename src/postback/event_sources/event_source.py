@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from postback.event_sources.tag_settings import TagSettings
+from postback.protocol.hostnames import normal_hostname
+
 __all__ = ["EventSource"]
 
 
@@ -23,6 +26,7 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
         allowed_domains: Hosts (and their subdomains) that event_source_url may have; None allows all.
         surface: core/event-surface.json, stored as sent, or None.
         max_event_age_days: Maximum age of an event in days; None means the server's setting.
+        tag: The settings of its browser tag; None: the defaults.
         archived: Whether it is deleted; its events stay.
         archived_at: When it was deleted, in seconds since the epoch, or None.
     """
@@ -38,5 +42,11 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
     allowed_domains: tuple[str, ...] | None = None
     surface: dict[str, Any] | None = None
     max_event_age_days: int | None = None
+    tag: TagSettings | None = None
     archived: bool = False
     archived_at: int | None = None
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The allowed_domains, normal and with a leading dot."""
+        return tuple(f".{normal_hostname(domain) or domain}" for domain in self.allowed_domains or ())

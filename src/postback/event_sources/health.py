@@ -173,7 +173,7 @@ def _issues(
 ) -> Iterator[tuple[Severity, str]]:
     """The issues and how to fix them; among those of one severity, the most useful first."""
     if activity is None:
-        yield "error", "No event has arrived yet. Run the command in setup.snippet to send one."
+        yield "error", "No event has arrived yet. Follow setup.instructions to send one."
         return
     yield from _volume_issues(activity, volume, signals)
     yield from _arrival_issues(activity)
@@ -199,6 +199,7 @@ def _issues(
             f"Half of the events arrive more than {matching.median_delay_seconds / 3600:,.0f} hours after they "
             "happen. Send them sooner, so that delivery reports are complete sooner.",
         )
+    yield from _browser_issues(activity)
 
 
 def _volume_issues(
@@ -244,6 +245,16 @@ def _arrival_issues(activity: SourceActivity) -> Iterator[tuple[Severity, str]]:
         yield (
             "info",
             f"Only {received} events arrived in the last 24 hours. With {_FEW} or more, this health is meaningful.",
+        )
+
+
+def _browser_issues(activity: SourceActivity) -> Iterator[tuple[Severity, str]]:
+    if activity.from_browser_24h:
+        yield (
+            "info",
+            f"FROM_BROWSER: {activity.from_browser_24h:,} of {activity.events_received_24h:,} events of the last 24 "
+            "hours came from browsers, where anyone can change what is sent. Log them from your server too, with the "
+            "same event_id, and let goals name that source first.",
         )
 
 

@@ -9,6 +9,13 @@ event_types = ["purchase"]
 value_currencies = ["EUR"]
 action_source = "in_store"
 max_event_age_days = 30
+
+[[event_sources]]
+account_id = "default"
+event_source_id = "shop"
+action_source = "website"
+allowed_domains = ["shop.example"]
+tag = { page_view = true, consent_required = true }
 ```
 """
 
@@ -26,12 +33,14 @@ from postback.accounts.store import AccountStore
 from postback.errors import StartupError
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.store import AccountSources, SourceRegistry, new_seller_id
+from postback.event_sources.tag_settings import TagSettings
 from postback.event_sources.validation import (
     DeclarationError,
     DeclaredSource,
     declaration_errors,
     normalized,
     structure_error,
+    tag_errors,
 )
 from postback.protocol.enums import EVENT_TYPES
 
@@ -41,6 +50,7 @@ __all__ = ["DeclaredDestinations", "apply_seller_config"]
 class _SellerSource(DeclaredSource, frozen=True, kw_only=True, forbid_unknown_fields=True):
     account_id: str
     max_event_age_days: Annotated[int, Meta(ge=1)] | None = None
+    tag: TagSettings | None = None
 
 
 class DeclaredDestinations(NamedTuple):
@@ -134,7 +144,7 @@ def _source(table: dict[str, Any], place: str) -> _SellerSource:
         source = msgspec.convert(table, _SellerSource)
     except msgspec.ValidationError as error:
         raise _invalid(place, structure_error(error)) from error
-    if errors := declaration_errors(source, EVENT_TYPES):
+    if errors := [*declaration_errors(source, EVENT_TYPES), *tag_errors(source.tag, source, "tag")]:
         raise _invalid(place, errors[0])
     return normalized(source)
 

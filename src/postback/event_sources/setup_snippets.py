@@ -1,26 +1,50 @@
-"""How to activate an event source: a command to run, and what to do next."""
+"""How to activate an event source: a tag for its pages or a command to run, and what to do next."""
 
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import shlex
-from typing import Annotated, Any, Literal
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlencode
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from postback.event_sources.event_source import EventSource
+from postback.event_sources.tag_settings import TagSettings, tag_event_types
 
-__all__ = ["SourceSetup", "setup"]
+__all__ = ["SourceSetup", "TagScript", "setup"]
 
 
-class SourceSetup(msgspec.Struct):
+class TagScript(NamedTuple):
+    """The browser tag as this server serves it.
+
+    Attributes:
+        path: Where, below the server's URL; it never has other contents.
+        integrity: Their digest, as the attribute of that name takes it (Subresource Integrity).
+    """
+
+    path: str
+    integrity: str
+
+
+class SourceSetup(msgspec.Struct, kw_only=True, omit_defaults=True):
     """How to activate a source."""
 
-    snippet_type: Annotated[Literal["server_only"], Meta(description="No tag on the page is needed.")]
-    snippet: Annotated[str, Meta(description="A command that logs a test event of this source.")]
+    snippet_type: Annotated[
+        Literal["javascript", "pixel_url", "server_only"],
+        Meta(description="server_only: no tag on the page is needed."),
+    ]
+    snippet: Annotated[
+        str, Meta(description="HTML for every page, the pixel's URL, or a command that logs a test event.")
+    ]
     instructions: Annotated[str, Meta(description="What to do with it, and what next.")]
+    server_snippet: Annotated[
+        str | UnsetType, Meta(description="Beside a tag: a command that logs a test event from a server.")
+    ] = UNSET
 
 
 _EXAMPLE_BUYER = hashlib.sha256(b"first.buyer@shop.example").hexdigest()
@@ -28,24 +52,80 @@ _EXAMPLE_BUYER = hashlib.sha256(b"first.buyer@shop.example").hexdigest()
 _EVENT_TIME = '"event_time": "'
 
 
-def setup(source: EventSource, public_url: str) -> SourceSetup:
+def setup(source: EventSource, public_url: str, script: TagScript) -> SourceSetup:
     """The ``setup`` field of a source in the response of sync_event_sources.
+
+    A website whose domains are known gets a tag; what happens elsewhere is logged from a server.
 
     Args:
         source: The event source.
         public_url: The server's URL, for example ``https://track.seller.example``.
+        script: The browser tag.
     """
-    return SourceSetup(
-        snippet_type="server_only",
-        snippet=_curl(source, public_url),
-        instructions=(
-            "Call log_event from your server whenever a conversion happens. The page needs no tag. "
-            "The snippet is a complete call: set POSTBACK_KEY to your API key and run it. "
-            "It logs a test event. Remove test_event_code to go live. "
-            "Give each event an event_id that stays the same when you retry, for example the order number. "
-            "Set hashed_email to the SHA-256 of the customer's e-mail address, trimmed and in lower case."
-        ),
+    command = _curl(source, public_url)
+    if source.action_source != "website" or not source.domains:
+        return SourceSetup(snippet_type="server_only", snippet=command, instructions=_FROM_SERVER)
+    settings = source.tag or TagSettings()
+    if settings.snippet_type == "pixel_url":
+        pixel = f"{public_url}/tag/{source.seller_id}.gif?{urlencode(_pixel_query(source))}"
+        return SourceSetup(snippet_type="pixel_url", snippet=pixel, instructions=_PIXEL, server_snippet=command)
+    tag = _html(source, settings, public_url, script)
+    return SourceSetup(snippet_type="javascript", snippet=tag, instructions=_SCRIPT, server_snippet=command)
+
+
+_FROM_SERVER = (
+    "Call log_event from your server whenever a conversion happens. The page needs no tag. "
+    "The snippet is a complete call: set POSTBACK_KEY to your API key and run it. "
+    "It logs a test event. Remove test_event_code to go live. "
+    "Give each event an event_id that stays the same when you retry, for example the order number. "
+    "Set hashed_email to the SHA-256 of the customer's e-mail address, trimmed and in lower case."
+)
+
+_ALSO_SERVER = (
+    "Anyone can change what a browser sends. Log each order from your server too, with the same event_id, in an event "
+    "source of its own, and let goals name that source first: server_snippet is a complete call."
+)
+
+_SCRIPT = (
+    "Put the two script elements into the head of every page of allowed_domains. Where a conversion happens, call "
+    "postback as the example in the comment does. The order_id becomes the event_id. E-mail addresses and phone "
+    "numbers are hashed in the browser. The browser's console says what is wrong with a call. "
+    f"{_ALSO_SERVER}"
+)
+
+_PIXEL = (
+    "Show the URL as an image on the page that confirms an order, with the order's value, currency and order_id: "
+    '<img src="URL" width="1" height="1" alt="" referrerpolicy="strict-origin-when-cross-origin">. '
+    "The response's header X-Postback-Error says what is wrong with an event. "
+    f"{_ALSO_SERVER}"
+)
+
+
+def _html(source: EventSource, settings: TagSettings, public_url: str, script: TagScript) -> str:
+    event_type = _example_type(tag_event_types(settings, source.event_types))
+    facts = json.dumps(_example_order(source) if event_type == "purchase" else {})
+    address = html.escape(f"{public_url}{script.path}")
+    return (
+        "<script>window.postback = window.postback || function () "
+        "{ (postback.q = postback.q || []).push(arguments) }</script>\n"
+        f'<script src="{address}" integrity="{script.integrity}" crossorigin '
+        f'data-source="{source.seller_id}" async></script>\n'
+        f"<!-- Where it happens: <script>postback('{event_type}', {facts})</script> -->"
     )
+
+
+def _pixel_query(source: EventSource) -> dict[str, Any]:
+    event_type = _example_type(tag_event_types(source.tag or TagSettings(), source.event_types))
+    return {"e": event_type, **(_example_order(source) if event_type == "purchase" else {"event_id": "98765"})}
+
+
+def _example_type(types: Collection[str]) -> str:
+    return "purchase" if "purchase" in types else min(types, default="purchase")
+
+
+def _example_order(source: EventSource) -> dict[str, Any]:
+    currency = source.value_currencies[0] if source.value_currencies else "USD"
+    return {"value": 49.95, "currency": currency, "order_id": "98765"}
 
 
 def _curl(source: EventSource, public_url: str) -> str:
@@ -78,8 +158,7 @@ def _event(source: EventSource) -> dict[str, Any]:
         "user_match": {"hashed_email": _EXAMPLE_BUYER},
     }
     if event_type == "purchase":
-        currency = source.value_currencies[0] if source.value_currencies else "USD"
-        event["custom_data"] = {"value": 49.95, "currency": currency, "order_id": "98765"}
+        event["custom_data"] = _example_order(source)
     if event_type == "custom":
         event["custom_event_name"] = "quiz_finished"
     if action_source == "website":

@@ -45,7 +45,7 @@ class AccountSources:
         """Write these sources, new or changed; of archived ones it is noted when they first were."""
         now = int(time.time())
         rows = [
-            {column: getattr(source, column) for column in _COLUMNS}
+            {column: msgspec.to_builtins(getattr(source, column)) for column in _COLUMNS}
             | {"archived_at": (source.archived_at or now) if source.archived else None}
             for source in sources
         ]
@@ -65,6 +65,7 @@ class SourceRegistry:
     def __init__(self, control: ControlStore) -> None:
         self.control = control
         self._lookups: TTLCache[tuple[str, str], tuple[EventSource, ...]] = TTLCache(_CACHED_LOOKUPS, _CACHE_SECONDS)
+        self._public: TTLCache[str, EventSource | None] = TTLCache(_CACHED_LOOKUPS, _CACHE_SECONDS)
         self._lock = Lock()
 
     def resolve(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource:
@@ -87,6 +88,18 @@ class SourceRegistry:
         with self._lock:
             cached = self._lookups.get((principal.key_id, event_source_id))
         return None if cached is None else _chosen(cached, principal, event_source_id, account_ref)
+
+    def by_seller_id(self, seller_id: str) -> EventSource | None:
+        """The source with this seller_id, whosever it is; None if there is none. As it was at most a second ago."""
+        with self._lock:
+            if seller_id in self._public:
+                return self._public[seller_id]
+        named = select(event_source).where(event_source.c.seller_id == seller_id, event_source.c.archived.is_(False))
+        with self.control.connect() as connection:
+            found = next(iter(_read(connection, named)), None)
+        with self._lock:
+            self._public[seller_id] = found
+        return found
 
     def list(self, account_id: str) -> list[EventSource]:
         """An account's sources by event_source_id, without the archived ones."""
@@ -123,6 +136,7 @@ class SourceRegistry:
             yield AccountSources(self, connection, account_id)
         with self._lock:
             self._lookups.clear()
+            self._public.clear()
 
     def set_max_event_age_days(self, account_id: str, event_source_id: str, days: int | None) -> EventSource:
         """Set the age in days beyond which a source's events are rejected; None means the server's setting.

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Meta
 
+from postback.event_sources.tag_settings import DeclaredSourceExt, TagSettings, unusable_event_types
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES, SURFACE_CATEGORIES
 from postback.protocol.hostnames import normal_hostname
@@ -20,11 +21,13 @@ from postback.protocol.type_errors import describe_validation_error
 __all__ = [
     "MAX_ERRORS",
     "DeclarationError",
+    "DeclaredEntry",
     "DeclaredSource",
     "SourceSettings",
     "declaration_errors",
     "normalized",
     "structure_error",
+    "tag_errors",
 ]
 
 MAX_ERRORS = 20
@@ -83,6 +86,18 @@ class DeclaredSource(SourceSettings, frozen=True, kw_only=True):
     ]
 
 
+class DeclaredEntry(DeclaredSource, frozen=True, kw_only=True):
+    """The same with what Postback adds."""
+
+    ext: Annotated[DeclaredSourceExt | None, Meta(description="Extensions.")] = None
+
+    @property
+    def tag(self) -> TagSettings | None:
+        """The settings of its browser tag; None: they stay as they are."""
+        added = self.ext and self.ext.postback
+        return added.tag or None if added else None
+
+
 Declared = TypeVar("Declared", bound=DeclaredSource)
 
 
@@ -116,6 +131,13 @@ def declaration_errors(declared: DeclaredSource, event_types: Sequence[str]) -> 
         _invalid_surface(declared.surface),
     )
     return list(islice(found, MAX_ERRORS))
+
+
+def tag_errors(tag: TagSettings | None, declared: DeclaredSource, within: str) -> Iterator[DeclarationError]:
+    """What is wrong with the settings of the source's browser tag, which are declared ``within`` this field."""
+    for index, wrong in islice(unusable_event_types(tag, declared.event_types), MAX_ERRORS) if tag else ():
+        field = f"{within}.event_types[{index}]"
+        yield DeclarationError(field, f"{field} {wrong}.", "Send event types that the source accepts, without refund.")
 
 
 def normalized(declared: Declared) -> Declared:

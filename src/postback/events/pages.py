@@ -9,7 +9,7 @@ from postback.events.ip_addresses import is_address
 from postback.events.personal_data import redact
 from postback.events.rejection import Rejection
 from postback.protocol.characters import decoded
-from postback.protocol.hostnames import url_hostname
+from postback.protocol.hostnames import is_within, url_hostname
 
 __all__ = ["stored_page"]
 
@@ -32,7 +32,7 @@ def stored_page(url: str, domains: tuple[str, ...]) -> str:
     """
     plain = _PLAIN_PAGE.match(url)
     page, host = (plain[1], plain[2]) if plain else _unusual_page(url)
-    if domains and not f".{host}".endswith(domains):
+    if domains and not is_within(host, domains):
         allowed = ", ".join(domain[1:] for domain in domains)
         raise Rejection(
             "INVALID_REQUEST",

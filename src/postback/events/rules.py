@@ -17,6 +17,7 @@ from typing import TypeAlias
 import msgspec
 
 from postback.event_sources.event_source import EventSource
+from postback.event_sources.tag_settings import SERVERS_ONLY, TagSettings, tag_event_types
 from postback.events.event_ids import are_plain_ids, check_id, is_plain_id, names_an_order, plainly_name_orders
 from postback.events.pages import stored_page
 from postback.events.pending_event import PendingEvent
@@ -25,7 +26,6 @@ from postback.events.repeated_identifiers import plainly_repeat_none, plainly_re
 from postback.protocol.characters import normalized_id
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES
-from postback.protocol.hostnames import normal_hostname
 from postback.protocol.timestamps import rfc3339
 
 __all__ = ["CHECKS", "Check", "EventRules"]
@@ -33,6 +33,9 @@ __all__ = ["CHECKS", "Check", "EventRules"]
 FUTURE_TOLERANCE = timedelta(minutes=10)
 _LAST_TIME = datetime(2105, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 """Reports count by hours that end soon after."""
+
+_BROWSER_DAYS = 7
+"""How old an event may be that a browser has kept, because it was offline."""
 
 _EVENT_TYPES = frozenset(EVENT_TYPES)
 _ACTION_SOURCES = frozenset(ACTION_SOURCES)
@@ -53,6 +56,7 @@ class EventRules:
         require_user_match: Whether an event without user_match fails.
         domains: The source's allowed_domains with a leading dot; empty allows all.
         test: Whether the call has a test_event_code.
+        browser: Whether a browser tag sent it, which anyone can imitate.
     """
 
     source: EventSource
@@ -63,6 +67,7 @@ class EventRules:
     require_user_match: bool
     domains: tuple[str, ...]
     test: bool = False
+    browser: bool = False
 
     @classmethod
     def of(
@@ -74,9 +79,12 @@ class EventRules:
         max_age_days: int,
         require_user_match: bool,
         test: bool = False,
+        browser: bool = False,
     ) -> EventRules:
         """The rules for a batch that arrives at ``now``. Sandbox accounts may log the future, like official tests."""
         days = source.max_event_age_days or max_age_days
+        if browser:
+            days = min(days, _BROWSER_DAYS)
         return cls(
             source=source,
             event_types=frozenset(source.event_types) if source.event_types else _EVENT_TYPES,
@@ -84,8 +92,9 @@ class EventRules:
             newest=_LAST_TIME if sandbox else now + FUTURE_TOLERANCE,
             max_age_days=days,
             require_user_match=require_user_match,
-            domains=tuple(f".{normal_hostname(domain) or domain}" for domain in source.allowed_domains or ()),
+            domains=source.domains,
             test=test,
+            browser=browser,
         )
 
 
@@ -133,13 +142,62 @@ def _plain_event_types(events: Sequence[PendingEvent], rules: EventRules) -> boo
     return types <= rules.event_types and "custom" not in types
 
 
+def check_browser(pending: PendingEvent, rules: EventRules) -> None:
+    """What a browser may not send though a server may: anyone can imitate a page's tag."""
+    if not rules.browser:
+        return
+    event, source = pending.event, rules.source
+    if source.action_source not in _TAGGED:
+        raise _not_from_browsers("Its action_source is not website.", "action_source")
+    if not rules.domains:
+        raise _not_from_browsers(
+            "It has no allowed_domains. Name the site's with sync_event_sources.", "event_source_url"
+        )
+    if event.action_source not in _TAGGED:
+        raise _not_from_browsers("Omit action_source: it is website.", "action_source")
+    if event.event_source_url is None:
+        raise _not_from_browsers(
+            "Pages must say where they are: the request has neither an Origin nor a Referer.", "event_source_url"
+        )
+    types = tag_event_types(source.tag or TagSettings(), source.event_types)
+    if event.event_type not in types:
+        only = (
+            "Send refunds"
+            if event.event_type == SERVERS_ONLY
+            else f"It accepts {', '.join(sorted(types))}. Send others"
+        )
+        raise Rejection(
+            "INVALID_EVENT_TYPE",
+            f"The event source does not accept {event.event_type} events from browsers. {only} from a server.",
+            "event_type",
+        )
+    pending.warnings.append("FROM_BROWSER")
+
+
+_TAGGED = ("website", None)
+"""The action_source of a source, and of an event, that a page's tag may send."""
+
+
+def _not_from_browsers(why: str, field: str) -> Rejection:
+    return Rejection("INVALID_REQUEST", f"The event source does not accept this event from a browser. {why}", field)
+
+
+def _no_browser(events: Sequence[PendingEvent], rules: EventRules) -> bool:
+    return not rules.browser
+
+
 def check_event_time(pending: PendingEvent, rules: EventRules) -> None:
     event_time = pending.event.event_time
     if event_time < rules.oldest:
         raise Rejection(
             "INVALID_EVENT_TIME",
             f"event_time is more than {rules.max_age_days} days ago. The earliest accepted time is now "
-            f"{rfc3339(rules.oldest)}. If older events should count, ask the seller to raise the event source's limit.",
+            f"{rfc3339(rules.oldest)}. "
+            + (
+                "Send older events from a server."
+                if rules.browser
+                else "If older events should count, ask the seller to raise the event source's limit."
+            ),
             "event_time",
         )
     if event_time > _LAST_TIME:
@@ -265,6 +323,7 @@ Check: TypeAlias = Callable[[PendingEvent, EventRules], None]
 CHECKS: tuple[tuple[Check, Callable[[Sequence[PendingEvent], EventRules], bool]], ...] = (
     (check_event_id, _plain_event_ids),
     (check_event_type, _plain_event_types),
+    (check_browser, _no_browser),
     (check_event_time, _plain_event_times),
     (check_origin, _plain_origins),
     (check_value, _plain_values),

@@ -107,6 +107,10 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "order_id; the first one counts, and only new identifiers are added to it",
         "send each order and each renewal with an event_id of its own, and a refund for what an order lost",
     ),
+    "FROM_BROWSER": (
+        "came from a browser, where anyone can change what is sent",
+        "log the same event from your server too, with the same event_id, and let goals name that source first",
+    ),
     "LOW_MATCH_QUALITY": (
         "are accepted, but few of them are likely to match an exposure",
         "send hashed_email or hashed_phone with every event that has them",

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from crawleruseragents import is_crawler
 
-__all__ = ["REPEAT_SECONDS", "InvalidClickReason", "Visitor", "VisitorClicks", "visitor_of"]
+__all__ = ["REPEAT_SECONDS", "InvalidClickReason", "Visitor", "VisitorClicks", "no_person", "visitor_of"]
 
 InvalidClickReason = Literal["ACCOUNT_CLOSED", "BOT", "NOT_A_BROWSER", "PREFETCH", "REPEATED", "TOO_MANY"]
 
@@ -84,10 +84,8 @@ class VisitorClicks:
             The click id for the page, and why the click doesn't count, or None. A repeated click has the id of the
             first one: of a double click, a browser shows the page that the second one leads to.
         """
-        if visitor.prefetches:
-            return click_id, "PREFETCH"
-        if program := _program(visitor.user_agent[: _LONGEST_USER_AGENT + 1]):
-            return click_id, program
+        if reason := no_person(visitor):
+            return click_id, reason
         if not self._per_hour:
             return click_id, None
         now = self._now()
@@ -110,6 +108,11 @@ class VisitorClicks:
             if now - self._last[oldest][0] < REPEAT_SECONDS and len(self._last) < _MOST_REMEMBERED:
                 break
             del self._last[oldest]
+
+
+def no_person(visitor: Visitor) -> InvalidClickReason | None:
+    """Why a visitor is no person: PREFETCH, BOT or NOT_A_BROWSER; None for one who may be."""
+    return "PREFETCH" if visitor.prefetches else _program(visitor.user_agent[: _LONGEST_USER_AGENT + 1])
 
 
 @lru_cache(maxsize=2_000)

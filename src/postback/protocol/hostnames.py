@@ -8,7 +8,7 @@ import idna
 
 from postback.protocol.domains import MAX_DOMAIN_LENGTH, is_domain
 
-__all__ = ["normal_hostname", "url_hostname"]
+__all__ = ["is_within", "normal_hostname", "url_hostname"]
 
 _MAX_LABEL_LENGTH = 63
 
@@ -27,6 +27,11 @@ def normal_hostname(text: str) -> str | None:
         return None
     host = host.removesuffix(".")
     return host if is_domain(host) and max(map(len, host.split("."))) <= _MAX_LABEL_LENGTH else None
+
+
+def is_within(host: str, domains: tuple[str, ...]) -> bool:
+    """Whether a host is one of these domains, which are normal and have a leading dot, or below one."""
+    return f".{host}".endswith(domains)
 
 
 def url_hostname(host: str) -> str:

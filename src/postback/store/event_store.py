@@ -232,6 +232,7 @@ class EventStore:
         kinds = {"kinds": ["\n".join(kind) for kind in linked], "groups": list(linked.values())}
         repeated_orders = self._counts("same_orders", account_id=account_id, **kinds)
         siblings = self._counts("sibling_differences", account_id=account_id, **kinds) if linked else {}
+        arrived = self.query("activity", account_id=account_id)
         return {
             event_source_id: SourceActivity(
                 events_received_24h=accepted + rejected,
@@ -240,12 +241,11 @@ class EventStore:
                 mean_quality_24h=quality / accepted if accepted else None,
                 duplicates_24h=duplicates,
                 different_24h=different,
+                from_browser_24h=from_browser,
                 repeated_orders_24h=repeated_orders.get(event_source_id, 0),
                 different_siblings_24h=siblings.get(event_source_id, 0),
             )
-            for event_source_id, accepted, rejected, quality, last_at, duplicates, different in self.query(
-                "activity", account_id=account_id
-            )
+            for event_source_id, accepted, rejected, quality, last_at, duplicates, different, from_browser in arrived
         }
 
     def unnamed_refunds(self, account_id: str, event_source_ids: Sequence[str]) -> dict[str, int]:

@@ -105,6 +105,7 @@ class SourceActivity:
         different_24h: Those of them that differ from the first copy.
         repeated_orders_24h: How many order_ids came under several event_ids of one type; refunds aside.
         different_siblings_24h: How many of its events a linked source logged with another currency or order_id.
+        from_browser_24h: Accepted ones that a browser tag sent.
     """
 
     events_received_24h: int
@@ -115,6 +116,7 @@ class SourceActivity:
     different_24h: int = 0
     repeated_orders_24h: int = 0
     different_siblings_24h: int = 0
+    from_browser_24h: int = 0
 
 
 @dataclass(frozen=True, slots=True)

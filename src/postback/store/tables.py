@@ -121,6 +121,7 @@ event_source = Table(
     Column("allowed_domains", JSON(none_as_null=True)),
     Column("surface", JSON(none_as_null=True)),
     Column("max_event_age_days", Integer),
+    Column("tag", JSON(none_as_null=True)),
     Column("archived", Boolean, nullable=False),
     Column("archived_at", BigInteger),
 )

@@ -30,7 +30,7 @@ from postback.tasks.unserved_fields import UNSERVED_FIELDS, unserved_warnings
 
 __all__ = ["Answer", "Call", "Transport", "require_scope", "run"]
 
-Transport = Literal["rest", "mcp", "a2a"]
+Transport = Literal["rest", "mcp", "a2a", "tag"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ async def log_event(call: TaskCall) -> Payload:
     account = call.principal.account(source.account_id)
     services.limits.hit_events(call.principal.key_id, len(events))
     with services.metrics.request_stages.time("validate"):
-        rules = _rules(services, source, account, request)
+        rules = _rules(services, source, account, request, browser=call.principal.browser)
         result = await services.validation.validate(events, request.events, rules, call.principal.key_id)
     for step, seconds in result.step_seconds.items():
         services.metrics.event_stages.observe(step, seconds)
@@ -173,7 +173,9 @@ async def _deliveries(
     return await call.services.forwarding.deliveries(key_id, source.account_id, source.event_source_id, accepted)
 
 
-def _rules(services: Services, source: EventSource, account: Account, request: LogEventRequest) -> EventRules:
+def _rules(
+    services: Services, source: EventSource, account: Account, request: LogEventRequest, *, browser: bool
+) -> EventRules:
     return EventRules.of(
         source,
         now=services.clock.utc(),
@@ -181,6 +183,7 @@ def _rules(services: Services, source: EventSource, account: Account, request: L
         max_age_days=services.settings.max_event_age_days,
         require_user_match=services.settings.require_user_match,
         test=bool(request.test_event_code),
+        browser=browser,
     )
 
 

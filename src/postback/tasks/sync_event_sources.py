@@ -17,7 +17,8 @@ from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import SourceHealth
 from postback.event_sources.setup_snippets import SourceSetup, setup
 from postback.event_sources.store import AccountSources, new_seller_id
-from postback.event_sources.validation import DeclarationError, DeclaredSource, SourceSettings
+from postback.event_sources.tag_settings import PostbackSourceExt, SourceExt
+from postback.event_sources.validation import DeclarationError, DeclaredEntry, SourceSettings
 from postback.protocol.enums import EVENT_TYPES, accepted_event_types, released_event_types
 from postback.protocol.envelope import IDEMPOTENCY_KEY_EXAMPLE, ErrorObject, error_object
 from postback.protocol.json_schema import published_as, word
@@ -35,7 +36,7 @@ Action = Literal["created", "updated", "unchanged", "deleted", "failed"]
 
 
 _Entries = Annotated[
-    list[DeclaredSource],
+    list[DeclaredEntry],
     Meta(min_length=1, max_length=MAX_ENTRIES, description="Sources to create, or to replace the settings of."),
 ]
 
@@ -66,6 +67,7 @@ class SyncedSource(SourceSettings, frozen=True, kw_only=True, omit_defaults=True
     setup: Annotated[SourceSetup | UnsetType, Meta(description="How to activate it.")] = UNSET
     health: Annotated[SourceHealth | UnsetType, Meta(description="How it does.")] = UNSET
     errors: Annotated[list[ErrorObject] | UnsetType, Meta(description="Why the action failed.")] = UNSET
+    ext: Annotated[SourceExt | UnsetType, Meta(description="Extensions.")] = UNSET
 
 
 class SyncEventSourcesResponse(msgspec.Struct):
@@ -155,7 +157,7 @@ def _response(
         result = _described(outcome, call.release)
         if outcome.source and outcome.action != "deleted":
             health = traffic.health(outcome.event_source_id, now)
-            source_setup = setup(outcome.source, call.services.settings.public_url)
+            source_setup = setup(outcome.source, call.services.settings.public_url, call.services.tag_script)
             result = msgspec.structs.replace(result, setup=source_setup, health=health)
         results.append(result)
     return SyncEventSourcesResponse(results, sandbox=account.sandbox or UNSET)
@@ -209,9 +211,11 @@ def _conflicts(
     return [DeclarationError("event_source_id", message, suggestion)]
 
 
-def _upserted(account_id: str, current: EventSource | None, declared: DeclaredSource) -> SourceOutcome:
+def _upserted(account_id: str, current: EventSource | None, declared: DeclaredEntry) -> SourceOutcome:
     id_ = declared.event_source_id
     fields: dict[str, Any] = {field: getattr(declared, field) for field in _DECLARED}
+    if declared.tag:  # a caller that knows nothing of it must not take a site's consent back
+        fields["tag"] = declared.tag
     if current is None:
         source = EventSource(account_id=account_id, event_source_id=id_, seller_id=new_seller_id(), **fields)
         return SourceOutcome("created", id_, source)
@@ -248,6 +252,7 @@ def _described(outcome: SourceOutcome, release: Release | None) -> SyncedSource:
         action=outcome.action,
         seller_id=source.seller_id,
         managed_by=source.managed_by,
+        ext=SourceExt(PostbackSourceExt(source.tag)) if source.tag else UNSET,
         **settings,
     )
 

@@ -6,7 +6,8 @@ SELECT
     sumIf(quality, recent) AS quality_24h,
     max(last_event_at) AS last_at,
     sumIf(duplicates, recent) AS duplicates_24h,
-    sumIf(different, recent) AS different_24h
+    sumIf(different, recent) AS different_24h,
+    sumIf(from_browser, recent) AS from_browser_24h
 FROM
 (
     SELECT *, minute > now('UTC') - INTERVAL 24 HOUR AS recent

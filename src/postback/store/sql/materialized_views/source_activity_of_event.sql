@@ -7,6 +7,7 @@ SELECT
     count() AS accepted,
     countIf(duplicate > 0) AS duplicates,
     countIf(duplicate = 2) AS different,
+    countIf(has(warnings, 'FROM_BROWSER')) AS from_browser,
     sum(toFloat64(quality)) AS quality,
     max(received_at) AS last_event_at
 FROM event
