@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,10 +11,11 @@ import pytest
 from tests.clocks import Hands
 from tests.in_process import KEY, serving
 
-from postback.auth.console_sessions import SESSION_SECONDS
+from postback.auth.console_sessions import SESSION_SECONDS, ConsoleSessions
 from postback.console.page import Action, Page
 from postback.console.routes import PAGES
 from postback.console.session import safe_return
+from postback.store.control_store import ControlStore
 
 ORIGIN = "https://track.seller.example"
 HTML = {"Accept": "text/html", "Authorization": "", "Origin": ORIGIN}
@@ -59,6 +61,20 @@ async def test_a_session_lasts_twelve_hours_and_no_longer(browser: httpx2.AsyncC
     assert await status_as_json(browser) == 200
     hands.let_pass(120)
     assert await status_as_json(browser) == 401
+
+
+def test_a_session_survives_a_restart(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/control.db"
+    before = ControlStore(url)
+    before.migrate()
+    token = ConsoleSessions(before, lambda: 0.0).begin("key_1")
+    before.close()
+
+    after = ControlStore(url)
+    try:
+        assert ConsoleSessions(after, lambda: 1.0).key_id(token) == "key_1"
+    finally:
+        after.close()
 
 
 async def test_scripts_other_sites_and_plain_http_get_no_cookie(
@@ -128,6 +144,13 @@ async def test_nobody_sees_a_page_without_signing_in(browser: httpx2.AsyncClient
 )
 def test_signing_in_leads_nowhere_but_into_the_console(address: str) -> None:
     assert safe_return(address) == ""
+
+
+async def test_a_format_that_no_page_has_is_refused(browser: httpx2.AsyncClient) -> None:
+    await sign_in(browser)
+    refused = await browser.get("/console/server?format=xml", headers=JSON)
+
+    assert (refused.status_code, refused.json()["adcp_error"]["field"]) == (400, "format")
 
 
 async def test_a_program_reads_a_page_with_its_key_as_json(browser: httpx2.AsyncClient) -> None:

@@ -8,9 +8,9 @@ __all__ = ["wants_json"]
 
 
 def wants_json(request: Request) -> bool:
-    """Whether ``?format=json`` says so or, without ``format``, ``Accept`` prefers JSON to HTML (RFC 9110, 12.5.1)."""
+    """Whether ``format`` says so or, where it doesn't say, ``Accept`` prefers JSON to HTML (RFC 9110, 12.5.1)."""
     chosen = request.query_params.get("format")
-    if chosen is not None:
+    if chosen in {"html", "json"}:
         return chosen == "json"
     weights = dict(_weight(item) for item in request.headers.get("accept", "*/*").lower().split(","))
     return _weight_of("application/json", weights) > _weight_of("text/html", weights)

@@ -52,6 +52,7 @@ _SECTIONS = (
     Section("Server", "/console/server"),
 )
 
+_FORMATS = ("html", "json", "csv")
 _FORM_BYTES = 65_536
 _FORM_FIELDS = 100
 
@@ -121,7 +122,10 @@ class _Console:
 
     async def _page(self, page: Page, request: Request, nonce: str) -> Response:
         visit = await self._visit(request, nonce)
-        if request.query_params.get("format") == "csv":
+        asked = request.query_params.get("format", "html")
+        if asked not in _FORMATS:
+            raise InvalidRequest(f"format must be one of {', '.join(_FORMATS)}.", field="format")
+        if asked == "csv":
             if page.csv is None:
                 raise InvalidRequest("This page has no table to download.", field="format")
             return await csv_response(await page.csv(visit))
