@@ -139,6 +139,8 @@ async def _purge(services: Services) -> None:
     """Delete what has expired, and give its space back."""
     await services.threads.background.run(services.idempotency.purge)
     await services.threads.background.run(services.forwarding.purge)
+    if services.shared_nonces:
+        await services.threads.background.run(services.shared_nonces.purge)
     await services.threads.background.run(services.control.give_space_back)
 
 

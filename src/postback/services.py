@@ -21,6 +21,7 @@ from postback.auth.failed_keys import FailedKeys
 from postback.auth.in_flight import InFlight
 from postback.auth.rate_limits import RateLimits
 from postback.auth.signatures.keys import read_signing_keys
+from postback.auth.signatures.shared_nonces import SharedNonces
 from postback.auth.signatures.verifier import Signatures
 from postback.clock import LASTING_SECONDS, Clock
 from postback.config import Settings
@@ -111,6 +112,7 @@ class Services:
     running_time: RunningTime
     threads: Threads
     signatures: Signatures
+    shared_nonces: SharedNonces | None
     folder: DataDir
     metrics: Metrics
     limits: RateLimits
@@ -204,6 +206,7 @@ def _open_services(
     declared = apply_seller_config(settings.seller_config, accounts, sources)
     destinations = read_destinations(declared.forwards, str(settings.seller_config), alerts=declared.alerts)
     simulations = Simulations(control)
+    shared_nonces = SharedNonces(control, threads.ingestion) if control.shared else None
     signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
     identifiers = IdentifierHasher(folder.secret)
     metrics = Metrics()
@@ -249,7 +252,8 @@ def _open_services(
         clock=clock,
         running_time=running_time,
         threads=threads,
-        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock),
+        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock, shared=shared_nonces),
+        shared_nonces=shared_nonces,
         folder=folder,
         metrics=metrics,
         limits=RateLimits(settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused),

@@ -72,7 +72,7 @@ async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change
 def start(tmp_path: Path, hands: Hands) -> Any:
     """Start a server, so to say."""
 
-    def start(public_url: str = URL, *entries: dict[str, str], **options: int) -> Signatures:
+    def start(public_url: str = URL, *entries: dict[str, str], **options: Any) -> Signatures:
         keys = read_signing_keys(keys_file(tmp_path, *(entries or (jwk(),))), {"key_1"})
         return Signatures(keys, public_url, ["list_accounts"], ThreadPool("compute", 1), hands.clock, **options)
 

@@ -31,9 +31,11 @@ __all__ = [
     "forward",
     "idempotency",
     "installation",
+    "lease",
     "media_buy",
     "node",
     "running_time",
+    "signature_nonce",
     "simulation",
     "source_signal",
     "source_watch",
@@ -240,6 +242,25 @@ node = Table(
     Column("place", Text, nullable=False),
     Column("stored_through", BigInteger),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+# What one of these servers works on alone. number: rises with every holder; held_until: by the database's clock.
+lease = Table(
+    "lease",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("held_until", BigInteger, nullable=False),
+    Column("progress", BigInteger),
+)
+
+# The nonces of signed requests that one of these servers has accepted. expires_at: by the database's clock.
+signature_nonce = Table(
+    "signature_nonce",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
 )
 
 # One row: how many transactions have written to these control data.

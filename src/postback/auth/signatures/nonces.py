@@ -10,9 +10,13 @@ from cachetools import TTLCache
 from postback.auth.signatures.profile import SKEW, WINDOW, signature_error
 from postback.clock import FOLLOWED_SECONDS
 
-__all__ = ["MAX_NONCES", "Nonces"]
+__all__ = ["MAX_NONCES", "REMEMBERED_SECONDS", "Nonces"]
 
 MAX_NONCES = 100_000
+
+REMEMBERED_SECONDS = WINDOW + 2 * SKEW + FOLLOWED_SECONDS + 1
+"""From the earliest time at which a signature is accepted to the latest, both included, if the clock is set back by as
+much as nobody notices."""
 
 
 class Nonces:
@@ -24,10 +28,7 @@ class Nonces:
     """
 
     def __init__(self, passed: Callable[[], float], capacity: int = MAX_NONCES) -> None:
-        # From the earliest time at which a signature is accepted to the latest, both included, if the clock is set back
-        # by as much as nobody notices.
-        seconds = WINDOW + 2 * SKEW + FOLLOWED_SECONDS + 1
-        self._used: TTLCache[str, None] = TTLCache(capacity, seconds, timer=passed)
+        self._used: TTLCache[str, None] = TTLCache(capacity, REMEMBERED_SECONDS, timer=passed)
         self._capacity = capacity
         self._lock = Lock()
 

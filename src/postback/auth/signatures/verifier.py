@@ -24,6 +24,7 @@ from postback.auth.signatures.profile import (
     read_declared,
     signature_error,
 )
+from postback.auth.signatures.shared_nonces import SharedNonces
 from postback.auth.signatures.target import SignatureTarget, canonical_authority, canonical_target
 from postback.clock import Clock
 from postback.errors import SignatureRefused, StartupError
@@ -51,6 +52,7 @@ class Signatures:
         threads: The threads that verify large bodies.
         clock: The time.
         nonces_per_key: The maximum number of nonces to remember per signing key.
+        shared: The nonces that other servers have accepted, too; None if there are no others.
 
     Raises:
         StartupError: There are keys, and the host in ``public_url`` has no canonical form.
@@ -64,13 +66,15 @@ class Signatures:
         threads: ThreadPool,
         clock: Clock,
         nonces_per_key: int = MAX_NONCES,
+        shared: SharedNonces | None = None,
     ) -> None:
         self._keys = keys
+        self._shared = shared
         self._threads = threads
         self._url = public_url
         self._tasks = tasks
         self._clock = clock
-        self._since = int(clock.now())
+        self._since = 0 if shared else int(clock.now())  # what was used before the start is not known
         self._nonces = {
             (key_id, kid): Nonces(clock.passed, nonces_per_key) for key_id, signing in keys.items() for kid in signing
         }
@@ -106,18 +110,20 @@ class Signatures:
         if keys is None:
             return
         verify = partial(self._verify, scope, body, keys, operation)
-        if len(body) > _LARGE:
-            await self._threads.run(verify)
-        else:
-            verify()
+        used = await self._threads.run(verify) if len(body) > _LARGE else verify()
+        if used and self._shared:
+            await self._shared.use(*used)
 
-    def _verify(self, scope: Scope, body: bytes, keys: Mapping[str, SigningKey], operation: Operation) -> None:
+    def _verify(
+        self, scope: Scope, body: bytes, keys: Mapping[str, SigningKey], operation: Operation
+    ) -> tuple[str, str, str] | None:
+        """What was used: the API key, its signing key and the nonce; None if nothing had to be signed."""
         headers = Headers(scope=scope)
         _require_unambiguous(body)
         called = operation(body)
         if not is_signed(headers):
             if called in (None, _UNSIGNED_TASK):
-                return
+                return None
             raise signature_error("request_signature_required", "Calls with this API key must be signed.")
         if headers.get("content-encoding", "identity") != "identity":
             raise malformed("A signed request must not be compressed. Send it without content-encoding.")
@@ -129,7 +135,9 @@ class Signatures:
         nonces.require_room()
         _verify_signature(scope["method"], target, declared, key, headers)
         _verify_digest(declared.content_digest, body)
-        nonces.use(declared.parameters["nonce"])
+        nonce: str = declared.parameters["nonce"]
+        nonces.use(nonce)
+        return key.key_id, key.kid, nonce
 
     def _target(self, scope: Scope, headers: Headers) -> SignatureTarget:
         path = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
