@@ -24,6 +24,7 @@ from tests.integration.nodes import start_nodes
 from tests.integration.test_idempotent_tasks import CALLS
 from tests.integration.upstream import Upstream, upstream
 
+from postback.auth.console_keys import ConsoleKeys
 from postback.forwarding.outbox import LEASE_SECONDS, Delivery, Outbox
 from postback.store.control_store import ControlStore
 
@@ -221,3 +222,14 @@ def test_what_a_killed_server_was_sending_goes_to_another_when_its_lease_has_end
     assert wait
     assert wait > LEASE_SECONDS / 2
     assert again == [*taken, *other]
+
+
+def test_the_console_of_one_shows_all_of_them(nodes: list[Server], url: str) -> None:
+    with closing(ControlStore(url)) as control:
+        headers = {"Authorization": f"Bearer {ConsoleKeys(control).create('')[1]}"}
+    shown = [node.client(**headers).get("/console/server?format=json").json()["operation"]["nodes"] for node in nodes]
+
+    assert [[(found["number"], found["this"]) for found in page] for page in shown] == [
+        [(0, True), (1, False)],
+        [(0, False), (1, True)],
+    ]

@@ -256,5 +256,8 @@ def _narrowed(principal: Principal, account_id: str | None) -> Principal:
         return principal
     chosen = tuple(account for account in principal.accounts if account.account_id == account_id)
     if not chosen:
-        raise AccountNotFound("The account does not exist, or your key has no access to it.")
+        raise AccountNotFound(
+            "The account does not exist, or your key has no access to it.",
+            suggestion="Choose one of the accounts that the server's page lists.",
+        )
     return Principal(principal.key_id, chosen, principal.scopes)

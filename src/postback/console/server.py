@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 import msgspec
@@ -13,10 +13,14 @@ from postback.console.page import Page, Visit
 from postback.forwarding.outbox import Outbox
 from postback.protocol.releases import RELEASES
 from postback.services import Services
+from postback.store.nodes import list_nodes
 
 __all__ = ["PAGES", "SERVER"]
 
 SERVER = "/console/server"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SILENT_SECONDS = 30
 
 _LATE = timedelta(minutes=1)
 """Attribution is behind when it takes longer: it runs about once a second."""
@@ -36,11 +40,30 @@ class Concern(msgspec.Struct, frozen=True):
     bad: bool
 
 
+class ShownNode(msgspec.Struct, frozen=True):
+    """One of the servers that share one PostgreSQL.
+
+    Attributes:
+        number: Its number.
+        place: Its machine and data folder.
+        stored_through: The time through which it has stored what it received; None if it stopped and stored all.
+        silent_seconds: How long ago it last said so.
+        this: Whether it is the one that shows this page.
+    """
+
+    number: int
+    place: str
+    stored_through: datetime | None
+    silent_seconds: int
+    this: bool
+
+
 class Operation(msgspec.Struct, frozen=True):
     """What only the operator sees.
 
     Attributes:
         concerns: What to look at; empty when all is well.
+        nodes: The servers that share one PostgreSQL; none where this one is alone.
         accounts: How many accounts there are.
         pending_accounts: How many of them await approval.
         forwards_waiting: Events that wait to be forwarded.
@@ -53,6 +76,7 @@ class Operation(msgspec.Struct, frozen=True):
     """
 
     concerns: tuple[Concern, ...]
+    nodes: tuple[ShownNode, ...]
     accounts: int
     pending_accounts: int
     forwards_waiting: int
@@ -115,8 +139,10 @@ def _operation(visit: Visit) -> Operation:
     backlog = Outbox(services.control).backlog().values()
     pending = sum(account.awaits_approval for account in visit.accounts)
     dead = sum(destination.dead for destination in backlog)
+    nodes = tuple(_nodes(services))
     return Operation(
-        concerns=tuple(_concerns(services, visit.now, pending, dead)),
+        concerns=tuple(_concerns(services, visit.now, pending, dead, nodes)),
+        nodes=nodes,
         accounts=len(visit.accounts),
         pending_accounts=pending,
         forwards_waiting=sum(destination.waiting for destination in backlog),
@@ -129,7 +155,18 @@ def _operation(visit: Visit) -> Operation:
     )
 
 
-def _concerns(services: Services, now: datetime, pending: int, dead: int) -> Iterator[Concern]:
+def _nodes(services: Services) -> Iterator[ShownNode]:
+    if not services.node:
+        return
+    for status in list_nodes(services.control):
+        stored = None if status.stored_through is None else _EPOCH + timedelta(microseconds=status.stored_through)
+        own = status.number == services.node.number
+        yield ShownNode(status.number, status.place, stored, status.silent_seconds, own)
+
+
+def _concerns(
+    services: Services, now: datetime, pending: int, dead: int, nodes: Sequence[ShownNode]
+) -> Iterator[Concern]:
     """What is wrong, the worst first."""
     if hanging := services.watchdog.problem:
         yield Concern(hanging, "Look at the server's log, and restart the server.", bad=True)
@@ -142,6 +179,13 @@ def _concerns(services: Services, now: datetime, pending: int, dead: int) -> Ite
         yield Concern("Attribution is on its first pass.", "Reports are complete when it is done.", bad=False)
     elif now - through > _LATE:
         yield Concern("Attribution is behind: reports lack what came last.", "Look at the server's log.", bad=True)
+    for node in nodes:
+        if node.stored_through is not None and node.silent_seconds > _SILENT_SECONDS:
+            yield Concern(
+                f"Server {node.number} ({node.place}) is silent: reports wait for what it has not stored.",
+                "Start it again; if its data folder is gone, remove it with 'postback nodes remove'.",
+                bad=True,
+            )
     if dead:
         yield Concern(
             f"{dead:,} events could not be forwarded.", "Replay them when their destination works.", bad=False
