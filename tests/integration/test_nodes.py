@@ -227,7 +227,10 @@ def test_what_a_killed_server_was_sending_goes_to_another_when_its_lease_has_end
 def test_the_console_of_one_shows_all_of_them(nodes: list[Server], url: str) -> None:
     with closing(ControlStore(url)) as control:
         headers = {"Authorization": f"Bearer {ConsoleKeys(control).create('')[1]}"}
-    shown = [node.client(**headers).get("/console/server?format=json").json()["operation"]["nodes"] for node in nodes]
+    shown = []
+    for node in nodes:
+        with node.client(**headers) as client:
+            shown.append(client.get("/console/server?format=json").json()["operation"]["nodes"])
 
     assert [[(found["number"], found["this"]) for found in page] for page in shown] == [
         [(0, True), (1, False)],
