@@ -15,7 +15,7 @@ from typing import NoReturn
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
-from postback.auth.failed_keys import WINDOW_SECONDS
+from postback.auth.windows import WINDOW_SECONDS
 from postback.background import Background, repeat
 from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
@@ -91,7 +91,7 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("ingest log", services.log.run)
     background.start("idempotency keys", partial(_learn, services))
     background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
-    background.start("failed keys", partial(repeat, partial(_sum_failed_keys, services), WINDOW_SECONDS))
+    background.start("failed keys", partial(repeat, partial(_log_failed_keys, services), WINDOW_SECONDS))
     background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
     background.start("clock", partial(repeat, partial(_look_at_clock, services), _CLOCK_SECONDS))
     background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
@@ -172,9 +172,9 @@ async def _note_commits(services: Services) -> None:
     await services.threads.background.run(note_commits, services.folder, services.control)
 
 
-async def _sum_failed_keys(services: Services) -> None:
-    """Log the keys of the last minute that are not valid, and forget them."""
-    services.failed_keys.start_window()
+async def _log_failed_keys(services: Services) -> None:
+    """Log the keys of the last minute that are not valid."""
+    services.failed_keys.log()
 
 
 async def _look_at_room(services: Services) -> None:

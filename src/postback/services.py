@@ -256,9 +256,11 @@ def _open_services(
         shared_nonces=shared_nonces,
         folder=folder,
         metrics=metrics,
-        limits=RateLimits(settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused),
+        limits=RateLimits(
+            settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused, clock.passed
+        ),
         in_flight=_in_flight(settings, metrics),
-        failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused),
+        failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused, clock.passed),
         control=control,
         node=node,
         accounts=accounts,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.clocks import DAY, Hands
 
 from postback.auth.rate_limits import RateLimits
+from postback.auth.windows import Windows
 from postback.errors import RateLimitExceeded
 
 
@@ -42,6 +44,44 @@ def test_a_batch_that_never_fits_is_told_so() -> None:
         RateLimits(requests=10, events=100).hit_events("key_a", 101)
 
     assert refused.value.suggestion == "Send at most 100 events in one call. A larger call is never accepted."
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+def test_a_wall_clock_that_is_set_neither_frees_a_key_nor_locks_it_out(days: int) -> None:
+    hands = Hands()
+    limits = RateLimits(requests=1, events=10, now=hands.clock.passed)
+    limits.hit_request("key_a")
+    limits.hit_events("key_a", 10)
+    with pytest.raises(RateLimitExceeded):
+        limits.hit_events("key_a", 10)
+    hands.let_pass(18)
+
+    hands.set_wall(days * DAY)
+    with pytest.raises(RateLimitExceeded) as refused:
+        limits.hit_request("key_a")
+    refusal = limits.events_refusal("key_a")
+    hands.let_pass(42)
+    limits.hit_request("key_a")
+    limits.hit_events("key_a", 10)
+
+    assert refused.value.retry_after == 42
+    assert refusal is not None
+    assert refusal.retry_after == 42
+    assert limits.events_refusal("key_a") is None
+
+
+def test_a_minute_that_has_ended_takes_no_memory() -> None:
+    hands = Hands()
+    windows = Windows(hands.clock.passed, most=2)
+    for name in ("a", "b", "c"):
+        windows.count(name)
+
+    assert [windows.counted(name) for name in "abc"] == [1, 1, 0]
+
+    hands.let_pass(60)
+    windows.count("c")
+
+    assert [windows.counted(name) for name in "abc"] == [0, 0, 1]
 
 
 def test_zero_turns_both_limits_off() -> None:

@@ -1,41 +1,44 @@
-"""Rate limits: how many requests and events an API key, or the browser tag at one address, may send per minute."""
+"""Rate limits: how many requests and events an API key may send per minute."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-
+from postback.auth.windows import Windows
 from postback.errors import RateLimitExceeded
 
 __all__ = ["RateLimits"]
 
+_MOST_VISITORS = 1_000_000
+
 
 class RateLimits:
     """Counts requests and events per key, in one-minute windows that start with a key's first call.
-
-    The window is fixed, so that the error can say exactly when the call will be accepted.
 
     Args:
         requests: Requests per minute and key; 0 turns both limits off.
         events: Events per minute and key.
         visitors: Requests per minute from one address for one event source's browser tag; 0 turns it off.
         refused: Called with ``requests``, ``events`` or ``visitors`` for each request that is refused.
+        now: The time in seconds, of a clock that nobody sets.
     """
 
     def __init__(
-        self, requests: int, events: int, visitors: int = 0, refused: Callable[[str], None] = lambda _: None
+        self,
+        requests: int,
+        events: int,
+        visitors: int = 0,
+        refused: Callable[[str], None] = lambda _: None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._refused = refused
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
-        self._requests = RateLimitItemPerMinute(requests, namespace="requests") if requests else None
-        self._events = RateLimitItemPerMinute(events, namespace="events") if requests else None
-        self._visitors = RateLimitItemPerMinute(visitors, namespace="visitors") if visitors else None
-        self._events_refused_until: dict[str, float] = {}
+        self._most_requests = requests
+        self._most_events = events
+        self._most_visitors = visitors
+        self._requests = Windows(now)
+        self._events = Windows(now)
+        self._visitors = Windows(now, _MOST_VISITORS)
 
     def hit_request(self, key_id: str) -> None:
         """Count one request.
@@ -43,8 +46,12 @@ class RateLimits:
         Raises:
             RateLimitExceeded: The key has reached its limit; nothing is counted.
         """
-        if self._requests:
-            self._hit(self._requests, key_id, 1, "requests")
+        if not self._most_requests:
+            return
+        if self._requests.counted(key_id) >= self._most_requests:
+            self._refused("requests")
+            raise _exceeded(self._most_requests, "requests", self._requests.seconds_left(key_id))
+        self._requests.count(key_id)
 
     def hit_events(self, key_id: str, count: int) -> None:
         """Count the events of one request.
@@ -52,8 +59,17 @@ class RateLimits:
         Raises:
             RateLimitExceeded: The key has reached its limit; nothing is counted.
         """
-        if self._events:
-            self._hit(self._events, key_id, count, "events")
+        if not self._most_requests:
+            return
+        if self._events.counted(key_id) + count <= self._most_events:
+            self._events.count(key_id, count)
+            return
+        self._refused("events")
+        if count > self._most_events:
+            never = f"Send at most {self._most_events:,} events in one call. A larger call is never accepted."
+            raise _exceeded(self._most_events, "events", self._events.seconds_left(key_id), never)
+        self._events.mark_full(key_id)
+        raise _exceeded(self._most_events, "events", self._events.seconds_left(key_id))
 
     def check_visitor(self, sender: str) -> None:
         """Check that an address may have another event source looked up for its browser tag.
@@ -61,8 +77,7 @@ class RateLimits:
         Raises:
             RateLimitExceeded: It named so many that don't exist.
         """
-        if self._visitors and not self._limiter.test(self._visitors, sender, ""):
-            raise self._visitor_refusal(self._visitors, sender, "")
+        self._check_visits(sender, "")
 
     def hit_visitor(self, sender: str, source: str = "") -> None:
         """Count one request of a browser tag.
@@ -74,52 +89,32 @@ class RateLimits:
         Raises:
             RateLimitExceeded: So many came from there; nothing is counted.
         """
-        limit = self._visitors
-        if limit is None:
-            return
-        if not self._limiter.hit(limit, sender, source):
-            raise self._visitor_refusal(limit, sender, source)
+        if self._most_visitors:
+            self._check_visits(sender, source)
+            self._visitors.count(f"{sender} {source}")
 
-    def _visitor_refusal(self, limit: RateLimitItemPerMinute, sender: str, source: str) -> RateLimitExceeded:
-        self._refused("visitors")
-        until = self._limiter.get_window_stats(limit, sender, source).reset_time
-        return _exceeded(limit, until, "requests", whose="this address's")
+    def _check_visits(self, sender: str, source: str) -> None:
+        visits = f"{sender} {source}"
+        if self._most_visitors and self._visitors.counted(visits) >= self._most_visitors:
+            self._refused("visitors")
+            seconds = self._visitors.seconds_left(visits)
+            raise _exceeded(self._most_visitors, "requests", seconds, whose="this address's")
 
-    def events_refusal(self, key_id: str | None) -> RateLimitExceeded | None:
+    def events_refusal(self, key_id: str) -> RateLimitExceeded | None:
         """What a call with many events of this key gets, before it is read; None if it may be accepted.
 
         A key has some left in its minute or none: once a call was refused, only small ones are worth reading.
         """
-        until = self._events_refused_until.get(key_id) if key_id else None
-        if not key_id or not until or not self._events:
+        if not self._events.is_full(key_id):
             return None
-        if until <= time.time():
-            del self._events_refused_until[key_id]
-            return None
-        return _exceeded(self._events, until, "events")
-
-    def _hit(self, limit: RateLimitItemPerMinute, key_id: str, cost: int, unit: str) -> None:
-        if self._limiter.test(limit, key_id, cost=cost):
-            self._limiter.hit(limit, key_id, cost=cost)
-            return
-        self._refused(unit)
-        until = self._limiter.get_window_stats(limit, key_id).reset_time
-        if cost > limit.amount:
-            raise _exceeded(limit, until, unit, _split_call(limit.amount))
-        if limit is self._events:
-            self._events_refused_until[key_id] = until
-        raise _exceeded(limit, until, unit)
+        return _exceeded(self._most_events, "events", self._events.seconds_left(key_id))
 
 
 def _exceeded(
-    limit: RateLimitItemPerMinute, until: float, unit: str, suggestion: str | None = None, whose: str = "the API key's"
+    most: int, unit: str, seconds: int, suggestion: str | None = None, whose: str = "the API key's"
 ) -> RateLimitExceeded:
     return RateLimitExceeded(
-        f"This call exceeds {whose} limit of {limit.amount:,} {unit} per minute.",
-        retry_after=max(1, math.ceil(until - time.time())),
+        f"This call exceeds {whose} limit of {most:,} {unit} per minute.",
+        retry_after=seconds,
         suggestion=suggestion,
     )
-
-
-def _split_call(amount: int) -> str:
-    return f"Send at most {amount:,} events in one call. A larger call is never accepted."

@@ -198,7 +198,8 @@ async def read(services: Services, scope: Scope, receive: Receive, limit: int) -
     """
     exchange = Exchange.of(scope)
     hold = exchange.share.hold if exchange.share else _hold_nothing
-    refusal = services.limits.events_refusal(exchange.context.key_id)
+    key_id = exchange.context.key_id
+    refusal = services.limits.events_refusal(key_id) if key_id else None
     if refusal:  # a call without events is small
         limit = min(limit, SMALL_BODY_BYTES)
     try:
