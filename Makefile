@@ -5,7 +5,7 @@ TAG := src/postback/tag
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo tag bench kills conformance screenshots vendor lock upgrade sbom audit clean
+.PHONY: help install install-dev test test-fast demo tag bench kills fuzz conformance screenshots vendor lock upgrade sbom audit clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,9 @@ bench: .venv/installed-dev ## measure everything (40 minutes; needs wrk), and wr
 
 kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and compare (an hour; goes on where it was stopped)
 	@$(BIN)/python -m tests.faults.server_kills --kills 1000
+
+fuzz: .venv/installed-dev ## send a server 1,000,000 hostile requests (an hour; goes on where it was stopped)
+	@$(BIN)/python -m tests.faults.fuzz --requests 1000000
 
 conformance: .venv/installed-dev official_runner/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
 	@$(BIN)/python -m official_runner --write

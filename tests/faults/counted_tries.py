@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["counted_tries"]
+__all__ = ["counted_tries", "read_tries"]
 
 Try = TypeVar("Try")
 
@@ -29,10 +29,15 @@ def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callab
         What came of all of them.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    tries: list[Try] = [json.loads(line) for line in file.open()] if file.exists() else []
+    tries: list[Try] = read_tries(file)
     with file.open("a") as counted:
         while sum(map(count, tries)) < wanted:
             tries.append(run())
             counted.write(json.dumps(tries[-1]) + "\n")
             counted.flush()
     return tries
+
+
+def read_tries(file: Path) -> list[Any]:
+    """What came of the tries that are counted in a file."""
+    return [json.loads(line) for line in file.open()] if file.exists() else []

@@ -94,6 +94,16 @@ def test_what_is_not_http_is_refused(server: Server, sent: bytes) -> None:
     assert _still_answers(server)
 
 
+def test_a_stranger_writes_no_line_into_the_log_by_what_is_not_http(server: Server) -> None:
+    logged = server.log.read_text().count("WARNING")
+
+    _exchange(server, b"hello\r\n\r\n")
+    upgrade = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close, upgrade\r\nUpgrade: websocket\r\n\r\n"
+    assert _exchange(server, upgrade).startswith(b"HTTP/1.1 200")
+
+    assert server.log.read_text().count("WARNING") == logged
+
+
 def test_a_head_above_the_bound_is_refused_with_the_bound(server: Server) -> None:
     head, _, body = _exchange(server, b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 65_536).partition(b"\r\n\r\n")
 

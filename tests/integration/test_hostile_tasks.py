@@ -10,126 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.acceptance.conversions import DOORS, Door, order, send
+from tests.acceptance.conversions import DOORS, Door, send
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, unique_key
 from tests.conftest import examples
+from tests.right_calls import RIGHT_CALLS
 
 from postback.events.rejection import REASONS
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
 
-_ACCOUNT = {"account_id": "default"}
-_GOAL = {
-    "kind": "event",
-    "event_sources": [{"event_source_id": "website", "event_type": "purchase", "value_field": "value"}],
-    "target": {"kind": "per_ad_spend", "value": 4},
-    "attribution_window": {"post_click": {"interval": 7, "unit": "days"}},
-    "priority": 1,
-}
-_PACKAGE = {
-    "product_id": "sandbox_display_auction",
-    "pricing_option_id": "auction_cpm_usd",
-    "budget": 5000,
-    "bid_price": 4,
-    "optimization_goals": [_GOAL],
-}
-_CALLS: dict[str, list[dict[str, Any]]] = {
-    "log_event": [
-        {
-            "event_source_id": "website",
-            "test_event_code": "T",
-            "events": [
-                order(
-                    "a",
-                    custom_event_name="x",
-                    custom_data={"value": 1, "currency": "EUR", "contents": [{"id": "1"}], "num_items": 1},
-                    user_match={
-                        "hashed_email": "a" * 64,
-                        "hashed_phone": "b" * 64,
-                        "uids": [{"type": "uid2", "value": "u"}],
-                        "click_id": "c",
-                    },
-                ),
-                order("b"),
-            ],
-        }
-    ],
-    "sync_event_sources": [
-        {
-            "account": _ACCOUNT,
-            "delete_missing": False,
-            "event_sources": [
-                {
-                    "event_source_id": "shop",
-                    "name": "Shop",
-                    "event_types": ["purchase"],
-                    "allowed_domains": ["shop.example"],
-                    "action_source": "website",
-                }
-            ],
-        }
-    ],
-    "sync_accounts": [
-        {
-            "delete_missing": False,
-            "dry_run": True,
-            "accounts": [
-                {"brand": {"domain": "acme.example"}, "operator": "pinnacle.example", "billing": "operator"},
-                {"brand": {"domain": "other.example"}, "operator": "pinnacle.example", "billing": "operator"},
-            ],
-        }
-    ],
-    "create_media_buy": [
-        {
-            "account": _ACCOUNT,
-            "brand": {"domain": "acme.example"},
-            "start_time": "asap",
-            "end_time": "2099-06-30T23:59:59Z",
-            "po_number": "7",
-            "packages": [_PACKAGE],
-        }
-    ],
-    "update_media_buy": [
-        {
-            "account": _ACCOUNT,
-            "media_buy_id": "seeded",
-            "paused": True,
-            "end_time": "2099-06-30T23:59:59Z",
-            "packages": [{"package_id": "seeded_1", "budget": 10, "paused": False, "optimization_goals": [_GOAL]}],
-            "new_packages": [_PACKAGE],
-        }
-    ],
-    "comply_test_controller": [
-        {
-            "scenario": "seed_product",
-            "params": {"product_id": "p", "fixture": {"channels": ["display"], "format_ids": [{"id": "f"}]}},
-        },
-        {
-            "scenario": "seed_pricing_option",
-            "params": {
-                "product_id": "p",
-                "pricing_option_id": "o",
-                "fixture": {"pricing_model": "cpm", "currency": "USD", "floor_price": 1.5},
-            },
-        },
-        {"scenario": "seed_account", "params": {"account_id": "a", "fixture": {"status": "active"}}},
-        {"scenario": "seed_media_buy", "params": {"media_buy_id": "seeded", "fixture": {"status": "active"}}},
-        {
-            "scenario": "simulate_delivery",
-            "params": {
-                "media_buy_id": "seeded",
-                "impressions": 10,
-                "clicks": 1,
-                "conversions": 1,
-                "reported_spend": {"amount": 1, "currency": "USD"},
-            },
-        },
-        {"scenario": "simulate_budget_spend", "params": {"media_buy_id": "seeded", "spend_percentage": 50}},
-        {"scenario": "force_media_buy_status", "params": {"media_buy_id": "seeded", "status": "paused"}},
-        {"scenario": "force_account_status", "params": {"account_id": "a", "status": "active"}},
-    ],
-}
 _BESIDE = ("idempotency_key", "adcp_version", "adcp_major_version", "context", "ext", "account", "revision", "unknown")
 """Members that the calls don't have, and that may be put into them."""
 _ANYTHING = st.recursive(
@@ -180,7 +70,7 @@ def _put(tree: Any, path: Path, value: Any) -> None:
 @st.composite
 def _spoiled(draw: st.DrawFn, task: str) -> dict[str, Any]:
     """A right call of a task, in some dialect, changed in one to four places."""
-    right: dict[str, Any] = draw(st.sampled_from(_CALLS[task]))
+    right: dict[str, Any] = draw(st.sampled_from(RIGHT_CALLS[task]))
     call = deepcopy(right) | {"idempotency_key": unique_key()} | pinned(draw(st.sampled_from(DIALECTS)))
     places = st.sampled_from([*_paths(right), *((name,) for name in _BESIDE)])
     for path, value in draw(st.lists(st.tuples(places, _ANYTHING), min_size=1, max_size=4)):
@@ -188,16 +78,16 @@ def _spoiled(draw: st.DrawFn, task: str) -> dict[str, Any]:
     return call
 
 
-@pytest.mark.parametrize("task", _CALLS)
+@pytest.mark.parametrize("task", RIGHT_CALLS)
 @pytest.mark.parametrize("door", DOORS)
 def test_unspoiled_these_calls_are_right(sandbox: Server, door: Door, task: str) -> None:
-    for right in _CALLS[task]:
+    for right in RIGHT_CALLS[task]:
         _, answer = send(sandbox, door, task, json.dumps(right | {"idempotency_key": unique_key()}).encode())
 
         assert answer["status"] != "failed", answer
 
 
-@pytest.mark.parametrize("task", _CALLS)
+@pytest.mark.parametrize("task", RIGHT_CALLS)
 def test_whatever_becomes_of_a_call_its_answer_is_one_that_the_schemas_know(sandbox: Server, task: str) -> None:
     @settings(examples(25), suppress_health_check=list(HealthCheck))
     @given(door=st.sampled_from(DOORS), call=_spoiled(task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import resource
 from collections.abc import Callable
 from functools import partial
@@ -44,6 +45,9 @@ _MOST_DESCRIPTORS = 65_536
 _LEAST_DESCRIPTORS = 1_024
 _KEPT_DESCRIPTORS = 600
 """For the stores: the engine of the event store alone opens about 500 files."""
+
+_log = logging.getLogger("postback.connections")
+_log.setLevel(logging.ERROR)  # uvicorn warns of what strangers send, a line each; the answer says it to them
 
 
 class GatheredWrites(asyncio.Transport):
@@ -95,6 +99,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.logger = _log
         self._most = most
         self.awaits: Literal["head", "body", "request"] | None = "head"
         self.since = self.loop.time()

@@ -1,0 +1,325 @@
+"""Sends hostile requests to a server, a million by default: python -m tests.faults.fuzz --requests 1000000
+
+They come over REST, MCP and A2A and to every route, beside a hundred slow connections and a client that does nothing
+wrong. No answer may be a 5xx but a 503 of a bound that says when to retry; the client must be served as by a fresh
+server, and memory and open files must not grow. Each request is made from a seed and its number. The pieces that were
+sent are counted in a file, so that a later run goes on with them. A request with a wrong answer is written to a file,
+and --replay sends it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.conftest import HTTP, Server, StartServer, servers
+from tests.engine import select_from
+from tests.faults.counted_tries import counted_tries, read_tries
+from tests.faults.hostile_load import send, send_one
+from tests.faults.hostile_requests import KINDS, Facts, task_call
+
+__all__ = ["Target", "table"]
+
+CONNECTIONS = 4
+SLOW_CONNECTIONS = 100
+MOST_MEMORY_GROWTH = 1.3
+MOST_SLOWDOWN = 2.0
+
+_PIECE = 20_000
+_WARMING_UP = 5_000
+_FRESH_CALLS = 300
+_PAUSE_SECONDS = 0.02
+_FIXED_ROUTES = (
+    *(("POST", path) for path in ("/mcp", "/mcp/", "/a2a", "/", "/v1/{task}")),
+    ("GET", "/.well-known/agent-card.json"),
+)
+_SETTINGS = {
+    "sandbox": "true",
+    "rate_limit": 10**9,
+    "rate_limit_events": 10**12,
+    "max_event_age_days": 36_500,
+    "pending_accounts": 1_000,
+}
+"""So that rate limits don't keep the requests from what lies behind them, and the limits are at work all the same."""
+
+
+@dataclass
+class Target:
+    """A running server that hostile requests are sent to.
+
+    Attributes:
+        server: The server.
+        facts: What is needed to make the requests.
+        client: The one that does nothing wrong.
+        fresh: How long the fresh server took to answer the client, the median in seconds.
+        warm: What the server took of the machine after it was warmed up.
+    """
+
+    server: Server
+    facts: Facts
+    client: CleanClient
+    fresh: float
+    warm: dict[str, int]
+
+    @classmethod
+    def start(cls, start: StartServer) -> Target:
+        """Start a server, with what the requests need."""
+        server = start(**_SETTINGS)
+        server.call("sync_event_sources", event_sources=[{"event_source_id": "website"}]).raise_for_status()
+        seed = {"scenario": "seed_media_buy", "params": {"media_buy_id": "seeded", "fixture": {"status": "active"}}}
+        server.call("comply_test_controller", **seed).raise_for_status()
+        server.command("accounts", "create", "neighbour")
+        clean = server.command("keys", "create", "--account", "neighbour").split()[-1]
+        client = CleanClient(server, clean)
+        fresh = statistics.median(client.call() for _ in range(_FRESH_CALLS))
+        return cls(server, _facts(server), client, fresh, _taken(server))
+
+    def warm_up(self, seed: int) -> None:
+        """Send requests that are not counted, so that everything is in memory that a server has in memory."""
+        self.send(seed, range(-_WARMING_UP, 0))
+        self.warm = _taken(self.server)
+
+    def send(self, seed: int, numbers: range, *, connections: int = CONNECTIONS, slow: int = SLOW_CONNECTIONS) -> Piece:
+        """Send the requests of these numbers, and call as a client that does nothing wrong meanwhile."""
+        started = time.monotonic()
+        port = urlsplit(self.server.url).port or 0
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+            sending = processes.submit(send, port, self.facts, seed, numbers, connections, slow)
+            seconds = []
+            while not sending.done():
+                seconds.append(self.client.call())
+                time.sleep(_PAUSE_SECONDS)
+            sent = sending.result()
+        return sent | {
+            "requests": len(numbers),
+            "seconds": round(time.monotonic() - started, 1),
+            "warm": self.warm,
+            "taken": _taken(self.server),
+            "clean": {
+                "calls": len(seconds),
+                "fresh_ms": round(1000 * self.fresh, 2),
+                "median_ms": round(1000 * statistics.median(seconds), 2),
+                "slowest_ms": round(1000 * max(seconds)),
+            },
+        }
+
+    def check(self) -> None:
+        """Stop the server; check that it logged no defect, and stored what the client sent, once."""
+        self.client.close()
+        self.server.stop()
+        log = self.server.log.read_text(errors="replace")
+        assert "Traceback" not in log, f"a defect is in {self.server.log}"
+        [(stored,)] = select_from(self.server.data, "SELECT count() FROM event FINAL WHERE account_id = 'neighbour'")
+        assert stored == self.client.calls, "an event of the client is lost, or there twice"
+
+
+Piece = dict[str, Any]
+"""What came of the requests of one piece; a line of the file that counts them."""
+
+
+class CleanClient:
+    """A client that does nothing wrong: it logs one event a call, over each transport in turn."""
+
+    def __init__(self, server: Server, key: str) -> None:
+        self.calls = 0
+        self._key = key
+        self._connection = HTTPConnection(urlsplit(server.url).netloc, timeout=120)
+        source = {"event_sources": [{"event_source_id": "neighbours-own"}]}
+        self._send("rest", "sync_event_sources", json.dumps(source).encode())
+
+    def call(self) -> float:
+        """Log an event; returns how long the answer took, in seconds."""
+        event = f'{{"event_id":"clean_{self.calls}","event_type":"lead","event_time":"2026-01-15T14:30:00Z"}}'
+        arguments = f'{{"event_source_id":"neighbours-own","events":[{event}]}}'.encode()
+        started = time.perf_counter()
+        answer = self._send(("rest", "mcp", "a2a")[self.calls % 3], "log_event", arguments)
+        seconds = time.perf_counter() - started
+        assert b'"events_processed":1' in answer, answer
+        self.calls += 1
+        return seconds
+
+    def close(self) -> None:
+        """Close its connection."""
+        self._connection.close()
+
+    def _send(self, transport: str, task: str, arguments: bytes) -> bytes:
+        path, body = task_call(transport, task, arguments)
+        headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, text/event-stream",
+        }
+        self._connection.request("POST", path, body, headers)
+        response = self._connection.getresponse()
+        answer = response.read()
+        assert response.status == 200, answer
+        return answer
+
+
+def _facts(server: Server) -> Facts:
+    described = HTTP.get(f"{server.url}/openapi.json").json()["paths"]
+    routes = [(method.upper(), path) for path, item in described.items() for method in item]
+    buyer, seller, revoked = (
+        server.command("keys", "create", "--account", "default", "--scope", scope).split()[-1]
+        for scope in ("buyer", "seller", "buyer")
+    )
+    listed = server.command("keys", "list").splitlines()
+    server.command("keys", "revoke", next(word for word in listed[-1].split() if word))
+    link = {"media_buy_id": "seeded", "package_id": "seeded_1", "destination": "https://shop.example/"}
+    token = server.call("click-links", **link).raise_for_status().json()["token"]
+    others = ("neighbour", "neighbours-own", "src_1", "clean_1")
+    return Facts(server.key, (buyer, seller, revoked), (*routes, *_FIXED_ROUTES), others, token)
+
+
+def _taken(server: Server) -> dict[str, int]:
+    """What the server and its children take: resident memory in MB, and open files."""
+    processes = list(_with_children(server.process.pid))
+    pages = sum(int(re.findall(r"VmRSS:\s+(\d+) kB", (process / "status").read_text())[0]) for process in processes)
+    files = sum(len(list((process / "fd").iterdir())) for process in processes)
+    return {"memory_mb": pages // 1024, "files": files}
+
+
+def _with_children(pid: int) -> Iterator[Path]:
+    process = Path(f"/proc/{pid}")
+    yield process
+    for thread in (process / "task").iterdir():
+        for child in (thread / "children").read_text().split():
+            yield from _with_children(int(child))
+
+
+@contextmanager
+def fuzzed() -> Iterator[Target]:
+    """A server of its own that hostile requests may be sent to."""
+    with tempfile.TemporaryDirectory(prefix="postback-fuzz-") as folder, servers(partial(Path, folder)) as start:
+        yield Target.start(start)
+
+
+def _keep_defects(piece: Piece, folder: Path) -> Piece:
+    """Write the defects of a piece to files that --replay reads; raises if there are any."""
+    defects = piece.pop("defects")
+    folder.mkdir(parents=True, exist_ok=True)
+    for defect in defects:
+        file = folder / f"{defect['seed']}-{defect['number']}.json"
+        file.write_text(json.dumps(defect, indent=1))
+        sys.stderr.write(f"{defect['why']}: python -m tests.faults.fuzz --replay {file}\n")
+    if defects:
+        raise AssertionError(f"{len(defects)} requests had a wrong answer")
+    return piece
+
+
+def _replay(file: Path) -> None:
+    defect = json.loads(file.read_text())
+    with fuzzed() as target:
+        port = urlsplit(target.server.url).port or 0
+        request, why = send_one(port, target.facts, defect["seed"], defect["number"])
+    sys.stdout.write(f"{request.kind}, over {request.transport}: {request.sent[:2_000]!r}\n{why or 'a right answer'}\n")
+    sys.exit(bool(why))
+
+
+def table(pieces: Sequence[Piece]) -> str:
+    """What came of all pieces, as tables of Markdown."""
+    sums = {name: Counter[str]() for name in ("kinds", "transports", "statuses", "refused")}
+    for piece in pieces:
+        for name, counted in sums.items():
+            counted.update(piece[name])
+    calls = sum(piece["clean"]["calls"] for piece in pieces)
+    slowest = max(piece["clean"]["slowest_ms"] for piece in pieces)
+    beside = (
+        ("Connections that sent nothing, or something slowly", f"{sum(piece['slow'] for piece in pieces):,}"),
+        ("Calls of a client that does nothing wrong, all successful", f"{calls:,}"),
+        ("Its median, as a multiple of a fresh server's", f"{_slowdown(pieces):.2f}"),
+        ("Its slowest call", f"{slowest:,} ms"),
+        (
+            "Resident memory, at most, as a multiple of what it was after warming up",
+            f"{_growth(pieces, 'memory_mb'):.2f}",
+        ),
+        ("Open files, likewise", f"{_growth(pieces, 'files'):.2f}"),
+    )
+    total = ("All", f"{sums['kinds'].total():,}")
+    return "\n\n".join(
+        (
+            _rows("Hostile requests", "Number", [*_counted(sums["kinds"], KINDS), total]),
+            _rows("Sent over", "Number", _counted(sums["transports"], sorted(sums["transports"]))),
+            _rows("Answered with", "Number", _counted(sums["statuses"], sorted(sums["statuses"]))),
+            _rows("Refused with 429 or 503, and why", "Number", _counted(sums["refused"], sorted(sums["refused"]))),
+            _rows("Beside them", "", beside),
+        )
+    )
+
+
+def _slowdown(pieces: Sequence[Piece]) -> float:
+    return float(statistics.median(piece["clean"]["median_ms"] / piece["clean"]["fresh_ms"] for piece in pieces))
+
+
+def _growth(pieces: Sequence[Piece], what: str) -> float:
+    return float(max(piece["taken"][what] / piece["warm"][what] for piece in pieces))
+
+
+def _counted(counter: Counter[str], names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(name, f"{counter[name]:,}") for name in names]
+
+
+def _rows(first: str, second: str, rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join([f"| {first} | {second} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def main() -> None:
+    """Send what is missing, and print what came of all requests."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--requests", type=int, default=1_000_000, help="how many there are to be, those of earlier runs included"
+    )
+    parser.add_argument("--counted", type=Path, default=Path("build/fuzz.jsonl"), help="their file")
+    parser.add_argument("--seed", type=int, default=0, help="what the requests are made from, with their number")
+    parser.add_argument("--table", action="store_true", help="send nothing, print what was counted")
+    parser.add_argument("--replay", type=Path, help="send the request in this file again")
+    options = parser.parse_args()
+    if options.replay:
+        _replay(options.replay)
+    if not options.table:
+        _send(options.requests, options.counted, options.seed)
+    pieces = read_tries(options.counted)
+    sys.stdout.write(table(pieces) + "\n")
+    sys.exit(_growth(pieces, "memory_mb") > MOST_MEMORY_GROWTH or _slowdown(pieces) > MOST_SLOWDOWN)
+
+
+def _send(wanted: int, counted: Path, seed: int) -> None:
+    """Send what is missing, to one server, and count it by the piece."""
+    done = sum(map(_requests, read_tries(counted)))
+    if done >= wanted:
+        return
+    starts = itertools.count(done, _PIECE)
+    with fuzzed() as target:
+        target.warm_up(seed)
+        counted_tries(wanted, counted, lambda: _sent_piece(target, seed, next(starts)), _requests)
+        target.check()
+
+
+def _sent_piece(target: Target, seed: int, start: int) -> Piece:
+    return _keep_defects(target.send(seed, range(start, start + _PIECE)), Path("build/fuzz"))
+
+
+def _requests(piece: Piece) -> int:
+    requests: int = piece["requests"]
+    return requests
+
+
+if __name__ == "__main__":
+    main()
