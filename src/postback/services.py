@@ -51,7 +51,7 @@ from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
-from postback.store.installation import FIRST_ACCOUNT, open_control_store, open_event_store
+from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store, open_event_store
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
@@ -225,7 +225,7 @@ def _open_services(
         alone=settings.control is None,
         quota_bytes=settings.response_quota_bytes,
     )
-    segments = LogSegments(folder.log, events.receipt_times)
+    segments = LogSegments(folder.log, events.receipt_times, log_owner(control))
     if node:
         resources.closing("node", partial(_leave, node, segments))  # when the log has stopped
     for answer in segments.recover():

@@ -14,7 +14,19 @@ import pytest
 from postback.accounts.store import AccountStore
 from postback.errors import StartupError
 from postback.store.data_folder import DataDir
-from postback.store.installation import FIRST_ACCOUNT, note_commits, open_control_store, open_event_store, stored
+from postback.store.flusher import drain
+from postback.store.installation import (
+    FIRST_ACCOUNT,
+    log_owner,
+    note_commits,
+    open_control_store,
+    open_event_store,
+    stored,
+)
+from postback.store.log_frames import pack
+from postback.store.log_segments import LogSegments
+from postback.store.receipt_times import ReceiptTimes
+from postback.store.rows import COLUMNS, Rows
 
 
 def start(path: Path, *, sandbox: bool = False, url: str | None = None) -> None:
@@ -119,6 +131,47 @@ def test_a_part_that_is_not_the_folders_stops_every_start(
     for _ in range(2):
         with pytest.raises(StartupError, match=said):
             start(data)
+
+
+def log_a_call(data: Path) -> None:
+    """What a server that is killed leaves in its log."""
+    with closing(DataDir.open(data)) as folder, closing(open_control_store(folder, None)) as control:
+        segments = LogSegments(folder.log, ReceiptTimes(), log_owner(control))
+        row = {name: ["x"] for name in COLUMNS["rejected_event"] if name != "received_at"} | {"place": [0]}
+        segments.append([pack([Rows("rejected_event", row)])])
+
+
+def flush(data: Path) -> int:
+    """Move what is in the log into the stores, as a start does; returns how many rows there are then."""
+    with (
+        closing(DataDir.open(data)) as folder,
+        closing(open_control_store(folder, None)) as control,
+        closing(open_event_store(folder, control)) as events,
+    ):
+        drain(folder, events, control)
+        return len(events.deriver.query("SELECT event_id FROM rejected_event").result_rows)
+
+
+def test_the_log_of_another_folder_is_refused_and_kept(data: Path, made: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(made / "other", tmp_path / "other", symlinks=True))
+    log_a_call(other)
+    shutil.rmtree(data / "log", ignore_errors=True)
+    (other / "log").rename(data / "log")
+
+    with pytest.raises(StartupError, match="is the log of another installation"):
+        flush(data)
+
+    (data / "log").rename(other / "log")
+    assert flush(other) == 1
+
+
+def test_a_log_from_before_segments_had_a_mark_is_read(data: Path) -> None:
+    log_a_call(data)
+    (segment,) = (data / "log").iterdir()
+    sequence, _, digits = segment.name.partition("-")
+    segment.rename(segment.with_name(f"{sequence}-{digits[-16:]}"))
+
+    assert flush(data) == 1
 
 
 @pytest.mark.parametrize("sandbox", [True, False])

@@ -16,6 +16,7 @@ from postback.store.data_folder import DataDir
 from postback.store.deliveries import insert_deliveries
 from postback.store.event_store import EventStore
 from postback.store.idempotency import IdempotencyScope, insert_answers, is_first
+from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
 from postback.store.log_segments import LogSegments, Segment
 from postback.store.rows import COLUMNS, Rows, Table
@@ -180,7 +181,7 @@ def drain(folder: DataDir, events: EventStore, control: ControlStore) -> None:
         StartupError: The log is damaged.
         StoreUnavailable: A store refused; what is left stays in the log.
     """
-    segments = LogSegments(folder.log, events.receipt_times)
+    segments = LogSegments(folder.log, events.receipt_times, log_owner(control))
     segments.recover()
     flusher = Flusher(segments, events, control, folder.quarantine)
     while flusher.flush_oldest():

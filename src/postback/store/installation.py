@@ -26,6 +26,7 @@ __all__ = [
     "Fingerprint",
     "StoredFingerprint",
     "complete_fingerprint",
+    "log_owner",
     "note_commits",
     "open_control_store",
     "open_event_store",
@@ -57,6 +58,11 @@ class Fingerprint(NamedTuple):
     def fits(self, secret: bytes) -> bool:
         """Whether a secret is the installation's."""
         return secrets.compare_digest(self.secret_check, _secret_check(secret))
+
+    @property
+    def mark(self) -> str:
+        """Eight digits that tell whose a file is, and from before which replacement of the secret."""
+        return blake2b(f"{self.installation_id} {self.rotation}".encode(), digest_size=4).hexdigest()
 
     def rotated(self, secret: bytes) -> Fingerprint:
         """The fingerprint with another secret."""
@@ -159,6 +165,12 @@ def stored(control: ControlStore) -> StoredFingerprint | None:
     if row is None:
         return None
     return StoredFingerprint(Fingerprint(*(getattr(row, name) for name in Fingerprint._fields)), row.complete)
+
+
+def log_owner(control: ControlStore) -> str:
+    """The mark of the installation that the segments of its ingest log have; empty before its first start."""
+    found = stored(control)
+    return found.fingerprint.mark if found else ""
 
 
 def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> None:

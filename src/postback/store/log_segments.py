@@ -30,6 +30,8 @@ _SEGMENT_BYTES = 32 << 20
 _SEGMENT_ROWS = 100_000
 """A segment that has so much is sealed."""
 
+_RANDOM_DIGITS = 16
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,8 @@ class Segment:
     """A file of frames.
 
     Attributes:
-        name: Its name: the sequence of its first frame, and random digits that make it unique for good.
+        name: Its name: the sequence of its first frame, the mark of the installation, and random digits that make it
+            unique for good.
         announced: What ``ReceiptTimes.settle`` takes when its rows are stored.
         size: Bytes of its durable frames.
         rows: How many rows they have.
@@ -65,14 +68,16 @@ class LogSegments:
     Args:
         files: The folder.
         times: Where rows get their receipt times.
+        owner: The installation's mark, which is part of the names of segments; none before there is an installation.
 
     Attributes:
         sealed: The segments to flush, in order.
         durable: The sequence of the last frame that is durable.
     """
 
-    def __init__(self, files: LogFiles, times: ReceiptTimes) -> None:
+    def __init__(self, files: LogFiles, times: ReceiptTimes, owner: str = "") -> None:
         self._files = files
+        self._owner = owner
         self._times = times
         self._active: _Active | None = None
         self._broken = False
@@ -86,11 +91,13 @@ class LogSegments:
             The responses that may not be in the control store yet, in their order.
 
         Raises:
-            StartupError: A frame that was acknowledged is damaged or missing, or the folder can't be used.
+            StartupError: A frame that was acknowledged is damaged or missing, a segment is another installation's, or
+                the folder can't be used.
         """
         answers: list[LoggedAnswer] = []
         found: SegmentContent | None = None
         try:
+            _refuse_foreign(self._files.names(), self._owner)
             for found in read_segments(self._files):
                 self._take_over(found)
                 answers += [frame.summary.answer for frame in found.frames if frame.summary.answer]
@@ -169,7 +176,7 @@ class LogSegments:
     def _opened(self) -> _Active:
         announced = self._times.announce()
         try:
-            name = f"{self.durable + 1:016}-{secrets.token_hex(8)}"
+            name = f"{self.durable + 1:016}-{self._owner}{secrets.token_hex(_RANDOM_DIGITS // 2)}"
             file = self._files.create(name)
         except OSError:
             self._times.settle(announced)
@@ -281,6 +288,18 @@ def _first_sequence(name: str) -> int:
     if not digits.isdecimal():
         raise StartupError(f"The file log/{name} in the data folder is not part of the ingest log. Move it elsewhere.")
     return int(digits)
+
+
+def _refuse_foreign(names: Sequence[str], owner: str) -> None:
+    """Refuse segments with the mark of another installation; those of earlier versions have none."""
+    for name in names:
+        mark = name.partition("-")[2][:-_RANDOM_DIGITS]
+        if owner and mark not in ("", owner):
+            raise StartupError(
+                f"The file log/{name} in the data folder is the log of another installation, or from before the secret "
+                "was replaced: its events don't belong into these stores. Put the files in log/ back that belong to "
+                "this data folder; the others, together, into their own."
+            )
 
 
 def _damaged(name: str, what: str) -> StartupError:
