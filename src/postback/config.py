@@ -321,7 +321,7 @@ class Settings:
     validation_workers: int | None = _setting(
         _whole(0, 64),
         None,
-        "Processes that validate batches of more than 50 events or 256 KiB. 0: none. Unset: one per core, at most 4.",
+        "Processes that validate batches of more than 50 events or 64 KiB. 0: none. Unset: one per core, at most 4.",
     )
     log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Lowest severity to log.")
     log_format: Literal["text", "json"] = _setting(

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import msgspec
@@ -57,6 +58,19 @@ def _event(number: int) -> dict[str, Any]:
 
 def validated(pool: ValidationPool, events: list[msgspec.Raw]) -> Coroutine[Any, Any, ValidationResult]:
     return pool.validate(events, msgspec.Raw(b"[" + b", ".join(events) + b"]"), RULES, "key")
+
+
+async def test_a_few_events_that_are_large_together_are_not_validated_on_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_work: list[int] = []
+    async with validation_pool(0) as pool:
+        monkeypatch.setattr("postback.events.validation_pool.validate_events", lambda *_: at_work.append(get_ident()))
+        for size in (10_000, 70_000):
+            await validated(pool, [msgspec.Raw(b'{"x":"%b"}' % (b"y" * size))])
+
+    assert at_work[0] == get_ident()
+    assert at_work[1] != get_ident()
 
 
 def comparable(results: ValidationResult) -> tuple[object, ...]:

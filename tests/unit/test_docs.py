@@ -27,6 +27,7 @@ from postback.events.warnings import EXPOSURE_WARNINGS, WARNINGS
 from postback.logs import RequestContext
 from postback.metrics import Backlog, Metrics
 from postback.protocol.error_codes import code_for
+from postback.protocol.json_size import MAX_EVENT_VALUES
 from postback.protocol.releases import RELEASES
 from postback.protocol.strict_json import MAX_DEPTH, MAX_ITEMS
 from postback.store.idempotency import REPLAY_TTL_SECONDS
@@ -208,7 +209,7 @@ def test_the_limits_are_told() -> None:
     limits = reference("log_event").partition("\n## Limits\n")[2]
     settings = [f"{int(setting.default or 0):,}" for setting in SETTINGS if setting.name in LIMITING]
 
-    for bound in (f"{MAX_ITEMS:,}", f"{MAX_DEPTH} levels", *settings):
+    for bound in (f"{MAX_ITEMS:,}", f"{MAX_DEPTH} levels", f"{MAX_EVENT_VALUES:,} values", *settings):
         assert bound in limits
     assert f"1 to {MAX_ENTRIES:,} sources" in reference("tasks")
     assert f"{REPLAY_TTL_SECONDS // 3600} hours" in reference("tasks")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,7 +31,7 @@ from postback.events.rejection import Rejection
 from postback.events.request import LogEventRequest, events_of
 from postback.events.rules import EventRules, check_origin
 from postback.events.validate import ValidationResult, validate_events
-from postback.protocol.strict_json import MAX_EVENT_BYTES
+from postback.protocol.json_size import MAX_EVENT_BYTES, MAX_EVENT_VALUES
 from postback.tasks.arguments import Arguments
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,34 @@ def test_an_event_above_the_bound_fails_alone_and_is_not_parsed() -> None:
     assert peak < 20 * MAX_EVENT_BYTES
 
 
+def _lists(count: int) -> dict[str, Any]:
+    """An event that has so many values beside its own fields."""
+    return {**_GOOD, "event_id": f"lists_{count}", "x": [[]] * (count - 1)}
+
+
+def test_an_event_of_very_many_values_fails_alone_and_costs_no_step_for_each() -> None:
+    events = [_GOOD, *[_lists(300_000)] * 5, {**_GOOD, "event_id": "order_2"}]
+    results: list[ValidationResult] = []
+
+    steps = _calls(lambda: results.append(_judged(events)))
+
+    assert [failed.index for failed in results[0].failed] == [1, 2, 3, 4, 5]
+    assert "more than 10,000 values" in results[0].failed[0].rejection.message
+    assert len(results[0].accepted) == 2
+    assert steps < 10_000
+
+
+def test_only_values_count_and_not_the_commas_in_a_text() -> None:
+    text = {**_GOOD, "x": ',[{"\\' * 20_000}
+    most = _lists(MAX_EVENT_VALUES - len(_GOOD) - 1)
+    above = _lists(MAX_EVENT_VALUES + 1)
+    items = {**_GOOD, "event_id": "items", "custom_data": {"contents": [{"id": "a"}] * MAX_EVENT_VALUES}}
+
+    result = _judged([text, most, above, items])
+
+    assert [failed.index for failed in result.failed] == [2, 3]
+
+
 def test_large_events_are_in_memory_a_few_at_a_time() -> None:
     text = "y" * (MAX_EVENT_BYTES - 300)
     events = [msgspec.Raw(msgspec.json.encode({**_GOOD, "event_id": f"order_{n}", "x": text})) for n in range(20)]
@@ -191,6 +220,22 @@ def _verdict(judge_one: Callable[[], object]) -> object:
         return judge_one()
     except Rejection as rejection:
         return rejection
+
+
+def _calls(work: Callable[[], object]) -> int:
+    """How many functions are called while it works."""
+    calls = 0
+
+    def count(_: object, event: str, __: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
 
 
 def _left_behind(work: Callable[[], object]) -> int:

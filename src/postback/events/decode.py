@@ -20,8 +20,8 @@ from postback.events.personal_data import is_phone, looks_personal
 from postback.events.rejection import Rejection
 from postback.events.test_marks import find_test_mark
 from postback.protocol.characters import normalized_id
+from postback.protocol.json_size import MAX_EVENT_BYTES, SURELY_FEW_BYTES, has_many_values, size_problem
 from postback.protocol.strict_json import (
-    MAX_EVENT_BYTES,
     UNREADABLE,
     InvalidJson,
     Json,
@@ -75,6 +75,9 @@ def _strictly(raws: Sequence[bytes], start: int) -> tuple[Sequence[PendingEvent]
     sent = b"[%b]" % b",".join(raws)
     if len(sent) > MAX_EVENT_BYTES:
         return None
+    large = [raw for raw in raws if len(raw) > SURELY_FEW_BYTES] if len(sent) > SURELY_FEW_BYTES else ()
+    if any(map(has_many_values, map(bytes, large))):
+        return None
     try:
         events = _decode_events(sent)
     except UNREADABLE:
@@ -92,8 +95,8 @@ def _strictly(raws: Sequence[bytes], start: int) -> tuple[Sequence[PendingEvent]
 
 def _carefully(raw: bytes, index: int, *, test: bool) -> tuple[Sequence[PendingEvent | Rejection], bytes]:
     """The same for one event that may be anything."""
-    if len(raw) > MAX_EVENT_BYTES:
-        return [Rejection("INVALID_REQUEST", f"The event is larger than {MAX_EVENT_BYTES:,} bytes.")], raw + b","
+    if problem := size_problem(raw, "The event"):
+        return [Rejection("INVALID_REQUEST", problem)], raw + b","
     try:
         pending = _repaired(parse_json(raw, _QUOTABLE), index, test=test)
     except InvalidJson as error:

@@ -12,7 +12,7 @@ from postback.events.rejection import RejectedEvent, rejected_event
 from postback.events.rules import EventRules
 from postback.events.same_orders import note_same_orders
 from postback.events.steps import STEPS, Batch, Chunk
-from postback.protocol.strict_json import MAX_EVENT_BYTES
+from postback.protocol.json_size import MAX_EVENT_BYTES
 
 __all__ = ["ValidationResult", "validate_events"]
 

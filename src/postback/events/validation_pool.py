@@ -24,7 +24,7 @@ from postback.threads import ThreadPool
 __all__ = ["ValidationPool"]
 
 _INLINE = 50
-_INLINE_BYTES = 262_144
+_INLINE_BYTES = 65_536
 """Batches up to this size are validated on the event loop; anything else would cost more than they do."""
 
 _COMMAND = (sys.executable, "-m", "postback.events.validation_worker")

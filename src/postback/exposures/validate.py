@@ -23,8 +23,8 @@ from postback.exposures.exposure import Exposure, SentExposure
 from postback.exposures.line_columns import LineColumns
 from postback.protocol.characters import describe_unprintable
 from postback.protocol.currencies import CURRENCIES
+from postback.protocol.json_size import size_problem
 from postback.protocol.strict_json import (
-    MAX_EVENT_BYTES,
     UNREADABLE,
     InvalidJson,
     canonical_json,
@@ -112,7 +112,7 @@ def validate_exposures(
     result, fingerprint = validate_each(sent, identifiers, now, sandbox=sandbox), sha256()
     for raw in sent:
         # Of what was sent and not of the result, which the time may change.
-        fingerprint.update((canonical_json(raw) if len(raw) <= MAX_EVENT_BYTES else raw) + b"\n")
+        fingerprint.update((raw if size_problem(raw, "") else canonical_json(raw)) + b"\n")
     result.fingerprint = fingerprint.digest()
     return result
 
@@ -167,7 +167,7 @@ def _read_strictly(raws: Sequence[bytes]) -> list[SentExposure | None]:
 
 def _decoded(raw: bytes) -> SentExposure | None:
     try:
-        exposure = _decode(raw) if len(raw) <= MAX_EVENT_BYTES else None
+        exposure = None if size_problem(raw, "") else _decode(raw)
     except UNREADABLE:
         return None
     if exposure and exposure.cost and not exposure.cost.is_finite():
@@ -213,8 +213,8 @@ def read_carefully(raw: bytes, shape: type, what: str, warnings: list[str], colu
     Raises:
         Rejection: It is invalid.
     """
-    if len(raw) > MAX_EVENT_BYTES:
-        raise Rejection("INVALID_REQUEST", f"{what} is larger than {MAX_EVENT_BYTES:,} bytes.")
+    if problem := size_problem(raw, what):
+        raise Rejection("INVALID_REQUEST", problem)
     known = frozenset(shape.__struct_fields__)  # type: ignore[attr-defined] # a msgspec.Struct
     try:
         tree = parse_json(raw, known, what=what, decimals=True)

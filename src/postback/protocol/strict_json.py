@@ -24,7 +24,6 @@ from postback.errors import BatchTooLarge, InvalidRequest
 
 __all__ = [
     "MAX_DEPTH",
-    "MAX_EVENT_BYTES",
     "MAX_ITEMS",
     "NO_JSON",
     "UNREADABLE",
@@ -75,9 +74,6 @@ class TooLarge(InvalidJson):
 
 MAX_DEPTH = 32
 """How deep an event's JSON may nest."""
-
-MAX_EVENT_BYTES = 1_000_000
-"""Bound on one event's JSON: parsed, it takes up to 30 times the memory."""
 
 Json = Any
 
