@@ -98,6 +98,18 @@ def health(server: Server, source: str) -> dict[str, Any]:
     return next(dict(s["health"]) for s in answer["event_sources"] if s["event_source_id"] == source)
 
 
+def readiness(server: Server) -> dict[str, Any]:
+    """How ready the account is for the first product; without an account none is shown."""
+    request = {"buying_mode": "wholesale"} | pinned("3.2")
+    alone = call(server, "rest", "get_products", request)
+    assert "measurement_readiness" not in alone["products"][0]
+    assert alone["cache_scope"] == "public"
+    answer = call(server, "rest", "get_products", request | {"account": {"account_id": "default"}})
+    refuse_unless_valid("get_products", answer, "3.2")
+    assert answer["cache_scope"] == "account"
+    return dict(answer["products"][0]["measurement_readiness"])
+
+
 def test_a_source_that_falls_silent_impairs_its_media_buys_until_it_is_back(
     start_own_server: StartServer, tmp_path: Path, slack: Upstream
 ) -> None:
@@ -137,6 +149,15 @@ def test_a_source_that_falls_silent_impairs_its_media_buys_until_it_is_back(
     assert found["issues"][0]["message"].startswith(found["ext"]["postback"]["volume"]["message"])
     assert found["ext"]["postback"]["volume"]["state"] == "offline"
     assert health(server, "tills")["status"] == "good"
+    assert readiness(server) == {
+        "status": "good",
+        "issues": [
+            {
+                "severity": "warning",
+                "message": "Event source website is offline. Its health in sync_event_sources says what to do.",
+            }
+        ],
+    }
 
     [told] = eventually(lambda: list(slack.received), "the alert")
     alert = told["body"]

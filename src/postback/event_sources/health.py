@@ -16,7 +16,7 @@ from postback.protocol.json_schema import documented
 from postback.protocol.timestamps import rfc3339
 from postback.store.event_store import SourceActivity, SourceMatching
 
-__all__ = ["SourceHealth", "SourceVolume", "assess", "status_of"]
+__all__ = ["HealthIssue", "Severity", "SourceHealth", "SourceVolume", "Status", "assess", "status_of"]
 
 # The highest share of rejected events and the lowest mean match quality at which a source is excellent or good.
 _EXCELLENT = (0.01, 0.7)

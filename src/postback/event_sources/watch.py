@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
+from typing import cast
 
 from postback.clock import Clock
 from postback.event_sources.event_source import EventSource
-from postback.event_sources.health import status_of
+from postback.event_sources.health import Status, status_of
 from postback.event_sources.rhythms import SourceKey, SourceRhythm, SourceRhythms
 from postback.event_sources.shares import SHARES, share_of
 from postback.event_sources.signals import (
@@ -68,6 +69,7 @@ class SourceWatch:
         self._metrics = metrics
         self._announce = announce
         self._rhythms = SourceRhythms(events)
+        self._statuses: Mapping[SourceKey, Status] | None = None
 
     def look(self) -> None:
         """Look at every source once.
@@ -87,6 +89,7 @@ class SourceWatch:
             level = logging.WARNING if change.what == "opened" else logging.INFO
             _log.log(level, "%s", sentence(change))
         kinds = Counter(signal.kind for signal in self._signals.open())
+        self._statuses = _statuses(found, self._signals.open())
         self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, now)
 
     def read(self, account_id: str) -> dict[SourceKey, SourceRhythm]:
@@ -96,6 +99,15 @@ class SourceWatch:
             StoreUnavailable: The event store is unavailable.
         """
         return self._rhythms.read(self.now(), account_id)
+
+    def statuses(self, account_id: str) -> dict[str, Status] | None:
+        """The health status of the sources of an account that have sent events, by event_source_id, at the last look.
+
+        None before the first one.
+        """
+        if self._statuses is None:
+            return None
+        return {key.event_source_id: status for key, status in self._statuses.items() if key.account_id == account_id}
 
     def now(self) -> datetime:
         """The time through which all that was received is stored: what is on its way isn't silence."""
@@ -167,7 +179,7 @@ def _changes(
 ) -> Iterator[SignalChange]:
     for kind, reason in _found(rhythm, now, watched_since, open_ones):
         if reason and kind not in open_ones:
-            yield SignalChange(_signal(key, kind, reason, now, _status(rhythm)), "opened")
+            yield SignalChange(_signal(key, kind, reason, now, _status_before(rhythm)), "opened")
         elif not reason and kind in open_ones:
             yield SignalChange(open_ones[kind], "closed")
 
@@ -185,14 +197,23 @@ def _found(
             yield kind, share.sentence if share.changed else None
 
 
+def _status_before(rhythm: SourceRhythm) -> Status | None:
+    """The status that a source had while its last events arrived; None if that is more than a day ago."""
+    return _status(rhythm) if rhythm.accepted_day + rhythm.rejected_day else None
+
+
 def _signal(
     key: SourceKey, kind: SignalKind, reason: str, now: datetime, status_before: str | None = None
 ) -> SourceSignal:
     return SourceSignal(*key, kind, new_signal_id(), now.replace(microsecond=0), reason, status_before)
 
 
-def _status(rhythm: SourceRhythm) -> str | None:
-    """The health status that a source had while its last events arrived; None if that is long ago."""
-    events = rhythm.accepted_day + rhythm.rejected_day
+def _statuses(rhythms: Mapping[SourceKey, SourceRhythm], signals: Iterable[SourceSignal]) -> dict[SourceKey, Status]:
+    offline = {signal.source: "insufficient" for signal in signals if signal.kind == "offline"}
+    return {key: _status(rhythm) for key, rhythm in rhythms.items()} | cast("dict[SourceKey, Status]", offline)
+
+
+def _status(rhythm: SourceRhythm) -> Status:
+    """The health status of a source by its last day; it isn't offline, or was not."""
     quality = rhythm.quality_day / rhythm.accepted_day if rhythm.accepted_day else None
-    return status_of(events, rhythm.rejected_day, quality) if events else None
+    return status_of(rhythm.accepted_day + rhythm.rejected_day, rhythm.rejected_day, quality)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from postback.event_sources.health import HealthIssue, Status
 from postback.products.formats import FormatId, FormatName, FormatOption, format_options
 from postback.protocol.domains import DOMAIN, MAX_DOMAIN_LENGTH
 from postback.protocol.enums import EVENT_TYPES, Channel, PricingModel
@@ -19,6 +20,7 @@ __all__ = [
     "REPORTED_METRICS",
     "TARGETS",
     "Catalogue",
+    "MeasurementReadiness",
     "Money",
     "PricingOption",
     "Product",
@@ -119,6 +121,21 @@ class MetricOptimization(msgspec.Struct, frozen=True):
     supported_metrics: Annotated[tuple[str, ...], Meta(description="Metrics that a goal may name.")]
 
 
+class MeasurementReadiness(msgspec.Struct, kw_only=True, frozen=True):
+    """Whether an account's event sources suffice for a product (core/measurement-readiness.json)."""
+
+    status: Annotated[Status, Meta(description="The health status of the sources that it takes.")]
+    required_event_types: Annotated[
+        list[Annotated[str, word(EVENT_TYPES, "An event type.")]] | UnsetType,
+        Meta(description="What its prices are paid for; absent when it is nothing."),
+    ] = UNSET
+    missing_event_types: Annotated[
+        list[Annotated[str, word(EVENT_TYPES, "An event type.")]] | UnsetType,
+        Meta(description="Those of them that no event source accepts."),
+    ] = UNSET
+    issues: Annotated[list[HealthIssue] | UnsetType, Meta(description="What to do, the most severe first.")] = UNSET
+
+
 class ShownProduct(msgspec.Struct, frozen=True, kw_only=True):
     """A product as get_products shows it (core/product.json), the same in every release."""
 
@@ -143,6 +160,9 @@ class ShownProduct(msgspec.Struct, frozen=True, kw_only=True):
     ] = UNSET
     metric_optimization: Annotated[
         MetricOptimization | UnsetType, Meta(description="What its metric goals may name.")
+    ] = UNSET
+    measurement_readiness: Annotated[
+        MeasurementReadiness | UnsetType, Meta(description="Whether the account's event sources suffice for it.")
     ] = UNSET
     brief_relevance: Annotated[str | UnsetType, Meta(description="Words that it shares with the brief.")] = UNSET
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from postback.accounts.references import AccountArgument, resolve_account
+from postback.auth.principal import Account
 from postback.errors import InvalidRequest, raise_all
 from postback.products.filters import Filters, narrowed
-from postback.products.product import Catalogue, Product, ShownProduct
+from postback.products.product import Catalogue, MeasurementReadiness, Product, ShownProduct
+from postback.products.readiness import measurement_readiness
 from postback.products.refinements import (
     AppliedRefinement,
     Refinement,
@@ -32,8 +34,10 @@ __all__ = ["BUYING_MODES", "GET_PRODUCTS", "GetProductsRequest", "GetProductsRes
 BuyingMode = Literal["brief", "wholesale", "refine"]
 BUYING_MODES = get_args(BuyingMode)
 
+Readiness = Callable[[Product], MeasurementReadiness]
+
 _WORD = re.compile(r"\w{3,}")
-_OPTIONAL = frozenset(("channels", "conversion_tracking", "brief_relevance"))
+_OPTIONAL = frozenset(("channels", "conversion_tracking", "measurement_readiness", "brief_relevance"))
 """What ``fields`` can leave out. AdCP's schema requires a product's other fields."""
 
 
@@ -88,7 +92,10 @@ class GetProductsResponse(msgspec.Struct, kw_only=True):
         list[Any], published_as(Annotated[list[ShownProduct], Meta(description="Best match of the brief first.")])
     ]
     pagination: Annotated[PageInfo, Meta(description="What follows.")]
-    cache_scope: Annotated[Literal["public"], Meta(description="Every account sees the same products.")] = "public"
+    cache_scope: Annotated[
+        Literal["public", "account"],
+        Meta(description="account when products show measurement_readiness; else every account sees the same."),
+    ] = "public"
     refinement_applied: Annotated[
         list[AppliedRefinement] | UnsetType, Meta(description="The outcome of each change request.")
     ] = UNSET
@@ -113,12 +120,23 @@ async def get_products(call: TaskCall) -> GetProductsResponse:
     ]
     matches = _ordered(fitting, request.brief if request.buying_mode == "brief" else "", catalogue)
     page, last = _page(matches, request.pagination)
+    ready = await call.services.threads.control.run(_readiness, call, account) if account else None
     return GetProductsResponse(
-        products=[_shown(match, url, request.fields, call.release) for match in page],
+        products=[_shown(match, url, request.fields, call.release, ready) for match in page],
+        cache_scope="account" if ready else "public",
         pagination=page_info(last),
         refinement_applied=refinements_applied(refinements, {p.product_id for p in fitting}) or UNSET,
         sandbox=(account is not None and account.sandbox) or UNSET,
     )
+
+
+def _readiness(call: TaskCall, account: Account) -> Readiness | None:
+    """Of a product, how ready the account is; None while a server that has just started doesn't know."""
+    statuses = call.services.source_watch.statuses(account.account_id)
+    if statuses is None:
+        return None
+    sources = call.services.sources.list(account.account_id)
+    return lambda product: measurement_readiness(product, sources, statuses)
 
 
 def _ordered(products: Sequence[Product], brief: str, catalogue: Catalogue) -> list[_Match]:
@@ -148,10 +166,14 @@ def _page(matches: list[_Match], pagination: Pagination) -> tuple[list[_Match], 
     return matches[begin:end], ids[end - 1] if end < len(ids) else None
 
 
-def _shown(match: _Match, url: str, fields: list[str] | None, release: Release | None) -> ShownProduct | dict[str, Any]:
+def _shown(
+    match: _Match, url: str, fields: list[str] | None, release: Release | None, ready: Readiness | None
+) -> ShownProduct | dict[str, Any]:
     product = match.product
     relevance = f"Shares with the brief: {', '.join(match.words)}." if match.words else UNSET
-    shown = msgspec.structs.replace(product.shown(url), brief_relevance=relevance)
+    shown = msgspec.structs.replace(
+        product.shown(url), brief_relevance=relevance, measurement_readiness=ready(product) if ready else UNSET
+    )
     if product.seeded:
         whole = with_seeded_fields(shown, product, release)
         optional = _OPTIONAL | (product.seeded.keys() - ShownProduct.__struct_fields__)
