@@ -5,10 +5,10 @@ TAG := src/postback/tag
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast demo tag bench kills fuzz conformance screenshots vendor lock upgrade sbom audit clean
+.PHONY: help install install-dev test test-fast test-clickhouse demo tag bench kills fuzz conformance screenshots vendor lock upgrade sbom audit clean
 
 help: ## list what make can do
-	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 17
 
 install: .venv/installed ## set up .venv with the command .venv/bin/postback
 
@@ -18,6 +18,15 @@ test: .venv/installed-dev build/clickhouse/installed ## lint, check types, run a
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
 	@echo "Running the tests" && $(BIN)/python -m pytest $(IN_PARALLEL)
+	@echo "Running some of them on a ClickHouse server"
+	@TEST_EVENTS=clickhouse $(BIN)/python -m pytest $(SOME_ON_CLICKHOUSE) $(IN_PARALLEL)
+
+test-clickhouse: .venv/installed-dev build/clickhouse/installed ## run the acceptance suite and more on a ClickHouse server
+	@TEST_EVENTS=clickhouse $(BIN)/python -m pytest tests/acceptance $(ON_CLICKHOUSE) $(IN_PARALLEL)
+
+SOME_ON_CLICKHOUSE = tests/acceptance/test_closed_loop.py tests/integration/test_flusher.py
+ON_CLICKHOUSE = $(addprefix tests/integration/test_, attribution.py duplicates_after_a_restart.py event_store.py \
+	event_store_copies.py exposure_import.py flusher.py ingest_log.py retention.py retention_served.py slow_inserts.py)
 
 test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(IN_PARALLEL)
