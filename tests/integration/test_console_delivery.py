@@ -226,12 +226,36 @@ def test_a_file_of_conversions_is_complete_and_runs_nothing_in_a_spreadsheet(
 
     url = page(analyst, f"{of(buy)}/conversions")["csv_url"]
     answer = analyst.get(url)
+    assert f"{buy}-conversions.csv" in answer.headers["content-disposition"]
     found = rows(answer)
     assert len({row["event_id"] for row in found}) == len(found) == many
     assert {row["creative_id"] for row in found} == {f"'{FORMULA}"}
     assert sum(float(row["value"]) for row in found) == many * 1.5
     assert answer.text.count("\r\n") == many + 1
-    assert f"{buy}-conversions.csv" in answer.headers["content-disposition"]
+    told: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        query = {"max_results": "500", **({"cursor": cursor} if cursor else {})}
+        answer = analyst.get(f"/v1/media-buys/{buy}/conversions", params=query)
+        told += [conversion["event_id"] for conversion in answer.json()["conversions"]]
+        cursor = answer.json()["pagination"].get("cursor")
+    assert told == [row["event_id"] for row in found]
+
+
+def test_a_conversion_that_a_late_click_moves_leaves_the_list(shop: Server, analyst: httpx2.Client) -> None:
+    first, second = media_buy(shop, unique_key()), media_buy(shop, unique_key())
+    click = exposure(first, "x", 1, 5)
+    shop.call("exposures", exposures=[click]).raise_for_status()
+    log(shop, "web", event(first, "x", "purchase", 1, 7))
+    eventually(lambda: report(shop, first)["totals"]["conversions"] == 1, "the first report")
+
+    late = exposure(second, "x", 2, 4, user_match=click["user_match"])
+    shop.call("exposures", exposures=[late]).raise_for_status()
+    eventually(lambda: report(shop, second)["totals"]["conversions"] == 1, "the second report")
+
+    assert page(analyst, f"{of(first)}/conversions")["conversions"] == []
+    [moved] = page(analyst, f"{of(second)}/conversions")["conversions"]
+    assert (moved["package_id"], moved["value"]) == (f"{second}_2", 7)
 
 
 def test_every_table_can_be_downloaded(analyst: httpx2.Client, spring: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import datetime, timedelta
+from typing import Literal, TypeAlias
 
 import msgspec
 
-__all__ = ["Bar", "Chart", "Line", "Plot", "Series", "plot", "round_ticks"]
+__all__ = ["Bar", "Chart", "Line", "Plot", "Series", "Tone", "plot", "round_ticks"]
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 28
@@ -18,8 +18,14 @@ _TICKS = 4
 _LABELS = 6
 """About so many labels fit below the axis."""
 
+_HOURS_SHOWN_FOR = timedelta(days=2)
+"""Of longer times the days are named, not the hours."""
+
 Scale = Callable[[float], float]
 """From a number to its vertical coordinate."""
+
+
+Tone: TypeAlias = Literal["", "good", "warn", "bad"]
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -33,7 +39,7 @@ class Series(msgspec.Struct, frozen=True):
 
     name: str
     values: tuple[float | None, ...]
-    tone: Literal["", "good", "warn", "bad"] = ""
+    tone: Tone = ""
 
 
 class Chart(msgspec.Struct, frozen=True):
@@ -119,7 +125,7 @@ def plot(chart: Chart) -> Plot:
         left,
         right,
         bottom,
-        tuple((y(tick), _number(tick)) for tick in ticks),
+        tuple((y(tick), _tick(tick)) for tick in ticks),
         tuple(_spread(middles, chart.labels)),
         tuple(zip(colours, shapes, strict=True)),
     )
@@ -180,8 +186,11 @@ def _text(chart: Chart, series: Series, index: int) -> str:
 
 
 def _spread(middles: Sequence[float], labels: Sequence[datetime | str]) -> Iterator[tuple[float, str]]:
-    every = max(1, math.ceil(len(labels) / _LABELS))
-    for index in range(0, len(labels), every):
+    shown = [*range(len(labels))]
+    times = [label for label in labels if isinstance(label, datetime)]
+    if times and times[-1] - times[0] >= _HOURS_SHOWN_FOR:
+        shown = [index for index, time in enumerate(times) if time.hour == time.minute == 0] or shown
+    for index in shown[:: max(1, math.ceil(len(shown) / _LABELS))]:
         yield middles[index], _label(labels[index], short=True)
 
 
@@ -191,6 +200,14 @@ def _label(label: datetime | str, *, short: bool = False) -> str:
     if label.hour == label.minute == 0:
         return f"{label:%-d %b}"
     return f"{label:%H:%M}" if short else f"{label:%-d %b %H:%M}"
+
+
+def _tick(value: float) -> str:
+    """A round number that fits beside the axis: ``2,500``, but ``25k`` and ``1.5M``."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 10 * size or (abs(value) >= size and size > 1e3):
+            return f"{value / size:,.10g}{letter}"
+    return _number(value)
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from postback.attribution.explain import Attribution
+from postback.attribution.value_reasons import VALUE_REASONS
 from postback.console.csv_table import Cell, CsvTable
 from postback.console.delivery_figures import Figures
 from postback.console.page import Page, Visit
@@ -21,11 +23,12 @@ from postback.tasks.list_conversions import (
     ConversionsResponse,
     find_media_buy,
     media_buy_conversions,
+    read_conversions,
 )
 
 __all__ = ["PAGES", "sums_by_source"]
 
-_SHOWN, _SENT = 100, 1000
+_SHOWN, _SENT = 100, 5000
 _FILTERS = {
     "package_id": "package",
     "creative_id": "creative",
@@ -50,6 +53,7 @@ class ShownConversion(msgspec.Struct, frozen=True, kw_only=True):
         conversions: What it counts as: 1; 0 for a refund.
         value: What it adds; negative for a refund.
         left_out, left_out_currency: The amount that is not counted.
+        note: Why it counts 0, or not all of it; or why another source's event counts instead.
         message: Why it is attributed as it is.
         event_url: Its page.
     """
@@ -70,6 +74,7 @@ class ShownConversion(msgspec.Struct, frozen=True, kw_only=True):
     value_reason: str | None
     left_out: float | None
     left_out_currency: str | None
+    note: str | None
     message: str
     event_url: str
 
@@ -178,9 +183,14 @@ def _shown(visit: Visit, account_id: str, conversion: Conversion) -> ShownConver
         value_reason=found.value_reason or None,
         left_out=found.left_out.value if found.left_out else None,
         left_out_currency=found.left_out.currency if found.left_out else None,
+        note=VALUE_REASONS[found.value_reason] if found.value_reason else _of_superseded(found),
         message=found.message,
         event_url=visit.url(path, account=account_id),
     )
+
+
+def _of_superseded(found: Attribution) -> str | None:
+    return found.message if found.status == "superseded" else None
 
 
 _COLUMNS = (
@@ -194,23 +204,19 @@ async def _as_file(visit: Visit) -> CsvTable:
     buy = await visit.services.threads.reports.run(
         find_media_buy, visit.services, visit.principal, visit.path["media_buy_id"]
     )
-    query = {**visit.query, "max_results": str(_SENT)}
+    chosen = ConversionFilter.of(visit.query)
 
     async def parts() -> AsyncIterator[Iterable[Sequence[Cell]]]:
-        cursor = ""
+        after = None
         while True:
-            page = {**query, "cursor": cursor} if cursor else query
-            answer = await visit.services.read_events(
-                media_buy_conversions, visit.services, visit.principal, buy.media_buy_id, page
-            )
-            shown = [_shown(visit, buy.account_id, conversion) for conversion in answer.conversions]
+            found, after = await visit.services.read_events(read_conversions, visit.services, buy, chosen, after, _SENT)
+            shown = [_shown(visit, buy.account_id, conversion) for conversion in found]
             yield [[*(getattr(conversion, name) for name in _COLUMNS), buy.currency] for conversion in shown]
-            cursor = answer.pagination.cursor or ""
-            if not cursor:
+            if after is None:
                 return
 
-    chosen = "".join(f"-{visit.query[key]}" for key in _FILTERS if visit.query.get(key))
-    return CsvTable(f"{buy.media_buy_id}-conversions{chosen}", (*_COLUMNS, "currency"), parts())
+    filters = "".join(f"-{visit.query[key]}" for key in _FILTERS if visit.query.get(key))
+    return CsvTable(f"{buy.media_buy_id}-conversions{filters}", (*_COLUMNS, "currency"), parts())
 
 
 PAGES = (

@@ -25,6 +25,8 @@ __all__ = ["DELIVERY", "PAGES", "Buy", "Dates", "buy_path", "recent", "shown_buy
 DELIVERY = "/console/delivery"
 _SHOWN_BUYS, _SENT_BUYS = 50, 200
 _DAY = timedelta(days=1)
+_STATUSES: tuple[MediaBuyStatus, ...] = ("active", "paused", "pending_start", "completed", "canceled")
+"""Those that media buys have here; AdCP has more."""
 
 
 class Dates(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ async def _list(visit: Visit) -> Buys:
         dates=dates,
         recent=recent(visit),
         status=visit.query.get("status", ""),
-        statuses=get_args(MediaBuyStatus),
+        statuses=_STATUSES,
         buys=tuple(shown_buy(visit, *pair, dates) for pair in zip(shown, report.media_buy_deliveries, strict=False)),
         complete_through=visit.services.attribution.complete_through,
         next_url=visit.url(cursor=cursor) if cursor else None,

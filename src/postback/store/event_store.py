@@ -5,7 +5,6 @@ from __future__ import annotations
 import queue
 import tempfile
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -268,13 +267,9 @@ class EventStore:
         Raises:
             StoreUnavailable: The engine doesn't answer.
         """
-        reasons: dict[str, dict[str, int]] = defaultdict(dict)
-        for source, reason, events in self.query("value_reasons", account_id=account_id):
-            reasons[source][reason] = events
-        rows = self.query("matching", account_id=account_id)
         return {
-            source: SourceMatching(events, attributed, delay, reasons[source])
-            for source, events, attributed, delay in rows
+            source: SourceMatching(events, attributed, delay, dict(reasons))
+            for source, events, attributed, delay, reasons in self.query("matching", account_id=account_id)
         }
 
     def last_received_at(self) -> int:

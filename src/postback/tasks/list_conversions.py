@@ -19,16 +19,17 @@ from postback.protocol.envelope import TIME
 from postback.protocol.pagination import PageInfo, Pagination, StoredNumber, page_info, position_of
 from postback.protocol.timestamps import micros, moment, rfc3339
 from postback.services import Services
-from postback.store.event_store import EventStore
 
 __all__ = [
     "Conversion",
     "ConversionFilter",
     "ConversionsResponse",
     "FinalityResponse",
+    "Position",
     "finalize_package",
     "find_media_buy",
     "media_buy_conversions",
+    "read_conversions",
 ]
 
 _Size = Annotated[int, Meta(ge=1, le=1000)]
@@ -62,7 +63,7 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
         event_source_id: The source of the event that counts.
         value_reason: Why its value counts 0, or not all of it.
         kind: ``conversion`` for what counts as one, ``refund`` for what subtracts from their value.
-        hour: The hour that begins then.
+        hour: The hour that begins then, UTC.
         period: The days.
     """
 
@@ -85,7 +86,7 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
             InvalidPeriod: The end is not after the start.
         """
         dates = DeliveryRequest(start_date=query.get("start_date") or None, end_date=query.get("end_date") or None)
-        hour = moment(query["hour"], "hour") if query.get("hour") else None
+        hour = moment(query["hour"], "hour").replace(minute=0, second=0) if query.get("hour") else None
         if query.get("kind", "") not in _KINDS:
             raise InvalidRequest("kind must be conversion or refund.", field="kind")
         return cls(**{name: query.get(name, "") for name in _FILTERS}, hour=hour, period=dates.period())
@@ -94,8 +95,9 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
         """The parameters of the statements that read conversions."""
         start, end = self.period.stored()
         if self.hour is not None:
-            start, end = max(start, self.hour), min(end, self.hour + timedelta(hours=1))
-        return {name: getattr(self, name) for name in _FILTERS} | {"start": start, "end": max(start, end)}
+            start = min(max(start, self.hour), end)
+            end = min(end, start + timedelta(hours=1)) if start == self.hour else start
+        return {name: getattr(self, name) for name in _FILTERS} | {"start": start, "end": end}
 
 
 _FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_source_id", "value_reason", "kind")
@@ -104,7 +106,7 @@ _FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_s
 _KINDS = ("", "conversion", "refund")
 
 
-class _Position(NamedTuple):
+class Position(NamedTuple):
     """Where an event stands in the list: when it happened in µs since the epoch, its type, id and source."""
 
     time: StoredNumber
@@ -113,13 +115,17 @@ class _Position(NamedTuple):
     event_source_id: str
 
     @classmethod
-    def of(cls, row: Sequence[Any]) -> _Position:
+    def of(cls, row: Sequence[Any]) -> Position:
         """The position of a row of sql/conversions.sql or sql/conversions_before.sql."""
         source, event_type, event_id, time, *_ = row
         return cls(micros(time), event_type, event_id, source)
 
+    def parameters(self, name: str) -> dict[str, object]:
+        """The parameters of a statement that have it by this name."""
+        return {f"{name}_{part}": value for part, value in zip(("time", "type", "id", "source"), self, strict=True)}
 
-_START = _Position(0, "", "", "")
+
+_START = Position(0, "", "", "")
 
 
 class ConversionsResponse(msgspec.Struct):
@@ -162,39 +168,48 @@ def media_buy_conversions(
     """
     buy = find_media_buy(services, principal, media_buy_id, query.get("account_id"))
     size = _size(query.get("max_results"))
-    chosen = ConversionFilter.of(query)
     cursor = Pagination(cursor=query.get("cursor"))
-    rows = _listed(services.events, buy, chosen, position_of(cursor, _Position), size + 1)
+    found, last = read_conversions(services, buy, ConversionFilter.of(query), position_of(cursor, Position), size)
     complete = services.attribution.complete_through
-    page = rows[:size]
-    last = page[-1] if len(rows) > size else None
     return ConversionsResponse(
         media_buy_id=buy.media_buy_id,
         currency=buy.currency,
         complete_through=rfc3339(complete) if complete else None,
-        conversions=[_conversion(buy.media_buy_id, *row) for row in page],
-        pagination=page_info(last and _Position.of(last)),
+        conversions=found,
+        pagination=page_info(last),
     )
 
 
-def _listed(
-    events: EventStore, buy: MediaBuy, chosen: ConversionFilter, after: _Position | None, most: int
-) -> list[Sequence[Any]]:
-    """The rows of sql/conversions.sql that follow a position: at most so many, fewer only when no more follow."""
+def read_conversions(
+    services: Services, buy: MediaBuy, chosen: ConversionFilter, after: Position | None, most: int
+) -> tuple[list[Conversion], Position | None]:
+    """The conversions that follow a position, newest first, and the last one's position if more follow.
+
+    Args:
+        services: The opened resources.
+        buy: The media buy.
+        chosen: What they are reported under.
+        after: Where the list goes on; None: with the newest.
+        most: How many at most; up to 5,000.
+
+    Raises:
+        StoreUnavailable: The event store is unavailable.
+    """
     of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id, **chosen.stored()}
     rows: list[Sequence[Any]] = []
-    while True:
-        time, event_type, event_id, source = after or _START
-        last = {"last_time": time, "last_type": event_type, "last_id": event_id, "last_source": source}
-        wanted = most - len(rows)
-        found = events.query("conversions_before", **of_buy, **last, first=after is None, most=wanted)
+    wanted = most + 1
+    while len(rows) < wanted:
+        start = {"first": after is None, **(after or _START).parameters("last")}
+        asked = wanted - len(rows)
+        found = services.events.query("conversions_before", **of_buy, **start, most=asked)
         if found:
-            sources, types, ids, times, hashes = map(list, zip(*found, strict=True))
-            keys = {"sources": sources, "types": types, "ids": ids, "times": list(map(micros, times)), "hashes": hashes}
-            rows += events.query("conversions", **of_buy, **keys)
-            after = _Position.of(found[-1])
-        if len(found) < wanted or len(rows) == most:
-            return rows
+            after = Position.of(found[-1])
+            hashes = [event_hash for *_, event_hash in found]
+            rows += services.events.query("conversions", **of_buy, **start, **after.parameters("end"), hashes=hashes)
+        if len(found) < asked:
+            break
+    page = [_conversion(buy.media_buy_id, *row) for row in rows[:most]]
+    return page, Position.of(rows[most - 1]) if len(rows) > most else None
 
 
 async def finalize_package(

@@ -1,4 +1,4 @@
--- The newest outcomes of these events, as far as they still are attributed to the media buy and reported under these values, newest event first.
+-- The newest outcomes of events with these hashes in a stretch of the list, as far as they still are attributed to the media buy and reported under these values, newest event first.
 SELECT
     event_source_id, event_type, event_id, event_time, action_source, run_id, package_id, goal, exposure_id, exposure_kind,
     exposure_at, creative_id, match_kind, counted, conversions, value,
@@ -12,9 +12,13 @@ FROM
     LIMIT 1 BY event_type, event_id, event_source_id
 )
 WHERE media_buy_id = {media_buy_id:String}
-    AND (event_type, event_id, event_source_id, toUnixTimestamp64Micro(event_time)) IN arrayZip(
-        {types:Array(String)}, {ids:Array(String)}, {sources:Array(String)}, {times:Array(Int64)}
+    AND (
+        {first:Bool}
+        OR (toUnixTimestamp64Micro(event_time), event_type, event_id, event_source_id)
+            < ({last_time:Int64}, {last_type:String}, {last_id:String}, {last_source:String})
     )
+    AND (toUnixTimestamp64Micro(event_time), event_type, event_id, event_source_id)
+        >= ({end_time:Int64}, {end_type:String}, {end_id:String}, {end_source:String})
     AND reported_at >= {start:DateTime('UTC')} AND reported_at < {end:DateTime('UTC')}
     AND ({package_id:String} = '' OR package_id = {package_id:String})
     AND ({creative_id:String} = '' OR creative_id = {creative_id:String})
