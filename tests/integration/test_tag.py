@@ -37,6 +37,10 @@ LIMIT = 300
 PAGE = {"Origin": "https://www.shop.example", "User-Agent": CHROME, "X-Forwarded-For": "81.2.69.142"}
 
 
+def _with(**settings: Any) -> dict[str, Any]:
+    return {"ext": {"postback": {"tag": settings}}}
+
+
 class Tag:
     """The tag of a source on a server, as a page uses it."""
 
@@ -76,10 +80,6 @@ async def _tag(client: httpx2.AsyncClient, **declared: Any) -> Tag:
     answer = await call(client, "sync_event_sources", event_sources=[SHOP | declared])
     [source] = [each for each in answer["event_sources"] if each["event_source_id"] == "shop"]
     return Tag(client, source["seller_id"])
-
-
-def _with(**settings: Any) -> dict[str, Any]:
-    return {"ext": {"postback": {"tag": settings}}}
 
 
 @pytest.fixture(scope="module")
@@ -180,6 +180,7 @@ async def test_pages_of_other_domains_are_refused_and_may_not_read_why(server: h
     [
         ({"allowed_domains": None}, "has no allowed_domains"),
         ({"action_source": "in_store"}, "action_source is not website"),
+        (_with(enabled=False), "Its tag is turned off."),
     ],
 )
 async def test_a_source_without_domains_or_website_takes_nothing_from_browsers(
@@ -189,9 +190,12 @@ async def test_a_source_without_domains_or_website_takes_nothing_from_browsers(
 
     answer = await tag.send(ORDER | {"event_id": "none-1"})
 
+    asked = await server.get(tag.url, headers=PAGE)
+    await _tag(server, **_with())
+
     [error] = answer.json()["errors"]
     assert says in error["message"]
-    await _tag(server)
+    assert (asked.status_code, "access-control-allow-origin" in asked.headers) == (403, False)
 
 
 async def test_the_settings_are_those_of_the_source_and_only_for_its_pages(server: httpx2.AsyncClient) -> None:

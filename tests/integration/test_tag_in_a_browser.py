@@ -407,11 +407,11 @@ def test_wrong_calls_are_explained_in_the_console(site: Any) -> None:
         purchase(page, "text", value="49,95 €", phone="030 123456", email="jane")
         shop.status("no-currency")
         wanted = (
-            "buy is not an event type of this source, which has custom, lead, purchase.",
+            "buy is not an event type of this source: custom, lead, purchase.",
             "consent is 'granted' or 'denied'.",
             "value counts nothing without currency",
             "email is not an e-mail address",
-            "phone is not a phone number with country code",
+            "phone needs its country code",
             "custom_event_name is required when event_type is custom.",
             "custom_data.value must be a JSON number",
         )

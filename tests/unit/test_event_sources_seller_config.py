@@ -12,6 +12,7 @@ from postback.errors import StartupError
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.store import SourceRegistry
+from postback.event_sources.tag_settings import TagSettings
 from postback.store.control_store import ControlStore
 
 TILLS = """
@@ -74,6 +75,14 @@ def test_our_id_stays_when_the_declaration_changes(seller: Seller) -> None:
     assert (after.name, after.seller_id) == ("All tills of our stores", before.seller_id)
 
 
+def test_the_tag_of_a_source_has_the_settings_of_the_file(seller: Seller) -> None:
+    [source] = seller.start(TILLS + "tag = { page_view = true }")
+    [without] = seller.start(TILLS)
+
+    assert source.tag == TagSettings(page_view=True)
+    assert without.tag is None
+
+
 def test_a_source_that_is_not_listed_any_more_is_archived_and_may_come_back(seller: Seller) -> None:
     [before] = seller.start(TILLS)
     assert seller.start("") == []
@@ -113,6 +122,9 @@ def test_a_buyers_source_is_not_taken_over(seller: Seller) -> None:
             r'event_types\[0\] is not an AdCP event type\. Did you mean "purchase"',
         ),
         (TILLS.replace("= 30", "= 0"), r"event_sources\[0\]: max_event_age_days must be at least 1"),
+        (TILLS + "tag = { gpc = 1 }", r"event_sources\[0\]: tag\.gpc"),
+        (TILLS + "tag = { colour = 1 }", r"event_sources\[0\]: tag\.colour is not a known field"),
+        (TILLS + 'tag = { event_types = ["lead"] }', r"tag\.event_types\[0\] is not one of the source's event_types"),
         (TILLS + TILLS, r"event_sources\[1\] has the event_source_id of an earlier one"),
     ],
 )

@@ -334,3 +334,50 @@ def test_every_answer_follows_the_official_schema(buyer: Buyer, release: str) ->
     deleted = buyer.call(release, event_sources=[TILLS], delete_missing=True)
     for body in (answer, deleted, buyer.call(release)):
         assert list(validator.iter_errors({"status": "completed", **body})) == []
+
+
+def _tag(**settings: Any) -> dict[str, Any]:
+    return {"postback": {"tag": settings}}
+
+
+def test_the_settings_of_the_tag_are_shown_and_stay_for_callers_that_do_not_know_them(buyer: Buyer) -> None:
+    [created] = buyer.sync(WEBSITE | {"ext": _tag(consent_required=True)})
+    [again] = buyer.sync(WEBSITE)
+    [other] = buyer.sync(WEBSITE | {"ext": {"someone": {"else": 1}}})
+    [reset] = buyer.sync(WEBSITE | {"ext": _tag()})
+
+    assert created["ext"]["postback"]["tag"]["consent_required"] is True
+    assert [again["action"], other["action"], reset["action"]] == ["unchanged", "unchanged", "updated"]
+    assert again["ext"] == created["ext"]
+    assert reset["ext"]["postback"]["tag"] == {
+        "enabled": True,
+        "event_types": None,
+        "page_view": False,
+        "gpc": "drop",
+        "consent_required": False,
+        "snippet_type": "javascript",
+    }
+    assert buyer.discover()[0]["ext"] == reset["ext"]
+
+
+@pytest.mark.parametrize(
+    ("ext", "field"),
+    [
+        (_tag(gpc="ignore"), "ext.postback.tag.gpc"),
+        (_tag(consent="required"), "ext.postback.tag.consent"),
+        (_tag(page_view=1), "ext.postback.tag.page_view"),
+        (_tag(event_types=[]), "ext.postback.tag.event_types"),
+        (_tag(event_types=["refund"]), "ext.postback.tag.event_types[0]"),
+        (_tag(event_types=["purchase", "search"]), "ext.postback.tag.event_types[1]"),
+        (_tag(event_types=["buy"]), "ext.postback.tag.event_types[0]"),
+        ({"postback": {"tags": {}}}, "ext.postback.tags"),
+        ({"postback": 7}, "ext.postback"),
+        (7, "ext"),
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_tag_that_is_wrong_or_unknown_fails_its_entry(buyer: Buyer, ext: Any, field: str) -> None:
+    [failed] = buyer.sync(WEBSITE | {"ext": ext})
+
+    assert failed["action"] == "failed"
+    assert [error["field"] for error in failed["errors"]] == [f"event_sources[0].{field}"]

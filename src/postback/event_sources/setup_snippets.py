@@ -63,9 +63,9 @@ def setup(source: EventSource, public_url: str, script: TagScript) -> SourceSetu
         script: The browser tag.
     """
     command = _curl(source, public_url)
-    if source.action_source != "website" or not source.domains:
-        return SourceSetup(snippet_type="server_only", snippet=command, instructions=_FROM_SERVER)
     settings = source.tag or TagSettings()
+    if source.action_source != "website" or not source.domains or not settings.enabled:
+        return SourceSetup(snippet_type="server_only", snippet=command, instructions=_FROM_SERVER)
     if settings.snippet_type == "pixel_url":
         pixel = f"{public_url}/tag/{source.seller_id}.gif?{urlencode(_pixel_query(source))}"
         return SourceSetup(snippet_type="pixel_url", snippet=pixel, instructions=_PIXEL, server_snippet=command)

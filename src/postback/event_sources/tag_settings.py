@@ -30,6 +30,7 @@ _Types = Annotated[list[Annotated[str, word(EVENT_TYPES, "An event type.")]], Me
 class TagSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of a source's browser tag."""
 
+    enabled: Annotated[bool, Meta(description="Whether the source accepts events from browsers.")] = True
     event_types: (
         Annotated[
             tuple[str, ...],

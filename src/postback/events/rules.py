@@ -28,7 +28,7 @@ from postback.protocol.currencies import CURRENCIES
 from postback.protocol.enums import ACTION_SOURCES, EVENT_TYPES
 from postback.protocol.timestamps import rfc3339
 
-__all__ = ["CHECKS", "Check", "EventRules"]
+__all__ = ["CHECKS", "TAGGED", "Check", "EventRules"]
 
 FUTURE_TOLERANCE = timedelta(minutes=10)
 _LAST_TIME = datetime(2105, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
@@ -147,19 +147,22 @@ def check_browser(pending: PendingEvent, rules: EventRules) -> None:
     if not rules.browser:
         return
     event, source = pending.event, rules.source
-    if source.action_source not in _TAGGED:
+    settings = source.tag or TagSettings()
+    if not settings.enabled:
+        raise _not_from_browsers("Its tag is turned off.", "event_type")
+    if source.action_source not in TAGGED:
         raise _not_from_browsers("Its action_source is not website.", "action_source")
     if not rules.domains:
         raise _not_from_browsers(
             "It has no allowed_domains. Name the site's with sync_event_sources.", "event_source_url"
         )
-    if event.action_source not in _TAGGED:
+    if event.action_source not in TAGGED:
         raise _not_from_browsers("Omit action_source: it is website.", "action_source")
     if event.event_source_url is None:
         raise _not_from_browsers(
             "Pages must say where they are: the request has neither an Origin nor a Referer.", "event_source_url"
         )
-    types = tag_event_types(source.tag or TagSettings(), source.event_types)
+    types = tag_event_types(settings, source.event_types)
     if event.event_type not in types:
         only = (
             "Send refunds"
@@ -174,7 +177,7 @@ def check_browser(pending: PendingEvent, rules: EventRules) -> None:
     pending.warnings.append("FROM_BROWSER")
 
 
-_TAGGED = ("website", None)
+TAGGED = ("website", None)
 """The action_source of a source, and of an event, that a page's tag may send."""
 
 

@@ -266,11 +266,14 @@ def _unknown() -> NotFound:
 
 
 def _not_allowed(visit: Visit) -> AuthError:
-    suggestion = "Send events from the pages of the site, or add the domain to allowed_domains with sync_event_sources."
-    if visit.source.domains:
-        return OriginNotAllowed("This page is not on the event source's allowed_domains.", suggestion=suggestion)
+    if visit.takes_events:
+        return OriginNotAllowed(
+            "This page is not on the event source's allowed_domains.",
+            suggestion="Send events from the site's pages, or add the domain with sync_event_sources.",
+        )
     return OriginNotAllowed(
-        "The event source has no allowed_domains, so no page may send events to it.", suggestion=suggestion
+        "The event source accepts no events from browsers.",
+        suggestion="It needs the action_source website, allowed_domains, and a tag that is turned on.",
     )
 
 

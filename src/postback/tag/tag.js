@@ -30,7 +30,7 @@
   // In the order in which they are looked for; the first is Postback's own, of its click links.
   const clickIds =
     'pb_click_id,gclid,gbraid,wbraid,dclid,fbclid,msclkid,ttclid,twclid,li_fat_id,epik,sccid,ScCid,rdt_cid,yclid,irclickid'
-  const personal = /[^\s@]@[^\s@]+\.\w|^\s*\+\d[\d\s()/.-]{6,}$/
+  const personal = /[^\s@](@|%40)[^\s@]+\.\w|^\s*\+\d[\d\s()/.-]{6,}$/
 
   let settings // what the source requires; undefined until the server has said it
   let clockOffset = 0 // milliseconds to add to the visitor's clock
@@ -72,14 +72,13 @@
     decide(given ? 'granted' : 'denied')
   }
 
-  // IAB GPP: an opt-out of sale, sharing or targeted advertising in any section; TCF's purposes in that of the EU.
+  // IAB GPP: an opt-out of sale, sharing or targeted advertising in any section of the United States.
   function followGpp(data) {
     const { signalStatus, parsedSections } = (data && data.pingData) || {}
     const sections = Object.values(parsedSections || {}).flat()
     if (signalStatus != 'ready' || !sections[0]) return
-    const refused = (section) =>
-      [section.SaleOptOut, section.SharingOptOut, section.TargetedAdvertisingOptOut].includes(1) ||
-      (section.PurposeConsent && !(section.PurposeConsent[0] && section.PurposeConsent[6]))
+    const refused = ({ SaleOptOut, SharingOptOut, TargetedAdvertisingOptOut }) =>
+      [SaleOptOut, SharingOptOut, TargetedAdvertisingOptOut].includes(1)
     decide(sections.some(refused) ? 'denied' : 'granted')
   }
 
@@ -97,9 +96,11 @@
 
   const readCookie = () => (document.cookie.match(`(?:^|; )${cookieName}=([^;]*)`) || [])[1]
 
-  const clickOf = (text) => {
+  function clickOf(text) {
     const [click_id_type, click_id] = (text || '').split(':')
-    return click_id ? { click_id: decodeURIComponent(click_id), click_id_type } : {}
+    try {
+      return click_id && { click_id: decodeURIComponent(click_id), click_id_type }
+    } catch {} // a cookie that another script has changed
   }
 
   const parameters = new URLSearchParams(location.search)
@@ -139,15 +140,15 @@
     const number = String(phone).replace(/[^\d+]/g, '').replace(/^00/, '+')
     return /^\+[1-9]\d{6,14}$/.test(number)
       ? digest(number, 'phone')
-      : say('phone is not a phone number with country code, for example +49 30 123456.', 'warn')
+      : say('phone needs its country code, as in +49 30 123456.', 'warn')
   }
 
   async function add(type, facts, time, url) {
     if (!settings.event_types.includes(type)) {
-      return say(`${type} is not an event type of this source, which has ${settings.event_types.join(', ')}.`)
+      return say(`${type} is not an event type of this source: ${settings.event_types.join(', ')}.`)
     }
     const { event_id, custom_event_name, email, phone, hashed_email, hashed_phone, uids, ...data } = facts || {}
-    if (data.value != null && !data.currency) say("value counts nothing without currency, for example 'EUR'.", 'warn')
+    if (data.value != null && !data.currency) say("value counts nothing without currency.", 'warn')
     if (data.order_id != null) data.order_id = String(data.order_id)
     if (optedOut && settings.gpc == 'drop') return say('nothing is sent: Global Privacy Control.', 'info')
     const user_match = optedOut
@@ -170,15 +171,17 @@
     if (consent == 'denied') return
     queue.push(JSON.parse(JSON.stringify(event, withoutPersonal)))
     queue = [...queue.slice(0, inFlight), ...queue.slice(inFlight).slice(-mostStored)]
-    flushSoon()
+    if (!failures) flushSoon()
   }
 
   function withoutPersonal(name, value) {
-    if (typeof value != 'string' || !personal.test(value)) return value
-    say(`${name} is not sent: it has an e-mail address or a phone number. Use email or phone.`, 'warn')
+    if (!personal.test(name) && !(typeof value == 'string' && personal.test(value))) return value
+    say(`${name} is not sent: it looks personal. Use email or phone.`, 'warn')
   }
 
   // --- Sending ---
+
+  const ask = (options) => fetch(endpoint, { credentials: 'omit', referrerPolicy: 'origin', ...options })
 
   function flushSoon(milliseconds = 50) {
     clearTimeout(timer)
@@ -196,7 +199,7 @@
       return navigator.sendBeacon(endpoint, body) ? sent(batch) : later()
     }
     inFlight += batch.length
-    fetch(endpoint, { method: 'POST', body, keepalive: body.length < mostCharacters, credentials: 'omit' })
+    ask({ method: 'POST', body, keepalive: body.length < mostCharacters })
       .then(async (response) => {
         if (response.status == 429 || response.status > 499) throw response.headers.get('retry-after')
         report(await response.json())
@@ -272,18 +275,17 @@
     if (mayStore()) {
       if (landing) setCookie(landing, clickDays * 864e2)
       store((stored) => {
-        const oldest = Date.now() - eventDays * 864e5
-        const fresh = stored.filter((one) => Date.parse(one.event_time) > oldest && !queue.some(same(one)))
-        queue.push(...fresh)
-        return stored
+        const recent = stored.filter((one) => Date.parse(one.event_time) > Date.now() - eventDays * 864e5)
+        queue.push(...recent.filter((one) => !queue.some(same(one))))
+        return recent
       })
     }
-    flushSoon()
+    if (!failures) flushSoon()
   }
 
   async function start() {
     try {
-      const response = await fetch(endpoint, { credentials: 'omit' })
+      const response = await ask()
       if (!response.ok) throw response.headers.get('retry-after')
       settings = await response.json()
     } catch (seconds) {

@@ -14,6 +14,7 @@ from postback.errors import InvalidRequest
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.tag_settings import TagSettings
 from postback.events.ip_addresses import single_address
+from postback.events.rules import TAGGED
 from postback.exposures.click_traffic import Visitor, no_person
 from postback.protocol.hostnames import is_within, url_hostname
 from postback.protocol.origins import web_origin
@@ -76,9 +77,14 @@ class Visit(NamedTuple):
 
     @property
     def is_allowed(self) -> bool:
-        """Whether the page is on the source's allowed_domains, of which it must have some."""
+        """Whether the source takes events from browsers, and the page is on its allowed_domains, which it must have."""
         host = url_hostname(urlsplit(self.page).hostname or "") if self.page else ""
-        return bool(self.source.domains and host) and is_within(host, self.source.domains)
+        return self.takes_events and bool(host) and is_within(host, self.source.domains)
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether the source takes events from browsers at all."""
+        return self.settings.enabled and self.source.action_source in TAGGED and bool(self.source.domains)
 
     def dropped(self, call: TagCall) -> str | None:
         """One of DROPPED, or None if the events are to be logged."""
