@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
+from starlette.datastructures import QueryParams
 from starlette.routing import compile_path
 
 from postback.console.page import Page, Resource
@@ -31,17 +32,23 @@ class _Links(HTMLParser):
 
 
 def find_pages(browser: httpx2.Client) -> dict[str, str]:
-    """Each page's path, as ``/console/sources/{event_source_id}`` → the first address of it that a link leads to."""
+    """Each page's path, as ``/console/sources/{event_source_id}`` → the first address of it that a link leads to.
+
+    The first for the account ``default``, if there is one: some pages show nothing before an account is chosen.
+    """
     found: dict[str, str] = {}
+    followed: set[tuple[str, str]] = set()
     waiting = deque(["/console"])
     while waiting:
         address = waiting.popleft()
         response = browser.get(address, follow_redirects=True)
         response.raise_for_status()
         for link in _links(response):
-            page = _page_of(link)
-            if page and page not in found:
-                found[page] = link
+            page, account = _page_of(link), QueryParams(urlsplit(link).query).get("account", "")
+            if page and (page, account) not in followed:
+                followed.add((page, account))
+                if account == "default" or page not in found:
+                    found[page] = link
                 waiting.append(link)
     return found
 

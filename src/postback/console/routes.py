@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import perf_counter
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 import msgspec
 from starlette.datastructures import ImmutableMultiDict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from postback.auth.principal import Principal
 from postback.console import accounts, conversions, delivery, forwarding, keys, media_buy, server
@@ -106,7 +107,7 @@ class _Console:
             self._services.metrics.console(path, exchange.outcome, perf_counter() - exchange.started)
             return response
 
-        return Route(path, endpoint, methods=[method])
+        return _QuotedRoute(path, endpoint, methods=[method])
 
     async def _root(self, request: Request, _: str) -> Response:
         if not wants_json(request):
@@ -215,7 +216,7 @@ class _Console:
             seller=visitor.seller,
             query=query,
             path=request.path_params,
-            address=_raw_path(request),
+            address=_raw_path(request.scope),
             account_id=account_id,
             csrf=csrf_token(visitor.session),
             nonce=nonce,
@@ -238,16 +239,26 @@ class _Console:
         elif "hx-request" in request.headers:  # have the whole page loaded, which leads to signing in
             return Response(status_code=401, headers={"HX-Refresh": "true"})
         else:
-            asked = _raw_path(request) + (f"?{request.url.query}" if request.url.query else "")
+            asked = _raw_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
             return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': asked})}", 303)
         if response.status_code == 200:  # what tasks answer with
             response.status_code = 404 if isinstance(error, AccountNotFound) else 400
         return response
 
 
-def _raw_path(request: Request) -> str:
-    """The path as it was sent: an event_id in it may contain a slash."""
-    raw: bytes = request.scope["raw_path"]
+class _QuotedRoute(Route):
+    """A route that looks at the path as it was sent, so that an id in it may contain a slash."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches({**scope, "path": _raw_path(scope)})
+        if "path_params" in found:
+            found["path_params"] = {name: unquote(value) for name, value in found["path_params"].items()}
+        return match, found
+
+
+def _raw_path(scope: Scope) -> str:
+    """The path as it was sent, with its parts quoted."""
+    raw: bytes = scope["raw_path"]
     return raw.decode("latin-1")
 
 
