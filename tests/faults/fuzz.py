@@ -35,6 +35,9 @@ from tests.faults.counted_tries import counted_tries, read_tries
 from tests.faults.hostile_load import send, send_one
 from tests.faults.hostile_requests import KINDS, Facts, task_call
 
+from postback.console.page import Action
+from postback.console.routes import PAGES
+
 __all__ = ["Target", "table"]
 
 CONNECTIONS = 4
@@ -42,14 +45,18 @@ SLOW_CONNECTIONS = 100
 MOST_MEMORY_GROWTH = 1.3
 MOST_SLOWDOWN = 2.0
 
-_PIECE = 20_000
-_WARMING_UP = 5_000
+_PIECE = 5_000
+_WARMING_UP = 3_000
 _FRESH_CALLS = 300
 _PAUSE_SECONDS = 0.02
 _FIXED_ROUTES = (
     *(("POST", path) for path in ("/mcp", "/mcp/", "/a2a", "/", "/v1/{task}")),
-    ("GET", "/.well-known/agent-card.json"),
+    *(("GET", path) for path in ("/.well-known/agent-card.json", "/", "/console", "/console/static/{name}")),
+    *(("GET", path) for path in ("/tag.js", "/tag/v/{digest}.js", "/tag/{seller_id}", "/tag/{seller_id}.gif")),
+    *(("POST", path) for path in ("/tag/{seller_id}", "/console/sign-in", "/console/sign-out")),
+    *(("POST" if isinstance(page, Action) else "GET", page.path) for page in PAGES),
 )
+"""Those that the OpenAPI document doesn't describe."""
 _SETTINGS = {
     "sandbox": "true",
     "rate_limit": 10**9,
@@ -185,7 +192,9 @@ def _facts(server: Server) -> Facts:
     link = {"media_buy_id": "seeded", "package_id": "seeded_1", "destination": "https://shop.example/"}
     token = server.call("click-links", **link).raise_for_status().json()["token"]
     others = ("neighbour", "neighbours-own", "src_1", "clean_1")
-    return Facts(server.key, (buyer, seller, revoked), (*routes, *_FIXED_ROUTES), others, token)
+    [source] = server.call("sync_event_sources").json()["event_sources"]
+    known = ("default", "website", source["seller_id"], "seeded", "seeded_1", "purchase", "a")
+    return Facts(server.key, (buyer, seller, revoked), (*routes, *_FIXED_ROUTES), known, others, token)
 
 
 def _taken(server: Server) -> dict[str, int]:

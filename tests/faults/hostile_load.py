@@ -82,6 +82,8 @@ class _Answers:
         self._begun.status = self._parser.get_status_code()
         if self._begun.status >= 200:
             self._heads.append(self._begun)
+        if self._begun.headers.get(b"content-type", b"").startswith(b"text/event-stream"):  # it has no end
+            self._whole.append(self._begun)
 
     def on_body(self, body: bytes) -> None:
         self._begun.body += body

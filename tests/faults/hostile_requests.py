@@ -45,6 +45,7 @@ class Facts(NamedTuple):
         key: An API key of the account ``default``.
         weak_keys: Keys that exist and may do less: a buyer's, a seller's, a revoked one.
         routes: Methods and templates of paths.
+        known: Ids that paths may name.
         others: Ids of another account.
         click_token: Of a link.
     """
@@ -52,6 +53,7 @@ class Facts(NamedTuple):
     key: str
     weak_keys: tuple[str, ...]
     routes: tuple[tuple[str, str], ...]
+    known: tuple[str, ...]
     others: tuple[str, ...]
     click_token: str
 
@@ -245,7 +247,8 @@ def _methods_and_paths(maker: _Maker) -> Made:
     method, path = chance.choice(maker.facts.routes)
     while "{" in path:
         before, _, rest = path.partition("{")
-        value = quote(chance.choice(_SEGMENTS), safe=chance.choice(("", "/%?#")), errors="surrogateescape")
+        segments = maker.facts.known if chance.random() < 0.5 else _SEGMENTS
+        value = quote(chance.choice(segments), safe=chance.choice(("", "/%?#")), errors="surrogateescape")
         path = f"{before}{value}{rest.partition('}')[2]}"
     match chance.randrange(6):
         case 0:
@@ -253,12 +256,26 @@ def _methods_and_paths(maker: _Maker) -> Made:
         case 1:
             path = chance.choice((f"/{path}", f"{path}/", f"{path}/..", f"//evil.example{path}", path[:-1], path * 50))
         case 2:
-            path += chance.choice(("?", "?a=%ff&a=%00", "?cursor=" + "x" * 3_000, "#x", ";a", "?account_id=%ed%a0%80"))
+            path += chance.choice(
+                (
+                    "?",
+                    "?format=json",
+                    "?format=csv",
+                    "?format=%00",
+                    "?a=%ff&a=%00",
+                    "?cursor=" + "x" * 3_000,
+                    "#x",
+                    ";a",
+                    "?account_id=%ed%a0%80",
+                )
+            )
         case 3:
             path = chance.choice(("*", "/%", "/%zz", "/\udcff", "http://x/healthz", "/" + "a" * 9_000, "/v1/", "/.env"))
     key = chance.choice((None, None, ""))
-    body = b"" if method in ("GET", "HEAD") else chance.choice((b"", b"{}", b"[", b"\xff"))
-    return maker.head(method, path, [("Content-Length", str(len(body)))], key=key) + body, 1, False
+    spoilt = maker.spoiled()[1]
+    body = b"" if method in ("GET", "HEAD") else chance.choice((b"", b"[", b"\xff", b"csrf=x&x=%ff", spoilt, spoilt))
+    headers = [("Content-Length", str(len(body))), chance.choice(_ODD_HEADERS)]
+    return maker.head(method, path, headers, key=key) + body, 1, False
 
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X")
@@ -376,7 +393,7 @@ _KINDS: dict[str, tuple[Callable[[_Maker], Made], int]] = {
     "compressed bodies, broken or bombs": (_compressed_bodies, 6),
     "odd headers": (_odd_headers, 8),
     "odd framing": (_framing, 4),
-    "methods and paths": (_methods_and_paths, 8),
+    "methods and paths": (_methods_and_paths, 12),
     "MCP's other messages": (_mcp, 4),
     "JSON-RPC": (_json_rpc, 4),
     "wrong keys": (_wrong_keys, 4),
