@@ -1,24 +1,27 @@
-"""Kills a process while it attributes, in any statement: python -m tests.faults.attribution_kills --rounds 20
+"""Kills a process while it attributes, in any statement: python -m tests.faults.attribution_kills --rounds 100
 
 A round starts a child for each statement and kills it there; a last one compares what is stored with the reference.
-Rounds are numbered, and --first goes on with a later one.
+The rounds are counted in a file, so that a later run goes on with them.
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries, read_tries
 from tests.faults.kills import CHILD_ENVIRON, kill_during
 
 _CHILD = Path(__file__).parent / "attribution_child.py"
+
+COUNTED = "build/attribution_kills.jsonl"
 
 STATEMENTS = (
     "sum_exposures",
@@ -69,21 +72,31 @@ def _running(statement: str, folder: Path) -> bool:
     return "round" in lines and lines[-1] == f"begin {statement}"
 
 
+def _run_round(number: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        found = killed_in(STATEMENTS, Path(folder), number * len(STATEMENTS))
+    return found | {"right": is_right(found)}
+
+
+def table(rounds: Sequence[dict[str, Any]]) -> str:
+    """What came of the rounds, as a table of Markdown."""
+    kills = [(f"`{statement}`", len(rounds)) for statement in STATEMENTS]
+    total = [("All", len(rounds) * len(STATEMENTS)), ("Rounds whose result is not the reference's", _wrong(rounds))]
+    return markdown_table(("Killed in the statement", "Kills"), [*kills, *total])
+
+
+def _wrong(rounds: Sequence[dict[str, Any]]) -> int:
+    return sum(not each["right"] for each in rounds)
+
+
 def main() -> None:
-    """Run the rounds, and print what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    wrong = 0
-    for number in range(options.first, options.first + options.rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            found = killed_in(STATEMENTS, Path(folder), number * len(STATEMENTS))
-        wrong += not is_right(found)
-        sys.stdout.write(f"round {number}: {found}\n")
-        sys.stdout.flush()
-    sys.stdout.write(f"{options.rounds} rounds of {len(STATEMENTS)} kills, {wrong} of them wrong\n")
-    sys.exit(bool(wrong))
+    """Run the rounds, and print what came of all of them."""
+    options = options_of_tries(__doc__, COUNTED, rounds=100).parse_args()
+    numbers = itertools.count(len(read_tries(options.counted)))
+    wanted = 0 if options.table else options.rounds
+    rounds = counted_tries(wanted, options.counted, lambda: _run_round(next(numbers)))
+    sys.stdout.write(table(rounds) + "\n")
+    sys.exit(bool(_wrong(rounds)))
 
 
 if __name__ == "__main__":

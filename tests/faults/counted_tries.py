@@ -1,13 +1,14 @@
-"""Tries of a fault that are counted in a file, so that a later run of the same command goes on with them."""
+"""Tries of a fault that are counted in a file, so that a later run goes on with them, and what is printed of them."""
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["counted_tries", "read_tries"]
+__all__ = ["counted_tries", "markdown_table", "options_of_tries", "read_tries"]
 
 Try = TypeVar("Try")
 
@@ -41,3 +42,27 @@ def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callab
 def read_tries(file: Path) -> list[Any]:
     """What came of the tries that are counted in a file."""
     return [json.loads(line) for line in file.open()] if file.exists() else []
+
+
+def options_of_tries(doc: str | None, counted: str, **wanted: int) -> argparse.ArgumentParser:
+    """The options of a command that counts tries.
+
+    Args:
+        doc: What the command does.
+        counted: The file that counts them, unless another is named.
+        wanted: What is counted, and how many there are to be by default.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for what, number in wanted.items():
+        parser.add_argument(
+            f"--{what}", type=int, default=number, help="how many there are to be, those of earlier runs included"
+        )
+    parser.add_argument("--counted", type=Path, default=Path(counted), help="their file")
+    parser.add_argument("--table", action="store_true", help="do nothing, print what was counted")
+    return parser
+
+
+def markdown_table(head: tuple[str, str], rows: Iterable[tuple[str, int | str]]) -> str:
+    """A table for the documentation."""
+    lines = (f"| {name} | {f'{value:,}' if isinstance(value, int) else value} |" for name, value in rows)
+    return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *lines])

@@ -7,16 +7,17 @@ are counted in a file, so that a later run goes on with them.
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.counted_tries import counted_tries
+from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries, read_tries
 from tests.faults.test_store_full_disk import can_mount, fill_under_merges
+
+COUNTED = "build/full_disk_under_merges.jsonl"
 
 _BUSY = 3
 
@@ -33,28 +34,41 @@ def busy_processor() -> Iterator[None]:
             loop.wait()
 
 
+def table(tries: Sequence[dict[str, bool]]) -> str:
+    """What came of the tries, as a table of Markdown."""
+    hits = [each for each in tries if each["hit"]]
+    lost = _lost(tries)
+    rows: list[tuple[str, int | str]] = [
+        ("Disks that were filled", len(tries)),
+        ("Of them under a merge", len(hits)),
+        ("Of them with broken parts, restored", sum(each["restored"] for each in hits)),
+        ("Of them with lost events", lost),
+    ]
+    if hits and not lost:
+        rows.append(("Share of such cases that lose events, with 95 % confidence below", f"{3 / len(hits):.1%}"))
+    return markdown_table(("A full disk", "Number"), rows)
+
+
+def _lost(tries: Sequence[dict[str, bool]]) -> int:
+    return sum(each["lost"] for each in tries if each["hit"])
+
+
 def main() -> None:
     """Run the tries, and print what came of all of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--tries", type=int, default=500, help="how many there are to be, those of earlier runs included"
-    )
-    parser.add_argument("--counted", type=Path, default=Path("build/full_disk_under_merges.jsonl"), help="their file")
-    arguments = parser.parse_args()
+    options = options_of_tries(__doc__, COUNTED, tries=500).parse_args()
+    if not options.table:
+        _run(options.tries, options.counted)
+    tries = read_tries(options.counted)
+    sys.stdout.write(table(tries) + "\n")
+    sys.exit(bool(_lost(tries)))
+
+
+def _run(wanted: int, counted: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if not can_mount(Path(folder)):
             sys.exit("This system lets no test mount a disk of its own (unshare --mount --map-root-user).")
     with busy_processor():
-        tries = counted_tries(arguments.tries, arguments.counted, fill_under_merges)
-    hits = [each for each in tries if each["hit"]]
-    lost, restored = (sum(each[name] for each in hits) for name in ("lost", "restored"))
-    told = (
-        f"{len(tries)} tries, {len(hits)} of them under a merge: {restored} with broken parts, {lost} with lost events"
-    )
-    if hits and not lost:
-        told += f"\nwith 95 % confidence fewer than {3 / len(hits):.1%} of such cases lose events"
-    sys.stdout.write(told + "\n")
-    sys.exit(bool(lost))
+        counted_tries(wanted, counted, fill_under_merges)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and --replay sends it again.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import multiprocessing
@@ -31,7 +30,7 @@ from urllib.parse import urlsplit
 
 from tests.conftest import HTTP, Server, StartServer, servers
 from tests.engine import select_from
-from tests.faults.counted_tries import counted_tries, read_tries
+from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries, read_tries
 from tests.faults.hostile_load import send, send_one
 from tests.faults.hostile_requests import KINDS, Facts, task_call
 
@@ -40,6 +39,7 @@ from postback.console.routes import PAGES
 
 __all__ = ["Target", "table"]
 
+COUNTED = "build/fuzz.jsonl"
 CONNECTIONS = 4
 SLOW_CONNECTIONS = 100
 MOST_MEMORY_GROWTH = 1.3
@@ -251,8 +251,8 @@ def table(pieces: Sequence[Piece]) -> str:
     calls = sum(piece["clean"]["calls"] for piece in pieces)
     slowest = max(piece["clean"]["slowest_ms"] for piece in pieces)
     beside = (
-        ("Connections that sent nothing, or something slowly", f"{sum(piece['slow'] for piece in pieces):,}"),
-        ("Calls of a client that does nothing wrong, all successful", f"{calls:,}"),
+        ("Connections that sent nothing, or something slowly", sum(piece["slow"] for piece in pieces)),
+        ("Calls of a client that does nothing wrong, all successful", calls),
         ("Its median, as a multiple of a fresh server's", f"{_slowdown(pieces):.2f}"),
         ("Its slowest call", f"{slowest:,} ms"),
         (
@@ -261,16 +261,15 @@ def table(pieces: Sequence[Piece]) -> str:
         ),
         ("Open files, likewise", f"{_growth(pieces, 'files'):.2f}"),
     )
-    total = ("All", f"{sums['kinds'].total():,}")
-    return "\n\n".join(
-        (
-            _rows("Hostile requests", "Number", [*_counted(sums["kinds"], KINDS), total]),
-            _rows("Sent over", "Number", _counted(sums["transports"], sorted(sums["transports"]))),
-            _rows("Answered with", "Number", _counted(sums["statuses"], sorted(sums["statuses"]))),
-            _rows("Refused with 429 or 503, and why", "Number", _counted(sums["refused"], sorted(sums["refused"]))),
-            _rows("Beside them", "", beside),
-        )
+    total = ("All", sums["kinds"].total())
+    tables = (
+        (("Hostile requests", "Number"), [*((kind, sums["kinds"][kind]) for kind in KINDS), total]),
+        (("Sent over", "Number"), sorted(sums["transports"].items())),
+        (("Answered with", "Number"), sorted(sums["statuses"].items())),
+        (("Refused with 429 or 503, and why", "Number"), sorted(sums["refused"].items())),
+        (("Beside them", ""), beside),
     )
+    return "\n\n".join(markdown_table(head, rows) for head, rows in tables)
 
 
 def _slowdown(pieces: Sequence[Piece]) -> float:
@@ -281,23 +280,10 @@ def _growth(pieces: Sequence[Piece], what: str) -> float:
     return float(max(piece["taken"][what] / piece["warm"][what] for piece in pieces))
 
 
-def _counted(counter: Counter[str], names: Sequence[str]) -> list[tuple[str, str]]:
-    return [(name, f"{counter[name]:,}") for name in names]
-
-
-def _rows(first: str, second: str, rows: Sequence[tuple[str, str]]) -> str:
-    return "\n".join([f"| {first} | {second} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
-
-
 def main() -> None:
     """Send what is missing, and print what came of all requests."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--requests", type=int, default=1_000_000, help="how many there are to be, those of earlier runs included"
-    )
-    parser.add_argument("--counted", type=Path, default=Path("build/fuzz.jsonl"), help="their file")
+    parser = options_of_tries(__doc__, COUNTED, requests=1_000_000)
     parser.add_argument("--seed", type=int, default=0, help="what the requests are made from, with their number")
-    parser.add_argument("--table", action="store_true", help="send nothing, print what was counted")
     parser.add_argument("--replay", type=Path, help="send the request in this file again")
     options = parser.parse_args()
     if options.replay:

@@ -1,19 +1,22 @@
 """Power loss at any call of the ingest log's files: nothing acknowledged is lost, nothing refused comes back.
 
-``python -m tests.faults.log_power_loss --tries 10000`` runs one try for each number from --first on and prints the
-number of each that fails, so that it can be repeated alone.
+``python -m tests.faults.log_power_loss --tries 100000`` runs one try for each number and prints the number of each that
+fails, so that it can be repeated alone, with --try. The tries are counted in a file, so that a later run goes on.
 """
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import logging
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
+
+from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries, read_tries
 
 from postback.errors import StoreUnavailable
 from postback.store.log_files import LogFiles
@@ -24,6 +27,9 @@ from postback.store.rows import Rows
 
 _SECTOR = 512
 _STORY_CALLS = 40
+_COUNTED_TOGETHER = 100
+
+COUNTED = "build/log_power_loss.jsonl"
 
 
 class PowerLoss(Exception):
@@ -247,24 +253,52 @@ def _check(files: LosingFiles, before: ReceiptTimes, story: Story, chance: rando
     assert _calls(again.frames(newest)[-1].body().rows) == [_STORY_CALLS]
 
 
+def _run_tries(first: int) -> dict[str, Any]:
+    """Run the tries of a hundred numbers; what was interrupted, and the numbers of those that failed."""
+    interrupted: Counter[str] = Counter()
+    failed: dict[int, str] = {}
+    for seed in range(first, first + _COUNTED_TOGETHER):
+        try:
+            interrupted[run_try(seed) or "nothing"] += 1
+        except Exception as error:  # any failure is told, and the tries go on
+            failed[seed] = f"{type(error).__name__}: {error}"
+    return {"tries": _COUNTED_TOGETHER, "interrupted": interrupted, "failed": failed}
+
+
+def table(pieces: Sequence[dict[str, Any]]) -> str:
+    """What came of the tries, as a table of Markdown."""
+    interrupted: Counter[str] = Counter()
+    for piece in pieces:
+        interrupted.update(piece["interrupted"])
+    rows = [(what.strip("_"), number) for what, number in sorted(interrupted.items())]
+    total = [("All", sum(map(_tries, pieces))), ("With a call lost, or there twice", len(_failed(pieces)))]
+    return markdown_table(("The power failed during", "Tries"), [*rows, *total])
+
+
+def _failed(pieces: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {seed: why for piece in pieces for seed, why in piece["failed"].items()}
+
+
+def _tries(piece: dict[str, Any]) -> int:
+    number: int = piece["tries"]
+    return number
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tries", type=int, default=10_000)
-    parser.add_argument("--first", type=int, default=0)
+    """Run the tries, and print what came of all of them."""
+    parser = options_of_tries(__doc__, COUNTED, tries=100_000)
+    parser.add_argument("--try", type=int, dest="seed", help="run the try of this number alone")
     options = parser.parse_args()
     logging.disable()  # of the calls that fail on purpose
-    interrupted: Counter[str] = Counter()
-    failures = 0
-    for seed in range(options.first, options.first + options.tries):
-        try:
-            interrupted[run_try(seed)] += 1
-        except Exception as error:  # any failure is printed, and the tries go on
-            failures += 1
-            print(f"try {seed}: {type(error).__name__}: {error}", flush=True)  # noqa: T201
-        if seed % 1000 == 999:
-            print(f"{seed + 1 - options.first} tries, {failures} failures", flush=True)  # noqa: T201
-    print(f"{options.tries} tries, {failures} failures; interrupted: {dict(interrupted)}")  # noqa: T201
-    sys.exit(bool(failures))
+    if options.seed is not None:
+        run_try(options.seed)
+        return
+    starts = itertools.count(sum(map(_tries, read_tries(options.counted))), _COUNTED_TOGETHER)
+    wanted = 0 if options.table else options.tries
+    pieces = counted_tries(wanted, options.counted, lambda: _run_tries(next(starts)), _tries)
+    sys.stdout.write(table(pieces) + "\n")
+    sys.stdout.writelines(f"--try {seed}: {why}\n" for seed, why in _failed(pieces).items())
+    sys.exit(bool(_failed(pieces)))
 
 
 if __name__ == "__main__":

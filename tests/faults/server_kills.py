@@ -9,7 +9,6 @@ file, so that a later run goes on with them.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
@@ -19,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,10 +26,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.conftest import StartServer, eventually, servers
-from tests.faults.counted_tries import counted_tries
+from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries
 from tests.faults.kills import committing, inserting, kill_during, waiting_in_log
 from tests.faults.mixed_load import MixedLoad
 from tests.integration.upstream import Upstream, upstream
+
+COUNTED = "build/server_kills.jsonl"
 
 _STARTS_KILLED = 0.4
 """How often the start after a kill is killed as well."""
@@ -125,26 +126,30 @@ def _kill_a_start(settings: dict[str, Any]) -> None:
         process.kill()
 
 
-def main() -> None:
-    """Run the tries, and print what came of all of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--kills", type=int, default=1000, help="how many there are to be, those of earlier runs included"
-    )
-    parser.add_argument("--counted", type=Path, default=Path("build/server_kills.jsonl"), help="their file")
-    arguments = parser.parse_args()
-    tries = counted_tries(arguments.kills, arguments.counted, run_try, lambda each: sum(each["kills"].values()))
+def table(tries: Sequence[dict[str, Any]]) -> str:
+    """What came of the tries, as tables of Markdown; one in which something was lost is not among them."""
     kills: Counter[str] = Counter()
     acknowledged: Counter[str] = Counter()
     for each in tries:
         kills.update(each["kills"])
         acknowledged.update(each["acknowledged"])
-    sys.stdout.write(f"{'killed during':40}{'kills':>10}\n")
-    sys.stdout.writelines(f"{what:40}{number:>10,}\n" for what, number in sorted(kills.items()))
-    sys.stdout.write(f"\n{'acknowledged':40}{'':>10}\n")
-    sys.stdout.writelines(f"{what:40}{number:>10,}\n" for what, number in sorted(acknowledged.items()))
-    cut_off = sum(each["cut_off"] for each in tries)
-    sys.stdout.write(f"\n{kills.total():,} kills cut {cut_off:,} calls off; nothing was lost, nothing counted twice\n")
+    killed = [*sorted(kills.items()), ("All", kills.total())]
+    stored = [(what.capitalize(), number) for what, number in sorted(acknowledged.items())]
+    again = ("Calls that a kill cut off, and that were sent again", sum(each["cut_off"] for each in tries))
+    return "\n\n".join(
+        (
+            markdown_table(("Killed during", "Kills"), killed),
+            markdown_table(("Acknowledged, and there once", "Number"), [*stored, again]),
+        )
+    )
+
+
+def main() -> None:
+    """Run the tries, and print what came of all of them."""
+    options = options_of_tries(__doc__, COUNTED, kills=1000).parse_args()
+    wanted = 0 if options.table else options.kills
+    tries = counted_tries(wanted, options.counted, run_try, lambda each: sum(each["kills"].values()))
+    sys.stdout.write(table(tries) + "\n")
 
 
 if __name__ == "__main__":
