@@ -276,7 +276,7 @@ class Settings:
         _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
     )
     rate_limit: int = _setting(
-        _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns all rate limits off."
+        _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns the rate limits of keys off."
     )
     rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
     tag_rate_limit: int = _setting(

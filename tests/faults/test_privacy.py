@@ -196,6 +196,7 @@ def server(start_server: StartServer) -> Server:
     _log_by_rest_and_mcp(server)
     _report_exposures(server)
     _call_wrongly(server)
+    _visit_pages(server)
     _knock_at_every_door(server)
     server.stop()
     # The server acknowledges exposures before it has derived from them, and may have been stopped in between.
@@ -294,6 +295,45 @@ def _knock_at_every_door(server: Server) -> None:
                 (p.email, p.user_match),
             ):
                 _rpc(server, method, params)
+
+
+def _visit_pages(server: Server) -> None:
+    """A browser tag on pages that put identifiers everywhere, and its pixel."""
+    declared = {"event_source_id": "site", "action_source": "website", "allowed_domains": ["shop.example"]}
+    [source] = [
+        source
+        for source in server.call("sync_event_sources", event_sources=[declared]).json()["event_sources"]
+        if source["event_source_id"] == "site"
+    ]
+    with server.client() as client:
+        for p in ALL_PEOPLE[:5]:
+            page = {"Origin": "https://shop.example", "Referer": p.tracked_page, "User-Agent": p.user_agent}
+            for member in (
+                {"user_match": p.user_match},
+                {"user_match": {"email": p.email}},
+                {"event_id": p.email},
+                {"event_type": p.email},
+                {"event_source_url": p.tracked_page},
+                {"custom_data": {"order_id": p.email, "note": p.phone, p.email: 1}},
+                {p.email: p.hashed_email},
+            ):
+                event = {"event_id": f"page-{p.number}", "event_type": "lead", **member}
+                answer = client.post(
+                    f"/tag/{source['seller_id']}",
+                    content=json.dumps({"events": [event]}),
+                    headers=page | {"X-Forwarded-For": p.ip},
+                )
+                _check_private(answer.content, f"the answer to a page with {next(iter(member))}")
+            for query in (f"e=lead&order_id={quote(p.email)}", f"e={quote(p.phone)}&email={quote(p.email)}&{p.uid}=1"):
+                image = client.get(
+                    f"/tag/{source['seller_id']}.gif?{query}",
+                    headers={"Referer": p.tracked_page, "User-Agent": p.user_agent, "X-Forwarded-For": p.ip},
+                )
+                _check_private(str(image.headers).encode(), "the pixel's headers")
+            client.post(f"/tag/{p.email}", content=p.email, headers=page)
+            client.post(f"/tag/{source['seller_id']}", content=json.dumps({p.email: p.email}), headers=page)
+    with server.client() as client:
+        assert client.get(f"/v1/events/site/lead/page-{ALL_PEOPLE[0].number}").status_code == 200
 
 
 def _tool(server: Server, name: str, arguments: dict[str, Any]) -> bytes:
