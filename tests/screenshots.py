@@ -1,4 +1,5 @@
-"""Every page of the console as a picture, from the demo's data: light and dark, on a desktop and on a phone.
+"""Every page of the console as a picture, from the demo's data: light and dark, on a desktop and on a phone;
+three screens of it at most.
 
 ``python -m tests.screenshots`` writes build/screenshots/PAGE-SIZE-SCHEME.png; ``make screenshots`` calls it. With
 ``--readme`` it also makes the picture that the README shows.
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from playwright.sync_api import Page
+from playwright.sync_api import FloatRect, Page
 from tests.browser import browsing
 from tests.conftest import servers
 from tests.console_pages import find_pages
@@ -50,7 +51,9 @@ def main() -> None:
                         page.goto(server.url + address)
                         if path == README_PAGE and kind == "desktop-light" and "--readme" in sys.argv:
                             page.screenshot(path=README_PICTURE)
-                        page.screenshot(path=FOLDER / f"{_name(path)}-{kind}.png", full_page=True)
+                        tall = min(page.evaluate("document.documentElement.scrollHeight"), 3 * height)
+                        clip: FloatRect = {"x": 0, "y": 0, "width": width, "height": tall}
+                        page.screenshot(path=FOLDER / f"{_name(path)}-{kind}.png", full_page=True, clip=clip)
     print(f"{4 * (len(pages) + 1)} pictures are in {FOLDER.relative_to(ROOT)}.")  # noqa: T201
 
 

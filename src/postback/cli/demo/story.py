@@ -21,6 +21,7 @@ __all__ = ["tell_story"]
 def tell_story(client: ServerClient, now: datetime) -> None:
     """Call the tasks of a server, one after the other, and print what comes back."""
     _register(client)
+    _log(client, "It sends the orders of the last two weeks.", _request(past_orders(now)), [])
     batch = _request([event for _, event in shop_events(now)])
     _log(client, "The agent logs a batch of conversions.", batch, [what for what, _ in shop_events(now)])
     _log(client, "It loses the response, and sends the same request again.", batch, [])
@@ -28,7 +29,6 @@ def tell_story(client: ServerClient, now: datetime) -> None:
     _log(client, "Its developer sends a test event.", trial, ["a test event, stored apart from live ones"])
     misspelled = _request([try_out_event(now)]) | {"event_source_id": "shop_order"}
     _log(client, "The developer misspells the event source.", misspelled, [])
-    _log(client, "The agent sends the orders of the last two weeks.", _request(past_orders(now)), [])
     _close_loop(client, now)
 
 
