@@ -289,6 +289,7 @@ async def test_the_pixel_logs_what_its_query_says(server: httpx2.AsyncClient) ->
         ("e=purchase&order_id=wrong-3", {"Referer": ""}, "neither an Origin nor a Referer"),
         ("e=purchase&order_id=wrong-4", {"Referer": "https://evil.example/"}, "allowed_domains"),
         ("e=purchase&order_id=fine-1&sum=3", {}, "1 of the parameters are unknown"),
+        ("e=purchase&order_id=fine-2&consent=yes", {}, "consent is granted or denied."),
         ("e=buy&order_id=%FF%00%0d%0aX-Evil:1", {}, ""),
         ("%ff=&&&=&e=%", {}, ""),
         ("e=purchase&value=" + "9" * 4000, {}, ""),

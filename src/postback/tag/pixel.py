@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Literal
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ _NUMBERS = ("value", "num_items")
 _TEXTS = ("currency", "order_id", "content_type", "content_name", "content_category", "search_string")
 _LISTS = ("content_ids",)
 _CALL = ("consent", "test_event_code")
+_DECISIONS: dict[str, Literal["granted", "denied"]] = {"granted": "granted", "denied": "denied"}
 _AGAINST_CACHES = ("cb", "ord", "rnd")
 _KNOWN = (*_EVENT, *_USER_MATCH, *_NUMBERS, *_TEXTS, *_LISTS, *_CALL)
 
@@ -42,12 +44,12 @@ def pixel_call(query: bytes) -> tuple[TagCall, str | None]:
     event |= {"custom_data": data} if data else {}
     if user_match := {name: sent[name] for name in _USER_MATCH if name in sent}:
         event["user_match"] = user_match
-    consent = sent.get("consent")
-    call = TagCall([event], sent.get("test_event_code"), "denied" if consent == "denied" else None)
-    if consent == "granted":
-        call.consent = "granted"
-    unknown = len(sent.keys() - {*_KNOWN, *_AGAINST_CACHES})
-    return call, f"{unknown} of the parameters are unknown. The pixel has {', '.join(_KNOWN)}." if unknown else None
+    unknown = [name for name in sent if name not in (*_KNOWN, *_AGAINST_CACHES)]
+    problem = f"{len(unknown)} of the parameters are unknown. The pixel has {', '.join(_KNOWN)}." if unknown else None
+    consent = _DECISIONS.get(sent.get("consent", ""))
+    if "consent" in sent and not consent:
+        problem = "consent is granted or denied."
+    return TagCall([event], sent.get("test_event_code"), consent), problem
 
 
 def _number(text: str) -> Json:

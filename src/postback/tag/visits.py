@@ -21,7 +21,7 @@ from postback.protocol.origins import web_origin
 from postback.protocol.strict_json import InvalidJson, Json, parse_json
 from postback.protocol.type_errors import describe_validation_error
 
-__all__ = ["DROPPED", "MAX_BODY_BYTES", "MAX_EVENTS", "TagCall", "Visit", "log_event_arguments", "read_call"]
+__all__ = ["DROPPED", "MAX_BODY_BYTES", "MAX_EVENTS", "TagCall", "Visit", "log_event_arguments", "page_of", "read_call"]
 
 MAX_BODY_BYTES = 65_536
 """The most that a browser sends of a page that is being left."""
