@@ -269,7 +269,7 @@ def _open_services(
         console_sessions=ConsoleSessions(control, clock.now),
         sources=sources,
         signals=signals,
-        source_watch=SourceWatch(events, sources, signals, clock, metrics, forwarding.alert),
+        source_watch=SourceWatch(events, sources, signals, clock, metrics, forwarding.alert, lambda: not room.low),
         catalogue=_catalogue(settings, simulations),
         media_buys=media_buys,
         simulations=simulations,

@@ -32,6 +32,7 @@ class Seller:
 
     def __init__(self, folder: Path, events: EventStore) -> None:
         self.now = NOW
+        self.hears = True
         self.events = events
         self.control = ControlStore(f"sqlite:///{folder}/control.db")
         self.control.migrate()
@@ -48,7 +49,9 @@ class Seller:
         self.watch = self.another_watch()
 
     def another_watch(self) -> SourceWatch:
-        return SourceWatch(self.events, self.sources, self.signals, self.clock(), self.metrics, self.tell)
+        return SourceWatch(
+            self.events, self.sources, self.signals, self.clock(), self.metrics, self.tell, lambda: self.hears
+        )
 
     def clock(self) -> Clock:
         return Clock(self._nanos, self._nanos)
@@ -73,6 +76,17 @@ class Seller:
             " SELECT 'acme', 'website', toDateTime({begin:DateTime('UTC')}, 'UTC') + INTERVAL number MINUTE,"
             " {accepted:UInt64}, {rejected:UInt64}, {accepted:UInt64} / 2 FROM numbers({minutes:UInt64})",
             {"begin": begin, "accepted": accepted, "rejected": rejected, "minutes": (end - begin) // MINUTE},
+        )
+
+    def attribute(self, begin: datetime, end: datetime, media_buy_id: str) -> None:
+        """Store that two events of each minute were attributed to this buy, or to none."""
+        self.events.deriver.command(
+            "INSERT INTO attribution"
+            " (account_id, event_type, event_id, event_source_id, run_id, received_at, media_buy_id)"
+            " SELECT 'acme', 'purchase', toString(number), 'website', 1,"
+            " toDateTime64({begin:DateTime('UTC')}, 6, 'UTC') + INTERVAL intDiv(number, 2) MINUTE, {buy:String}"
+            " FROM numbers({events:UInt64})",
+            {"begin": begin, "buy": media_buy_id, "events": 2 * ((end - begin) // MINUTE)},
         )
 
     def wait(self, minutes: int) -> None:
@@ -103,7 +117,7 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
 def seller(tmp_path: Path, events: EventStore) -> Iterator[Seller]:
     seller = Seller(tmp_path, events)
     events.receipt_times = ReceiptTimes(0, seller.clock())
-    for table in ("source_activity", "source_hour"):
+    for table in ("source_activity", "source_hour", "attribution"):
         events.deriver.command(f"TRUNCATE TABLE {table}")
     yield seller
     seller.control.close()
@@ -181,17 +195,32 @@ def test_a_clock_that_is_set_back_or_ahead_makes_no_source_silent(seller: Seller
     assert seller.signals.open() == []
 
 
-def test_events_on_their_way_to_the_store_are_no_silence(seller: Seller) -> None:
+def test_a_store_that_was_down_makes_no_source_silent(seller: Seller) -> None:
     seller.send(NOW - timedelta(weeks=7), NOW)
     seller.look()
     on_their_way = seller.events.receipt_times.announce()
+    seller.now += timedelta(hours=1)
+    seller.watch.look()
 
-    seller.wait(40)
-    seller.look()
-    assert seller.signals.open() == []
     seller.events.receipt_times.settle(on_their_way)
+    seller.watch.look()
+    assert seller.signals.open() == []
+    seller.wait(20)
     seller.look()
     assert len(seller.signals.open()) == 1
+
+
+def test_a_server_that_refuses_events_makes_no_source_silent(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look()
+    seller.hears = False
+    for _ in range(4):
+        seller.now += 5 * MINUTE
+        seller.watch.look()
+
+    seller.hears = True
+    seller.look(2)
+    assert seller.signals.open() == []
 
 
 def test_two_servers_that_look_at_once_tell_it_once(seller: Seller) -> None:
@@ -213,6 +242,13 @@ def test_a_source_that_is_deleted_has_no_signal_any_more(silent: Seller) -> None
 
     assert silent.signals.open() == []
     assert silent.told[-1] == ("website", "offline", "deleted")
+
+
+def test_a_source_of_an_account_that_was_closed_is_looked_at_no_more(silent: Seller) -> None:
+    AccountStore(silent.control).update("acme", status="closed")
+    silent.look()
+
+    assert silent.signals.open() == []
 
 
 def test_a_source_that_was_silent_before_the_server_learnt_to_notice_is_noticed(seller: Seller) -> None:
@@ -244,6 +280,19 @@ def test_events_that_begin_to_fail_are_noticed_within_minutes(seller: Seller) ->
     seller.wait(60 * 3)
     seller.look()
     assert [(kind, what) for _, kind, what in seller.told] == [("failure_rate", "opened"), ("failure_rate", "closed")]
+
+
+def test_events_that_begin_to_match_nothing_are_noticed(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW + timedelta(hours=1))
+    seller.attribute(NOW - timedelta(days=3), NOW, "buy")
+    seller.attribute(NOW, NOW + timedelta(hours=1), "")
+    seller.wait(54)
+    seller.look()
+
+    [signal] = seller.signals.open()
+
+    assert signal.kind == "match_rate"
+    assert signal.reason.endswith("were attributed to an exposure at once; 100% are usual.")
 
 
 def test_a_source_that_never_sent_has_no_signal(seller: Seller) -> None:

@@ -72,6 +72,13 @@ def test_a_change_that_is_told_again_has_the_same_identifier() -> None:
     assert ids[0] == ids[1] != ids[2]
 
 
+def test_a_name_that_a_buyer_chose_is_no_mention_no_link_and_no_line_of_its_own() -> None:
+    [body] = bodies(SignalChange(SIGNAL._replace(event_source_id="<!channel>\nroot"), "opened"))
+
+    assert body["text"].startswith("Event source '&lt;!channel&gt;\\nroot' of account acme has gone offline.")
+    assert body["event_source_id"] == "<!channel>\nroot"
+
+
 def test_a_url_may_come_from_the_environment() -> None:
     assert declared(url="env:HOOK").url == "https://hooks.example/secret"
 

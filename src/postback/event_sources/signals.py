@@ -17,11 +17,11 @@ from postback.event_sources.rhythms import SourceKey
 from postback.store.control_store import ControlStore
 from postback.store.tables import source_signal, source_watch
 
-__all__ = ["Announce", "SignalChange", "SignalKind", "SignalStore", "SourceSignal", "new_signal_id"]
+__all__ = ["LONGEST_BREAK", "Announce", "SignalChange", "SignalKind", "SignalStore", "SourceSignal", "new_signal_id"]
 
 SignalKind = Literal["offline", "failure_rate", "match_rate"]
 
-_LONGEST_BREAK = timedelta(minutes=3)
+LONGEST_BREAK = timedelta(minutes=3)
 """A server looks at its sources once a minute. When none did for longer, events may have found none."""
 
 
@@ -82,7 +82,7 @@ class SignalStore:
                 connection.execute(source_watch.insert().values(since=_seconds(now), seen_at=_seconds(now)))
                 return now
             pause = now - _moment(row.seen_at)
-            broken = not timedelta(minutes=-1) <= pause <= _LONGEST_BREAK
+            broken = not timedelta(minutes=-1) <= pause <= LONGEST_BREAK
             since = _seconds(now) if broken else row.since
             connection.execute(update(source_watch).values(since=since, seen_at=_seconds(now)))
             return _moment(since)

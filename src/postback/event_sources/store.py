@@ -112,9 +112,10 @@ class SourceRegistry:
             return _read(connection, active)
 
     def everyones(self) -> Sequence[EventSource]:
-        """The sources of every account, without the archived ones."""
+        """The sources of every account that isn't closed, without the archived ones."""
+        of_open = event_source.join(account).select().with_only_columns(*event_source.c)
         with self.control.connect() as connection:
-            return _read(connection, select(event_source).where(event_source.c.archived.is_(False)))
+            return _read(connection, of_open.where(event_source.c.archived.is_(False), account.c.status != "closed"))
 
     def archived(self, account_ids: Iterable[str]) -> Sequence[EventSource]:
         """The sources of these accounts that were deleted."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import cast
@@ -15,6 +15,7 @@ from postback.event_sources.health import Status, status_of
 from postback.event_sources.rhythms import SourceKey, SourceRhythm, SourceRhythms
 from postback.event_sources.shares import SHARES, share_of
 from postback.event_sources.signals import (
+    LONGEST_BREAK,
     Announce,
     SignalChange,
     SignalKind,
@@ -51,6 +52,7 @@ class SourceWatch:
         clock: The time.
         metrics: Counts the sources that aren't well.
         announce: Told of what changed, in the transaction of the change.
+        hears: Whether the server accepts events at the moment.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class SourceWatch:
         clock: Clock,
         metrics: Metrics,
         announce: Announce,
+        hears: Callable[[], bool] = lambda: True,
     ) -> None:
         self._events = events
         self._sources = sources
@@ -68,17 +71,20 @@ class SourceWatch:
         self._clock = clock
         self._metrics = metrics
         self._announce = announce
+        self._hears = hears
         self._rhythms = SourceRhythms(events)
         self._statuses: Mapping[SourceKey, Status] | None = None
 
     def look(self) -> None:
-        """Look at every source once.
+        """Look at every source once. A server that refuses or can't store events hears nothing, and judges nothing.
 
         Raises:
             StoreUnavailable: A store is unavailable; nothing is changed.
         """
-        watched_since = self._signals.watched(self._clock.utc())
-        now = self.now()
+        clock, now = self._clock.utc(), self.now()
+        if clock - now > LONGEST_BREAK or not self._hears():
+            return
+        watched_since = self._signals.watched(clock)
         long_silent: Mapping[SourceKey, datetime] = {}
         if self._rhythms.sum_up(now) and now - watched_since >= _ONE_DAY:
             long_silent = self._rhythms.long_silent(now)
@@ -88,8 +94,9 @@ class SourceWatch:
         for change in done:
             level = logging.WARNING if change.what == "opened" else logging.INFO
             _log.log(level, "%s", sentence(change))
-        kinds = Counter(signal.kind for signal in self._signals.open())
-        self._statuses = _statuses(found, self._signals.open())
+        left = self._signals.open()
+        kinds = Counter(signal.kind for signal in left)
+        self._statuses = _statuses(found, left)
         self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, now)
 
     def read(self, account_id: str) -> dict[SourceKey, SourceRhythm]:
@@ -130,10 +137,15 @@ def sentence(change: SignalChange) -> str:
     """What has changed, for people."""
     signal = change.signal
     what = {"opened": _OPENED[signal.kind], "closed": _CLOSED[signal.kind], "deleted": "was deleted"}[change.what]
-    named = f"Event source {signal.event_source_id} of account {signal.account_id} {what}"
+    named = f"Event source {_printable(signal.event_source_id)} of account {_printable(signal.account_id)} {what}"
     if change.what == "opened":
         return f"{named}. {signal.reason}"
     return f"{named}. What was noticed at {signal.observed_at:%Y-%m-%d %H:%M} UTC is over."
+
+
+def _printable(name: str) -> str:
+    """A name as logs and messages can have it: buyers choose what their sources are called."""
+    return name if name.isprintable() else ascii(name)
 
 
 def changes(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
+from html import escape
 from typing import Literal
 
 import msgspec
@@ -57,7 +58,7 @@ def alerts_of(
     """A delivery for each change and destination; the same change has the same identifier."""
     for signal, what in changes:
         alert = Alert(
-            text=sentence(SignalChange(signal, what)),
+            text=escape(sentence(SignalChange(signal, what)), quote=False),  # else a name could be a link, or a mention
             account_id=signal.account_id,
             event_source_id=signal.event_source_id,
             kind=signal.kind,

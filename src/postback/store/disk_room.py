@@ -51,6 +51,11 @@ class DiskRoom:
         """Free bytes below which events are refused."""
         return self._least
 
+    @property
+    def low(self) -> bool:
+        """Whether events are refused, as of the last look."""
+        return self._low
+
     def free(self) -> int:
         """Free bytes of the disk."""
         return self._free()
