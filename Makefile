@@ -45,7 +45,7 @@ $(TAG)/node_modules/.installed: $(TAG)/package-lock.json
 	@cd $(TAG) && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-bench: .venv/installed-dev ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
+bench: .venv/installed-dev build/clickhouse/installed ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks
 
 kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and compare (an hour; goes on where it was stopped)

@@ -76,12 +76,13 @@ class Server(Endpoint):
 
 
 @contextmanager
-def serving(folder: Path, checkout: Path = CHECKOUT) -> Iterator[Server]:
+def serving(folder: Path, checkout: Path = CHECKOUT, events: str = "chdb://") -> Iterator[Server]:
     """Serve from ``folder`` until the block is left, which is entered when the server is ready and knows the source.
 
     Args:
         folder: Has the log of the server, and its data folder.
         checkout: Whose source code serves; it needs no packages but those of this environment.
+        events: Where the event store is.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -93,6 +94,8 @@ def serving(folder: Path, checkout: Path = CHECKOUT) -> Iterator[Server]:
         "POSTBACK_BOOTSTRAP_KEY": _KEY,
         "POSTBACK_RATE_LIMIT": "0",
     }
+    if events != "chdb://":  # an older commit doesn't know the setting
+        environ["POSTBACK_EVENTS"] = events
     command = [sys.executable, "-m", "postback", "serve"]
     headers = {"Authorization": f"Bearer {_KEY}", "Content-Type": "application/json"}
     started = time.perf_counter()

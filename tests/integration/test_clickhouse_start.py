@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -60,7 +61,20 @@ def test_a_database_that_is_missing_is_said(clickhouse: ClickHouseServer, tmp_pa
 def test_a_permission_that_is_missing_is_named(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
     url = clickhouse.new_database(user="stranger")
 
-    assert "lacks the grant CREATE TABLE ON postback_" in refusal(url, tmp_path)
+    told = refusal(url, tmp_path)
+
+    assert "its user lacks a permission" in told
+    assert "GRANT SELECT, INSERT, ALTER TABLE" in told
+    assert told.endswith(" TO stranger")
+
+
+def test_the_permissions_that_are_asked_for_are_those_of_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "use-clickhouse.md").read_text()
+    documented = re.findall(r"^GRANT (.+) TO postback;$", page, re.MULTILINE)
+
+    assert [grant for grant in documented if "postback_comparison" not in grant] == [
+        grant.format(database="postback") for grant in event_engine.GRANTS
+    ]
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:

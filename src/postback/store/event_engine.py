@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,7 +14,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import InternalError, StartupError, StoreUnavailable
 
-__all__ = ["EventEngine", "failures_reported", "unfit_rows_refused"]
+__all__ = ["GRANTS", "EventEngine", "failures_reported", "unfit_rows_refused"]
 
 _SETTINGS = {
     "async_insert": 0,  # else the engine answers before the rows are in a part
@@ -35,6 +34,18 @@ _SESSION = {"session_timeout": 3600}
 _OLDEST = (26, 5)
 """The oldest release of ClickHouse whose SQL was tested."""
 
+GRANTS = (
+    "SELECT, INSERT, ALTER TABLE, ALTER VIEW, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE "
+    "ON {database}.*",
+    "TABLE ENGINE ON MergeTree",
+    "TABLE ENGINE ON ReplacingMergeTree",
+    "TABLE ENGINE ON AggregatingMergeTree",
+    "TABLE ENGINE ON Memory",
+    "CREATE TEMPORARY TABLE, CREATE TEMPORARY VIEW ON *.*",
+    "SELECT ON system.mutations",
+)
+"""What the user of a server must be permitted. Asked for at the start, since some of it is only used after months."""
+
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
 """A server that works on a statement sends a sign of life before that."""
@@ -53,12 +64,10 @@ _UNFIT = frozenset(
 
 _WHAT_TO_DO = {
     "AUTHENTICATION_FAILED": "Correct the user or the password in POSTBACK_EVENTS",
-    "ACCESS_DENIED": "Grant it; docs/how-to/use-clickhouse.md lists all that is needed",
+    "ACCESS_DENIED": "Give its user the permissions that docs/how-to/use-clickhouse.md lists",
     "READONLY": "Its user must not have a profile with readonly = 1",
     "UNKNOWN_DATABASE": "Create it, or correct POSTBACK_EVENTS",
 }
-
-_MISSING_GRANT = re.compile(r"necessary to have the grant ([A-Z][\w ,().*]*\w)\.? ")
 
 _log = logging.getLogger(__name__)
 
@@ -132,6 +141,12 @@ class EventEngine:
                     f"ClickHouse at {self._url.host}:{self._url.port} is version {version}. Install "
                     f"{'.'.join(map(str, _OLDEST))} or newer."
                 )
+            for grant in (grant.format(database=self.database) for grant in GRANTS):
+                if not client.command(f"CHECK GRANT {grant}"):
+                    raise StartupError(
+                        f"The event store in {self.place} can't be used: its user lacks a permission. Run as an "
+                        f"administrator of ClickHouse: GRANT {grant} TO {self._url.user}"
+                    )
             kinds = client.query(
                 "SELECT engine FROM system.databases WHERE name = {name:String}", parameters={"name": self.database}
             ).result_rows  # none for a user who may do nothing in it
@@ -162,11 +177,6 @@ class EventEngine:
         name = reason(error)
         if self.embedded:
             return StartupError(f"The event store {self._dsn} can't be opened: {name}. Check its folder.")
-        if grant := _MISSING_GRANT.search(str(error)):  # said of Postback's own statements: it quotes nobody
-            name = f"its user lacks the grant {grant[1]}"
-            return StartupError(
-                f"The event store in {self.place} can't be used: {name}. {_WHAT_TO_DO['ACCESS_DENIED']}."
-            )
         what_to_do = _WHAT_TO_DO.get(name, "Check POSTBACK_EVENTS, and that the server runs")
         return StartupError(f"The event store in {self.place} can't be opened: {name}. {what_to_do}.")
 
