@@ -98,6 +98,7 @@ def _start_background(services: Services, resources: Resources) -> None:
     if services.node:
         published = partial(_publish, services, services.node)
         background.start("node", partial(repeat, published, _PUBLISH_SECONDS))
+        background.start("lease", partial(repeat, partial(_renew, services), _PUBLISH_SECONDS))
     else:
         background.start("commit count", partial(repeat, partial(_note_commits, services), _COMMIT_SECONDS))
     background.start(
@@ -154,6 +155,11 @@ async def _save_running_time(services: Services) -> None:
     await services.threads.background.run(services.running_time.save)
 
 
+async def _renew(services: Services) -> None:
+    """Keep the lease of attribution while a run takes long."""
+    await services.threads.background.run(services.attribution_lease.renew)
+
+
 async def _publish(services: Services, node: Node) -> None:
     """Tell the other servers how far this one is, and stop it if another one uses a copy of its data folder."""
     through = services.events.receipt_times.stored_through()
@@ -194,6 +200,6 @@ async def _watch_sources(services: Services) -> None:
 
 async def _attribute(services: Services) -> None:
     """Attribute what has arrived."""
-    await services.threads.attribution.run(services.attribution.catch_up)
+    await services.threads.attribution.run(services.attribution.work)
     if services.attribution.complete_through:
         services.metrics.attributed(services.attribution.complete_through)

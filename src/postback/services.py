@@ -52,6 +52,7 @@ from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
 from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store, open_event_store
+from postback.store.leases import Lease
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
@@ -145,6 +146,7 @@ class Services:
     merges: MergeGuard | None
     watchdog: Watchdog
     attribution: Attribution
+    attribution_lease: Lease
     retention: Retention | None
     forwarding: Forwarding
 
@@ -190,13 +192,15 @@ def _open_services(
     resources.closing("data folder", folder.close)
     control = open_control_store(folder, settings.control, settings.events)
     resources.closing("control store", control.close)
+    lease = Lease(control, "attribution")
+    resources.closing("lease of attribution", lease.release)  # when its thread has ended
     running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
     events = open_event_store(
         folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
     )
     resources.closing("event store", events.close)
-    node = _node(control, folder, events)
+    node = Node.joined(control, folder, events)
     _warn_of_receipt_times(events.receipt_times)
     watchdog = _watchdog(events, resources)
     threads = Threads(READERS)
@@ -243,7 +247,7 @@ def _open_services(
     )
     resources.closing("ingest log", log.stop)
     media_buys, signals = MediaBuyStore(control), SignalStore(control)
-    attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics)
+    attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease)
     retention = _retention(settings, events, attribution, sources, metrics, clock, running_time)
     if retention:
         resources.closing("retention", retention.close)
@@ -288,6 +292,7 @@ def _open_services(
         merges=merges,
         watchdog=watchdog,
         attribution=attribution,
+        attribution_lease=lease,
         retention=retention,
         forwarding=forwarding,
     )
@@ -316,15 +321,6 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
             "after the last one, since their order must not change, until the clock has caught up.",
             timedelta(seconds=int(times.ahead())),
         )
-
-
-def _node(control: ControlStore, folder: DataDir, events: EventStore) -> Node | None:
-    """This server as one of those that share a PostgreSQL."""
-    if not control.shared:
-        return None
-    node = Node.join(control, folder, events.receipt_times)
-    events.stored_elsewhere = node.stored_through_elsewhere
-    return node
 
 
 def _leave(node: Node, segments: LogSegments) -> None:

@@ -46,6 +46,7 @@ from postback.media_buys.store import MediaBuyStore
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
+from postback.store.leases import Lease
 from postback.store.rows import Rows
 from postback.store.snapshots import snapshot
 
@@ -165,7 +166,10 @@ def _take_snapshots(
 def _sums_under_way(folder: Path) -> set[str]:
     """The table of sums that a run which was cut short may have added to; ``none`` if there is no such run."""
     control = ControlStore(f"sqlite:///{folder}/control.db")
-    found = {sums if pending else "none" for _, pending, sums in StateStore(control).load().values()}
+    found = {
+        sums if pending else "none"
+        for _, pending, sums in StateStore(control, Lease(control, "attribution")).load().values()
+    }
     control.close()
     return found
 

@@ -22,6 +22,7 @@ from postback.attribution.state import StateStore
 from postback.attribution.statements import DerivedStore
 from postback.errors import StoreUnavailable
 from postback.media_buys.goals import EventGoal, GoalSource
+from postback.store.leases import Lease
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_sums_of_a_run_whose_outcomes_were_not_stored_are_taken_back(stores: Sto
     history.receive(Event("web", "purchase", "1", moment, 0, (key(1, 1),), "", "website", data))
     history.attribution.catch_up()
     # As the release before left it that was killed after it had added a run's sums.
-    states = StateStore(stores.control)
+    states = StateStore(stores.control, Lease(stores.control, "attribution"))
     state, _, _ = states.load()[history.account_id]
     states.save(history.account_id, state, msgspec.structs.replace(state, run_id=state.run_id + 1), "conversions")
     stores.events.deriver.command(

@@ -95,7 +95,9 @@ def _beside(events: EventStore) -> Iterator[EventStore]:
                 client.command(f"CREATE TABLE {table} AS {stored}.{table}")
             for fact in ("event", "exposure", "retention"):
                 client.command(_statement(fact, events))
-            yield EventStore(events.engine, client, client, [client])
+            store = EventStore(events.engine, client, client, [client])
+            store.receipt_times = events.receipt_times
+            yield store
     finally:
         owner.command(f"DROP DATABASE {database}")
 

@@ -101,7 +101,7 @@ class Retention:
             StoreUnavailable: A store doesn't answer. The next sweep goes on from there.
         """
         bounds = self._bounds()
-        if bounds == self._done:
+        if bounds == self._done or not await threads.attribution.run(self._attribution.lead):
             return
         if problem := await threads.background.run(self._too_few_days):
             _log.error("Nothing is dropped: %s", problem)

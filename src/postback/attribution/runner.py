@@ -24,10 +24,13 @@ from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind
 from postback.attribution.staging import RUN_TABLES, replace_scratch, stage_rules
 from postback.attribution.state import NEVER, AccountState, Backfill, StateStore
 from postback.attribution.statements import DerivedStore
+from postback.errors import StoreUnavailable
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
+from postback.protocol.timestamps import from_micros, micros
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
+from postback.store.leases import Lease
 
 __all__ = ["Attribution", "Limits"]
 
@@ -61,6 +64,7 @@ class Attribution:
         folder: Where the indexes of exposures are; derived anew where they are missing.
         limits: What one run takes on.
         metrics: Where its statements are timed and what it finds is counted; None where they are not read.
+        lease: Held by the one of several servers that attributes; None makes one.
     """
 
     def __init__(
@@ -71,41 +75,75 @@ class Attribution:
         folder: Path,
         limits: Limits | None = None,
         metrics: Metrics | None = None,
+        lease: Lease | None = None,
     ) -> None:
         metrics = metrics or Metrics()
         self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
         self._stored_through = events.stored_through
         self._media_buys = media_buys
-        self._states = StateStore(control)
+        self._lease = lease or Lease(control, "attribution")
+        self._lease_number: int | None = None
+        self._states = StateStore(control, self._lease)
         self._limits = limits or Limits()
         self._exposures = ExposureSpans(self._derived, folder, self._limits.exposures, metrics)
         self._work = threading.RLock()
         self._accounts: dict[str, AccountState] = {}
         self._staged: AccountRules | None = None
         self._recovered = False
+        self._following = False
         self._newest: dict[str, tuple[int, int]] = {}
         self._rules: dict[str, tuple[int, AccountRules]] = {}
         self._complete: datetime | None = None
         self._settled_before = NEVER
         self._stopping = False
 
-    def catch_up(self) -> None:
-        """Derive from everything that was stored before the call.
+    def work(self) -> None:
+        """Catch up, or follow the server that does.
 
         Raises:
             StoreUnavailable: A store doesn't answer; the next call goes on from there.
         """
+        if self.lead():
+            self.catch_up()
+        else:
+            self._follow()
+
+    def lead(self) -> bool:
+        """Whether this server is the one of several that attributes; it becomes so where none is.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
         with self._work:
+            number, progress = self._lease.take()
+            if number != self._lease_number:  # others have gone on from what this one knows
+                self._recovered = False
+                self._accounts.clear()
+                self._newest.clear()
+            self._lease_number = number
+            if progress is not None:
+                self._complete = from_micros(progress)
+            return number is not None
+
+    def catch_up(self) -> None:
+        """Derive from everything that was stored before the call.
+
+        Raises:
+            StoreUnavailable: A store doesn't answer, or another server attributes; the next call goes on from there.
+        """
+        with self._work:
+            self._require_lead()
             stored_through = self._stored_through()
             self._recover()
             # Whatever breaks off a run, the next call looks first whether its sums were added.
             self._recovered = False
             changes = self._media_buys.changes()
-            self._look_for_arrivals()
+            self._look_for_arrivals(micros(stored_through))
             for account_id in sorted(self._newest.keys() | changes.keys() | self._accounts.keys()):
                 self._catch_up_account(account_id, changes.get(account_id, 0))
             self._recovered = True
             if not self._stopping:
+                self._lease.note(micros(stored_through))
                 self._complete = stored_through
 
     def rebuild(self) -> None:
@@ -115,6 +153,7 @@ class Attribution:
             StoreUnavailable: A store doesn't answer. What was dropped is derived again by the next ``catch_up``.
         """
         with self._work:
+            self._require_lead()
             self._states.note_rebuild()
             self._recovered = False
             self.catch_up()
@@ -186,6 +225,7 @@ class Attribution:
         if self._recovered:
             return
         replace_scratch(self._derived)  # a server forgets the tables of a run, and first ends what it was at
+        self._following = False
         self._settled_before = self._derived.value("settled_before")
         if self._states.rebuilding():
             self._drop()
@@ -222,10 +262,32 @@ class Attribution:
         self._accounts.clear()
         self._newest.clear()
 
-    def _look_for_arrivals(self) -> None:
+    def _require_lead(self) -> None:
+        if not self.lead():
+            raise StoreUnavailable("Another server attributes at present.", retry_after=1)
+
+    def _follow(self) -> None:
+        """Keep the indexes of exposures as far as the server that attributes has come: to explain, and to take over.
+
+        Raises:
+            StoreUnavailable: A store doesn't answer.
+        """
+        with self._work:
+            if not self._following:
+                replace_scratch(self._derived)
+                self._staged = None
+            self._following = False  # until this is done
+            for account_id, (state, _, _) in self._states.load().items():
+                if self._exposures.opened(account_id).through < state.exposures_through and not self._stopping:
+                    self._stage_rules(self._goals(account_id, state.change))
+                    self._exposures.catch_up(account_id, state.exposures_through)
+            self._following = True
+
+    def _look_for_arrivals(self, through: int) -> None:
         events = max((event for event, _ in self._newest.values()), default=0)
         exposures = max((exposure for _, exposure in self._newest.values()), default=0)
-        for account_id, event, exposure in self._derived.rows("arrivals", events=events, exposures=exposures):
+        arrivals = {"events": events, "exposures": exposures, "through": through}
+        for account_id, event, exposure in self._derived.rows("arrivals", **arrivals):
             last_event, last_exposure = self._newest.get(account_id, (0, 0))
             self._newest[account_id] = max(event, last_event), max(exposure, last_exposure)
 
@@ -301,6 +363,7 @@ class Attribution:
         through = self._exposures.stage(account_id, state.exposures_through, newest)
         following = replace(state, run_id=run, exposures_through=through)
         self._states.save(account_id, state, following, _EXPOSURES)
+        self._lease.check()
         self._derived.run("sum_exposures", account_id=account_id, run_id=run)
         self._exposures.index(account_id, through)
         return self._finish(account_id, following)
@@ -322,7 +385,9 @@ class Attribution:
         attribute_staged(self._derived, account_id, rules, exposures, self._settled_before, run)
         following = replace(following, run_id=run)
         self._states.save(account_id, state, following, _CONVERSIONS)
+        self._lease.check()
         self._derived.run("commit_outcomes")
+        self._lease.check()
         self._derived.run("sum_conversions", account_id=account_id)
         return self._finish(account_id, following)
 
@@ -338,7 +403,7 @@ class Attribution:
     def _stage_new(self, account_id: str, state: AccountState, newest: int) -> AccountState | None:
         """Stage what is new, and what it restates; None when that is too much to do one by one."""
         span = {"account_id": account_id, "after": state.events_through}
-        through = self._derived.value("events_through", **span, most=self._limits.events)
+        through = self._derived.value("events_through", **span, newest=newest, most=self._limits.events)
         following = replace(state, changed=(), restated_through=state.exposures_through)
         restated = {
             "account_id": account_id,

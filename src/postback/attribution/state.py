@@ -6,6 +6,7 @@ import msgspec
 from sqlalchemy import select
 
 from postback.store.control_store import ControlStore
+from postback.store.leases import Lease
 from postback.store.tables import attribution_state
 
 __all__ = ["NEVER", "AccountState", "Backfill", "StateStore"]
@@ -69,11 +70,13 @@ class _Document(msgspec.Struct):
 class StateStore:
     """The states of every account, in the control store. Synchronous.
 
-    Before a run's sums are added, the run is recorded as pending, with the table of its sums.
+    Before a run's sums are added, the run is recorded as pending, with the table of its sums. Nothing is written but by
+    the server that holds the lease.
     """
 
-    def __init__(self, control: ControlStore) -> None:
+    def __init__(self, control: ControlStore, lease: Lease) -> None:
         self._control = control
+        self._lease = lease
 
     def load(self) -> dict[str, tuple[AccountState, AccountState | None, str]]:
         """By account: its state, the state after an interrupted run, and the table of that run's sums."""
@@ -90,6 +93,7 @@ class StateStore:
         """
         document = msgspec.to_builtins(_Document(state, pending, sums))
         with self._control.begin() as connection:
+            self._lease.require(connection)
             connection.execute(attribution_state.delete().where(attribution_state.c.account_id == account_id))
             connection.execute(attribution_state.insert().values(account_id=account_id, document=document))
 
@@ -106,4 +110,5 @@ class StateStore:
     def clear(self) -> None:
         """Delete every state, and the record of a rebuild."""
         with self._control.begin() as connection:
+            self._lease.require(connection)
             connection.execute(attribution_state.delete())

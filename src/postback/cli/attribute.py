@@ -20,6 +20,7 @@ from postback.media_buys.store import MediaBuyStore
 from postback.store.data_folder import DataDir
 from postback.store.flusher import drain
 from postback.store.installation import open_control_store, open_event_store
+from postback.store.leases import Lease
 
 __all__ = ["attribute"]
 
@@ -44,7 +45,9 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
             changes = comparison.compare(events, media_buys, folder.scratch)
             click.echo("\n".join(_lines_of(changes, media_buys)))
             return
-        attribution = Attribution(events, control, media_buys, folder.derived)
+        lease = Lease(control, "attribution")
+        stack.callback(lease.release)
+        attribution = Attribution(events, control, media_buys, folder.derived, lease=lease)
         if rebuild:
             attribution.rebuild()
         else:

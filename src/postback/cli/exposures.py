@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -28,6 +28,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.flusher import drain
 from postback.store.installation import open_control_store, open_event_store
+from postback.store.nodes import Node
 
 __all__ = ["exposures"]
 
@@ -97,10 +98,15 @@ def import_(
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens
         events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
+        node = Node.joined(control, folder, events)
+        if node:
+            opened.callback(node.leave)
         drain(folder, events, control)
         work = ExposureImport(folder, events, account, described, content.result(), rejects, registered)
         try:
-            _run(work, restart=restart)
+            for _ in _run(work, restart=restart):
+                if node:
+                    node.publish(events.receipt_times.stored_through())
         except StartupError:
             if work.progress.rows:
                 click.echo("Stopped before the end of the file. What came before is stored.", err=True)
@@ -111,7 +117,8 @@ def import_(
         sys.exit(1)
 
 
-def _run(work: ExposureImport, *, restart: bool) -> None:
+def _run(work: ExposureImport, *, restart: bool) -> Iterator[None]:
+    """Import block by block, and say how far it has come."""
     if restart:
         work.restart()
     elif work.progress.done:
@@ -128,6 +135,7 @@ def _run(work: ExposureImport, *, restart: bool) -> None:
         elif progress.rows - printed >= _ROWS_PER_LINE:
             printed = progress.rows
             click.echo(line, err=True)
+        yield
     if sys.stderr.isatty():
         click.echo(err=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from postback.errors import InvalidRequest
 
-__all__ = ["micros", "moment", "rfc3339"]
+__all__ = ["from_micros", "micros", "moment", "rfc3339"]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -25,6 +25,11 @@ def micros(moment: datetime) -> int:
     """A time in µs since the epoch."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_micros(time: int) -> datetime:
+    """The time that ``micros`` returns as a number."""
+    return _EPOCH + timedelta(microseconds=time)
 
 
 class _Moment(msgspec.Struct):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Connection, case, cast, func, or_, select, update
@@ -21,6 +22,9 @@ __all__ = ["LEASE_SECONDS", "Lease", "LeaseState"]
 
 LEASE_SECONDS = 15
 """A server that is gone is replaced after so long. The holder renews its lease every second."""
+
+_SURE_SECONDS = 10
+"""Only for so long after it renewed its lease a server is sure to have it."""
 
 _NOW = cast(func.extract("epoch", func.now()), BigInteger)
 
@@ -51,6 +55,7 @@ class Lease:
         self._holder = secrets.token_hex(8)
         self._number: int | None = None
         self._progress: int | None = None
+        self._renewed_at = 0.0
         self._lock = threading.Lock()
 
     def take(self) -> LeaseState:
@@ -61,10 +66,35 @@ class Lease:
         """
         if not self._control.shared:
             return LeaseState(0, self._progress)
-        with self._lock, self._control.begin() as connection:
-            self._number = self._taken(connection)
-            progress = connection.scalar(select(lease.c.progress).where(lease.c.name == self._name))
-        return LeaseState(self._number, progress)
+        taken_at = time.monotonic()
+        with self._lock:
+            with self._control.begin() as connection:
+                number = self._taken(connection)
+                progress = connection.scalar(select(lease.c.progress).where(lease.c.name == self._name))
+            self._number, self._renewed_at = number, taken_at if number else self._renewed_at
+        return LeaseState(number, progress)
+
+    def renew(self) -> None:
+        """Hold the lease for longer, during work that takes long; does nothing once it has ended.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        own = lease.c.name == self._name, lease.c.holder == self._holder, lease.c.held_until > _NOW
+        renewed_at = time.monotonic()
+        with self._control.begin() as connection:
+            renewed = update(lease).where(*own).values(held_until=_NOW + LEASE_SECONDS)
+            if connection.execute(renewed).rowcount:
+                self._renewed_at = renewed_at
+
+    def check(self) -> None:
+        """Check, without asking the database, that the lease was renewed lately: before a write elsewhere.
+
+        Raises:
+            StoreUnavailable: It was not, so that another server may take it.
+        """
+        if self._control.shared and time.monotonic() > self._renewed_at + _SURE_SECONDS:
+            raise StoreUnavailable(f"Another server may take over: {self._name}.", retry_after=1)
 
     def require(self, connection: Connection) -> None:
         """Check in a transaction that this server holds the lease; none other can take it before the transaction ends.

@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, cast, delete, func, insert, select, update
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.tables import node
 
@@ -58,6 +59,20 @@ class Node:
         self._own = (node.c.node_id == node_id, node.c.process == process)
         self._others = node.c.node_id != node_id
         self.number = number
+
+    @classmethod
+    def joined(cls, control: ControlStore, folder: DataDir, events: EventStore) -> Node | None:
+        """Whoever receives into an event store, as a node; None on SQLite, where it is the only one.
+
+        Raises:
+            StartupError: There are MOST_NODES others.
+            StoreUnavailable: The control store rejects the write.
+        """
+        if not control.shared:
+            return None
+        joined = cls.join(control, folder, events.receipt_times)
+        events.stored_elsewhere = joined.stored_through_elsewhere
+        return joined
 
     @classmethod
     def join(cls, control: ControlStore, folder: DataDir, times: ReceiptTimes) -> Node:

@@ -5,6 +5,7 @@ FROM
     SELECT received_at
     FROM event
     WHERE account_id = {account_id:String} AND received_at > fromUnixTimestamp64Micro({after:Int64}, 'UTC')
+        AND received_at <= fromUnixTimestamp64Micro({newest:Int64}, 'UTC')
     ORDER BY received_at
     LIMIT {most:UInt64}
 )
