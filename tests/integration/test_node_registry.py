@@ -11,6 +11,7 @@ import pytest
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
 from postback.store.nodes import MOST_NODES, Node, forget_node, list_nodes
 from postback.store.receipt_times import ReceiptTimes
 
@@ -116,3 +117,15 @@ def test_so_many_servers_and_no_more(control: ControlStore, folders: Callable[[s
 
     assert sorted(joined) == list(range(MOST_NODES))
     assert Node.join(control, one_more, ReceiptTimes()).number == 3
+
+
+def test_a_server_whose_events_are_in_its_folder_shares_its_database_with_none(
+    control: ControlStore, folders: Callable[[str], DataDir]
+) -> None:
+    alone, other = folders("alone"), folders("other")
+    with closing(EventStore.open(alone.events_dsn, alone.scratch)) as events:
+        joined = [Node.joined(control, alone, events) for _ in range(2)]
+        with pytest.raises(StartupError, match="alone uses this database, too, and would lack them"):
+            Node.joined(control, other, events)
+
+    assert [node and node.number for node in joined] == [0, 0]

@@ -32,7 +32,7 @@ __all__ = [
 
 BACKUP_SOCKET = "backup.sock"
 RESTORING = "restoring"
-LEFT_OUT = frozenset(("lock", BACKUP_SOCKET, "derived", "node", "tmp"))
+LEFT_OUT = frozenset(("lock", BACKUP_SOCKET, "derived", "tmp"))
 """What a copy of a data folder does without."""
 
 CONTROL_FILES = frozenset(("control.db", "control.db-wal", "control.db-shm", "control.commits"))

@@ -65,11 +65,17 @@ class Node:
         """Whoever receives into an event store, as a node; None on SQLite, where it is the only one.
 
         Raises:
-            StartupError: There are MOST_NODES others.
+            StartupError: There are MOST_NODES others, or some although the event store is in the data folder.
             StoreUnavailable: The control store rejects the write.
         """
         if not control.shared:
             return None
+        if events.engine.embedded and (others := _others(control, folder)):
+            raise StartupError(
+                f"The events of this server are in its data folder, but {others} uses this database, too, and would "
+                "lack them. Have all servers store events in one ClickHouse by POSTBACK_EVENTS; or, if that server is "
+                "gone for good, see 'postback nodes list' and 'postback nodes remove'."
+            )
         joined = cls.join(control, folder, events.receipt_times)
         events.stored_elsewhere = joined.stored_through_elsewhere
         return joined
@@ -158,6 +164,12 @@ def forget_node(control: ControlStore, number: int) -> None:
     with control.begin() as connection:
         if not connection.execute(delete(node).where(node.c.number == number)).rowcount:
             raise StartupError(f"There is no node {number}. 'postback nodes list' lists the nodes.")
+
+
+def _others(control: ControlStore, folder: DataDir) -> str:
+    """Another node than a folder's, by its place; empty if there is none."""
+    with control.connect() as connection:
+        return connection.scalar(select(node.c.place).where(node.c.node_id != folder.node_id())) or ""
 
 
 def _place(folder: Path) -> str:
