@@ -18,7 +18,16 @@ from typing import NamedTuple, TypeAlias
 from postback.media_buys.goals import EventGoal, GoalSource
 from postback.media_buys.media_buy import PackageGoals
 
-__all__ = ["RULES_VERSION", "AccountRules", "EventKind", "GoalOption", "PackageKey", "RuleSet", "SiblingSet"]
+__all__ = [
+    "RULES_VERSION",
+    "AccountRules",
+    "EventKind",
+    "GoalOption",
+    "PackageKey",
+    "RuleSet",
+    "SiblingSet",
+    "longest_windows",
+]
 
 RULES_VERSION = 2
 """Rises when the same facts and goals come to count differently; every event is then attributed anew."""
@@ -71,6 +80,12 @@ class GoalOption(NamedTuple):
     value_field: str
     factor: Decimal
     refund: bool
+
+
+def longest_windows(options: Sequence[GoalOption], lead: int) -> tuple[int, int]:
+    """The longest windows after a click and after a view of the goals that a sibling leads in, in µs; -1 for none."""
+    led = [option for option in options if option.lead == lead]
+    return max((o.click_us for o in led), default=-1), max((o.view_us for o in led), default=-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +162,12 @@ class AccountRules:
     def may_refund(self, siblings: SiblingSet) -> bool:
         """Whether some package treats business events of this set as refunds."""
         return any(option.refund for rules in self.rule_sets for option in rules.options(siblings))
+
+    def kind(self, event_type: str, event_source_id: str, custom_event_name: str) -> EventKind | None:
+        """The event kind of an event; None if no goal names it."""
+        names = dict.fromkeys([custom_event_name, ""]) if event_type == "custom" else [""]
+        of_event = (EventKind(event_type, event_source_id, name) for name in names)
+        return next((kind for kind in of_event if kind in self.kinds), None)
 
     def signatures(self) -> dict[str, str]:
         """Package → a digest of its rule set; final packages are left out."""

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from postback.attribution.event_run import attribute_staged
 from postback.attribution.explain import Candidate
+from postback.attribution.exposure_index import ExposureView
 from postback.attribution.exposure_spans import ExposureSpans
 from postback.attribution.matching import nearest
 from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind
@@ -213,8 +214,13 @@ class Attribution:
             match_keys: The event's.
             moment: When it happened.
         """
+        exposures = self.exposures(account_id)
+        return nearest(exposures, match_keys, moment, _SHOWN) if exposures else []
+
+    def exposures(self, account_id: str) -> ExposureView | None:
+        """The exposures of an account, by match key; None before the first pass knows the account."""
         index = self._exposures.indexes.get(account_id)
-        return nearest(index.view, match_keys, moment, _SHOWN) if index else []
+        return index.view if index else None
 
     def stop(self) -> None:
         """Let a run that is at work be the last of its call."""

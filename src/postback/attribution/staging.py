@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from postback.attribution.matching import Windows
-from postback.attribution.rules import AccountRules, GoalOption, SiblingSet
+from postback.attribution.rules import AccountRules, GoalOption, SiblingSet, longest_windows
 from postback.attribution.statements import DerivedStore
 
 __all__ = ["RUN_TABLES", "replace_scratch", "stage_rules", "stage_sibling_sets"]
@@ -116,7 +116,7 @@ def stage_sibling_sets(derived: DerivedStore, rules: AccountRules, several: Iter
         leads = sorted({option.lead for found in by_rules for option in found} | ({1} if len(kinds) == 1 else set()))
         role_numbers = {lead: len(windows) + n for n, lead in enumerate(leads, 1)}
         sets.append((set_number, kinds, rules.may_refund(siblings), [_role(r, s) for s, r in role_numbers.items()]))
-        windows.extend([_longest(found, lead) for found in by_rules] for lead in leads)
+        windows.extend([longest_windows(found, lead) for found in by_rules] for lead in leads)
         options.extend(
             (set_number, n, rules.rule_sets[n - 1].currency, [_option(option, fields) for option in found])
             for n, found in enumerate(by_rules, 1)
@@ -128,12 +128,6 @@ def stage_sibling_sets(derived: DerivedStore, rules: AccountRules, several: Iter
 
 def _role(role: int, sibling: int) -> dict[str, int]:
     return {"role": role, "sibling": sibling}
-
-
-def _longest(options: Sequence[GoalOption], lead: int) -> tuple[int, int]:
-    """The longest windows of the goals that a sibling leads in; -1 for none."""
-    led = [option for option in options if option.lead == lead]
-    return max((o.click_us for o in led), default=-1), max((o.view_us for o in led), default=-1)
 
 
 _FACTORS = Context(prec=60)

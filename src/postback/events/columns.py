@@ -140,19 +140,18 @@ def _order(event: PendingEvent) -> Any:
 
 
 def rejected_rows(failed: Sequence[RejectedEvent], source: EventSource, test_event_code: str) -> list[Rows]:
-    """Why events failed, for those that can be named; never what was in them."""
-    named = [event for event in failed if event.event_id is not None]
-    if not named:
+    """Why events failed, under their names as far as these may be stored; never what was in them."""
+    if not failed:
         return []
     columns: dict[str, list[Any]] = {
-        "account_id": [source.account_id] * len(named),
-        "event_source_id": [source.event_source_id] * len(named),
-        "event_type": [event.event_type or "" for event in named],
-        "event_id": [event.event_id for event in named],
-        "place": [event.index for event in named],
-        "test_event_code": [test_event_code] * len(named),
-        "reason": [event.rejection.reason for event in named],
-        "field": [event.rejection.field for event in named],
-        "message": [event.rejection.message for event in named],
+        "account_id": [source.account_id] * len(failed),
+        "event_source_id": [source.event_source_id] * len(failed),
+        "event_type": [event.event_type or "" for event in failed],
+        "event_id": [event.event_id or "" for event in failed],
+        "place": [event.index for event in failed],
+        "test_event_code": [test_event_code] * len(failed),
+        "reason": [event.rejection.reason for event in failed],
+        "field": [event.rejection.field for event in failed],
+        "message": [event.rejection.message for event in failed],
     }
     return [Rows("rejected_event", columns)]

@@ -333,5 +333,7 @@ def _sql(name: str) -> str:
 
 
 def _event(row: Sequence[Any]) -> StoredEvent:
-    code, received_at, event_time, quality, warnings, name, dropped, kinds = row
-    return StoredEvent(code, received_at, event_time, quality, tuple(warnings), name, dropped, tuple(kinds))
+    code, received_at, event_time, quality, warnings, name, dropped, kinds, keys = row
+    return StoredEvent(
+        code, received_at, event_time, quality, tuple(warnings), name, dropped, tuple(kinds), tuple(keys)
+    )

@@ -29,6 +29,7 @@ class StoredEvent:
         custom_event_name: Its name, for custom events; else empty.
         dropped: Whether its identifiers and payload were dropped at retention.
         kinds: First byte of each of its match keys, in order: the kinds of identifier (``ingest.identifiers.KINDS``).
+        match_keys: Its match keys, of a test event only.
     """
 
     test_event_code: str
@@ -39,6 +40,7 @@ class StoredEvent:
     custom_event_name: str
     dropped: bool
     kinds: tuple[int, ...]
+    match_keys: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True, slots=True)

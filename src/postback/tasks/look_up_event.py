@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, structs
 
 from postback.accounts.references import AccountRef
 from postback.attribution.explain import Attribution, NamedEvent, StoredOutcome, UndonePurchase, explanation
 from postback.attribution.rules import AccountRules, EventKind
+from postback.attribution.trial import outcome_if_live
 from postback.auth.principal import Principal
 from postback.errors import NotFound
 from postback.event_sources.event_source import EventSource
@@ -51,6 +52,16 @@ class EventStatusEntry(msgspec.Struct, kw_only=True):
             "the server keeps them. What it counts for stays. Otherwise absent."
         ),
     ] = UNSET
+    attribution_if_live: (
+        Annotated[
+            Attribution,
+            Meta(
+                description="Of a test event: the exposure that it would be attributed to now if it were live, or why "
+                "to none. Test events count nowhere."
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     reason: Annotated[str | UnsetType, Meta(description="For programs: why it was rejected.")] = UNSET
     field: Annotated[str | UnsetType, Meta(description="Which field it was rejected for.")] = UNSET
     message: Annotated[str | UnsetType, Meta(description="What is wrong and what to send instead.")] = UNSET
@@ -156,13 +167,16 @@ def look_up_event(
     account = AccountRef(account_id=account_id) if account_id else None
     source = services.sources.resolve(principal, event_source_id, account)
     stored = services.events.status(source.account_id, source.event_source_id, event_type, event_id)
-    packages = services.media_buys.goals(source.account_id) if stored.event else []
+    packages = services.media_buys.goals(source.account_id) if stored.event or stored.tests else []
     rules = AccountRules.of(packages)
     linked = _linked_sources(rules, source, stored.event, event_type) if stored.event else []
     same_order = _same_order(services, source, stored, linked, event_type, event_id)
-    statuses = sorted(
-        _statuses(stored, ["SAME_ORDER_ID"] if same_order else []), key=lambda entry: entry.received_at, reverse=True
-    )
+    statuses = [
+        *_live_statuses(stored, ["SAME_ORDER_ID"] if same_order else []),
+        *(_tested(services, source, event_type, test, packages, rules) for test in stored.tests),
+        *map(_rejected, stored.rejections),
+    ]
+    statuses.sort(key=lambda entry: entry.received_at, reverse=True)
     if not statuses:
         raise NotFound(
             "This event source has not received such an event.",
@@ -208,17 +222,8 @@ def _attribution(
     siblings = [other for (other,) in services.events.query("siblings", **key, linked=linked)] if linked else []
     match_keys = {match_key for copy in stored.copies for match_key in copy.match_keys}
     candidates = services.attribution.nearest_exposures(source.account_id, match_keys, event.event_time)
-    named = NamedEvent(
-        source.event_source_id,
-        event_type,
-        event.custom_event_name,
-        event.event_time,
-        event.received_at,
-        event.dropped,
-        event.kinds,
-    )
     attribution = explanation(
-        named,
+        _named(source, event_type, event),
         StoredOutcome(*outcomes[0]) if outcomes else None,
         candidates,
         packages,
@@ -319,13 +324,49 @@ def _content(copy: StoredCopy) -> EventContent:
     return EventContent(micros(copy.event_time), copy.custom_event_name, copy.custom_data.encode())
 
 
-def _statuses(stored: StoredEventStatus, of_other_events: list[str]) -> Iterator[EventStatusEntry]:
-    """Every status of an event; the live one has the warnings that follow from other events, too."""
+def _live_statuses(stored: StoredEventStatus, of_other_events: list[str]) -> Iterator[EventStatusEntry]:
+    """The status of the live event, with the warnings that follow from other events, too."""
     if stored.event:
         yield _accepted(stored.event, of_other_events)
-    for test in stored.tests:
-        yield _accepted(test, [])
-    yield from map(_rejected, stored.rejections)
+
+
+def _tested(
+    services: Services,
+    source: EventSource,
+    event_type: str,
+    test: StoredEvent,
+    packages: list[PackageGoals],
+    rules: AccountRules,
+) -> EventStatusEntry:
+    """The status of a test event, with what it would be attributed to."""
+    entry = _accepted(test, [])
+    kind = rules.kind(event_type, source.event_source_id, test.custom_event_name)
+    if kind and rules.may_refund((kind,)):
+        entry.attribution_if_live = Attribution(
+            status="not_attributed",
+            reason="TEST_REFUND",
+            message="A live refund follows the purchase that it undoes. A test of one is attributed to nothing.",
+        )
+        return entry
+    exposures = services.attribution.exposures(source.account_id)
+    outcome = outcome_if_live(rules, kind, exposures, test.match_keys, test.event_time) if kind and exposures else None
+    candidates = services.attribution.nearest_exposures(source.account_id, test.match_keys, test.event_time)
+    named = _named(source, event_type, test)
+    found = explanation(named, outcome, candidates, packages, complete_through=test.received_at)
+    entry.attribution_if_live = structs.replace(found, run_id=UNSET, conversions=UNSET, value=UNSET)
+    return entry
+
+
+def _named(source: EventSource, event_type: str, event: StoredEvent) -> NamedEvent:
+    return NamedEvent(
+        source.event_source_id,
+        event_type,
+        event.custom_event_name,
+        event.event_time,
+        event.received_at,
+        event.dropped,
+        event.kinds,
+    )
 
 
 def _accepted(event: StoredEvent, further_warnings: list[str]) -> EventStatusEntry:

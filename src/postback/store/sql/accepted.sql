@@ -2,7 +2,8 @@
 SELECT
     '' AS test_event_code, first.1 AS received_at, first.2 AS event_time, first.3 AS quality, first.4 AS warnings,
     first.5 AS custom_event_name, first.6 AS dropped,
-    arrayMap(key -> reinterpretAsUInt8(substring(key, 1, 1)), arraySlice(arrayDistinct(arrayFlatten(keys)), 1, 64)) AS kinds
+    arrayMap(key -> reinterpretAsUInt8(substring(key, 1, 1)), arraySlice(arrayDistinct(arrayFlatten(keys)), 1, 64)) AS kinds,
+    [] AS match_keys
 FROM
 (
     SELECT
