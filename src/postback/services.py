@@ -56,6 +56,7 @@ from postback.store.leases import Lease
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
+from postback.store.receipt_feeds import ReceiptFeeds
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
@@ -139,6 +140,7 @@ class Services:
     invalid_clicks: InvalidClicks
     validation: ValidationPool
     events: EventStore
+    receipt_feeds: ReceiptFeeds
     recent_events: RecentIdentities
     recent_exposures: RecentIdentities
     log: IngestLog
@@ -285,6 +287,7 @@ def _open_services(
         invalid_clicks=InvalidClicks(),
         validation=validation,
         events=events,
+        receipt_feeds=ReceiptFeeds(events, threads.reports),
         recent_events=RecentIdentities(complete=not (node or segments.sealed or events.last_received_at())),
         recent_exposures=RecentIdentities(complete=False),
         log=log,

@@ -38,6 +38,7 @@ class Visit:
             must carry as ``hx-nonce``.
         now: The time at which the page is made, in UTC.
         is_signed_in: Returns whether the visitor still is signed in; for responses that last, such as a stream.
+        render: Renders a block of a page's template; see ``block``.
     """
 
     services: Services
@@ -52,6 +53,11 @@ class Visit:
     nonce: str
     now: datetime
     is_signed_in: Callable[[], Awaitable[bool]]
+    render: Callable[[Page, str, Visit, msgspec.Struct], str]
+
+    def block(self, page: Page, name: str, model: msgspec.Struct) -> str:
+        """One block of a page's template as HTML, for a stream that sends parts of the page."""
+        return self.render(page, name, self, model)
 
     def url(self, path: str | None = None, **parameters: object) -> str:
         """An address with the chosen account; without ``path`` this page with its query.

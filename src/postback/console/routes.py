@@ -16,7 +16,19 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from postback.auth.principal import Principal
-from postback.console import accounts, conversions, delivery, forwarding, keys, media_buy, server
+from postback.console import (
+    accounts,
+    conversions,
+    delivery,
+    event,
+    failures,
+    forwarding,
+    keys,
+    live,
+    lookup,
+    media_buy,
+    server,
+)
 from postback.console.accepting import wants_json
 from postback.console.csv_table import csv_response
 from postback.console.page import Action, Once, Page, Resource, Visit
@@ -24,7 +36,7 @@ from postback.console.rendering import Renderer, Section
 from postback.console.security import check_form, check_origin, csrf_token, page_headers
 from postback.console.session import SIGN_IN, SignIn, safe_return
 from postback.console.static_files import StaticFiles
-from postback.console.visitors import COOKIE, Visitor, Visitors
+from postback.console.visitors import COOKIE, Visitors
 from postback.errors import AccountNotFound, AuthMissing, InvalidRequest, NotFound, PostbackError, StartupError
 from postback.protocol.envelope import failure
 from postback.services import Services
@@ -34,6 +46,10 @@ from postback.transports.responses import json_response
 __all__ = ["PAGES", "routes"]
 
 PAGES: tuple[Page | Resource | Action, ...] = (
+    *live.PAGES,
+    *event.PAGES,
+    *failures.PAGES,
+    *lookup.PAGES,
     *delivery.PAGES,
     *media_buy.PAGES,
     *conversions.PAGES,
@@ -221,11 +237,9 @@ class _Console:
             csrf=csrf_token(visitor.session),
             nonce=nonce,
             now=self._services.clock.utc(),
-            is_signed_in=partial(self._is_signed_in, visitor),
+            is_signed_in=partial(self._visitors.is_signed_in, visitor),
+            render=self._renderer.block,
         )
-
-    async def _is_signed_in(self, visitor: Visitor) -> bool:
-        return not visitor.session or await self._visitors.of_session(visitor.session) is not None
 
     def _failure(self, request: Request, nonce: str, error: PostbackError) -> Response:
         """The response to a request that failed: what the page would have been, as HTML or as JSON."""

@@ -73,6 +73,12 @@ class Visitors:
         """Who a session belongs to; None if it has ended, or its key is revoked."""
         return await self._services.threads.control.run(self._find_session, token) if token else None
 
+    async def is_signed_in(self, visitor: Visitor) -> bool:
+        """Whether a visitor's session goes on, or the key that it sent is valid still."""
+        if visitor.session:
+            return await self.of_session(visitor.session) is not None
+        return await self._services.threads.control.run(self._is_valid, visitor.principal.key_id)
+
     async def sign_in(self, request: Request, key: str) -> str:
         """Begin a session for whoever has this key; returns its token.
 
@@ -115,6 +121,9 @@ class Visitors:
             failed.count(caller)
             raise AuthInvalid("The key is unknown or revoked.")
         return visitor
+
+    def _is_valid(self, key_id: str) -> bool:
+        return self._services.console_keys.is_valid(key_id) or self._services.keys.principal_of(key_id) is not None
 
     def _find_key(self, key: str) -> Visitor | None:
         if key.startswith(KEY_PREFIX):

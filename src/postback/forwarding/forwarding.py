@@ -22,7 +22,7 @@ from postback.forwarding.outbox import RETENTION_SECONDS, Outbox
 from postback.forwarding.requests import pack_declaration, pack_events
 from postback.forwarding.sender import Sender
 from postback.forwarding.sent_requests import SentCall, SentCalls
-from postback.metrics import Metrics
+from postback.metrics import Backlog, Metrics
 from postback.store.control_store import ControlStore
 from postback.threads import Threads
 
@@ -83,6 +83,12 @@ class Forwarding:
     def declares(self) -> bool:
         """Whether a destination has no template, and so receives the declarations of sources."""
         return any(destination.template is None for destination in self._destinations.all())
+
+    def backlog_of(self, account_id: str, event_source_id: str) -> dict[str, Backlog]:
+        """By destination of a source, what waits to be forwarded from it; reads the control store."""
+        waiting = self._outbox.backlog(account_id, event_source_id)
+        destinations = self._destinations.of(account_id, event_source_id)
+        return {each.name: waiting.get(each.name, Backlog(0, 0, None)) for each in destinations}
 
     async def require_room(self, account_id: str, event_source_id: str) -> None:
         """Check that the destinations of a source have room in the outbox. It is measured every 30 seconds.

@@ -212,14 +212,17 @@ class Outbox:
         idle = forward.c.dead.is_(True) | forward.c.destination.not_in(list(destinations))
         return self._delete(idle & (forward.c.created_at <= int(self._now()) - RETENTION_SECONDS))
 
-    def backlog(self) -> dict[str, Backlog]:
-        """By destination, what is waiting for it."""
+    def backlog(self, account_id: str | None = None, event_source_id: str | None = None) -> dict[str, Backlog]:
+        """By destination, what is waiting for it: all of it, or what came from one source of an account."""
         counts = select(
             forward.c.destination,
             forward.c.dead,
             func.sum(forward.c.events).label("events"),
             func.min(forward.c.created_at).label("oldest"),
         ).group_by(forward.c.destination, forward.c.dead)
+        if account_id is not None:
+            of_source = forward.c.account_id == account_id, forward.c.event_source_id == event_source_id
+            counts = counts.where(*of_source)
         found: dict[str, Backlog] = {}
         with self._control.connect() as connection:
             for row in connection.execute(counts):

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from postback.errors import InvalidRequest
 
-__all__ = ["from_micros", "micros", "moment", "rfc3339"]
+__all__ = ["exact_moment", "from_micros", "micros", "moment", "rfc3339"]
 
 
 def rfc3339(moment: datetime) -> str:
@@ -42,8 +42,17 @@ def moment(text: str, field: str) -> datetime:
     Raises:
         InvalidRequest: Not RFC 3339 with an offset.
     """
+    return exact_moment(text, field).replace(microsecond=0)
+
+
+def exact_moment(text: str, field: str) -> datetime:
+    """A time of the call, in UTC.
+
+    Raises:
+        InvalidRequest: Not RFC 3339 with an offset.
+    """
     try:
-        return msgspec.convert({"time": text}, _Moment).time.astimezone(UTC).replace(microsecond=0)
+        return msgspec.convert({"time": text}, _Moment).time.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError):
         raise InvalidRequest(
             f"{field} must be an RFC 3339 date and time with a UTC offset, for example 2026-01-15T14:30:00Z.",
