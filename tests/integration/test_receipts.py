@@ -1,0 +1,137 @@
+"""What was received, in the order of receipt: every copy, test and rejection, page by page, and after an upgrade."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.engine import select
+from tests.integration.test_event_store import purchases, rejection
+
+from postback.store.data_folder import DataDir
+from postback.store.event_schema import MIGRATIONS
+from postback.store.event_store import EventStore
+from postback.store.receipts import Receipt, ReceiptFilter, count_receipts, new_receipts, receipts
+
+NOW = time.time_ns() // 1_000
+ALWAYS = {"after": datetime(1970, 1, 1, tzinfo=UTC), "before": datetime(2200, 1, 1, tzinfo=UTC)}
+EVERYTHING = ReceiptFilter()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
+    folder = DataDir.open(tmp_path_factory.mktemp("data"))
+    store = EventStore.open(folder.events_dsn, folder.scratch)
+    yield store
+    store.close()
+    folder.close()
+
+
+@pytest.fixture(scope="module")
+def received(store: EventStore) -> EventStore:
+    """An order, an exact repeat of it, a copy that differs, a test, and two rejections, one without an id."""
+    store.insert(
+        [
+            purchases("shop", "order_1", received_at=NOW),
+            purchases("shop", "order_1", received_at=NOW + 1, duplicate=1),
+            purchases("shop", "order_1", received_at=NOW + 2, duplicate=2, custom_data=b'{"value":1,"order_id":"A-1"}'),
+            purchases("shop", "try_1", received_at=NOW + 3, table="test_event", test_event_code="T1"),
+            rejection("shop", "order_2", "INVALID_EVENT_TIME", NOW + 4),
+            rejection("shop", "", "INVALID_REQUEST", NOW + 5),
+            purchases("other", "order_9", received_at=NOW + 6, warnings=["MISSING_CURRENCY"]),
+        ]
+    )
+    return store
+
+
+def shown(found: list[Receipt]) -> list[tuple[str, str]]:
+    return [(receipt.event_id, receipt.outcome) for receipt in found]
+
+
+ALL = [
+    ("", "rejected"),
+    ("order_2", "rejected"),
+    ("try_1", "test"),
+    ("order_1", "duplicate"),
+    ("order_1", "duplicate"),
+    ("order_1", "accepted"),
+]
+
+
+def test_everything_that_was_received_is_there_once_also_after_parts_merged(received: EventStore) -> None:
+    for table in ("event", "rejected_event", "receipt"):
+        received.deriver.command(f"OPTIMIZE TABLE {table} FINAL")
+    found, more = receipts(received, "shop", EVERYTHING, 100, **ALWAYS)
+    assert shown(found) == ALL
+    assert not more
+    assert found[3].warnings == ["DUPLICATE_DIFFERS"]
+
+
+def test_pages_follow_one_another_without_a_gap(received: EventStore) -> None:
+    pages, before = [], ALWAYS["before"]
+    while True:
+        found, more = receipts(received, "shop", EVERYTHING, 2, after=ALWAYS["after"], before=before)
+        pages.append(shown(found))
+        if not more:
+            break
+        before = found[-1].received_at
+    assert pages == [ALL[:2], ALL[2:4], ALL[4:]]
+
+
+def test_what_came_at_the_same_time_stays_on_one_page(store: EventStore) -> None:
+    """Two servers may issue one time."""
+    store.insert([purchases("tied", f"order_{at}", received_at=NOW - at // 2) for at in range(6)])
+    first, more = receipts(store, "tied", EVERYTHING, 3, **ALWAYS)
+    assert more
+    assert {receipt.event_id for receipt in first} == {"order_0", "order_1"}
+    rest, _ = receipts(store, "tied", EVERYTHING, 4, after=ALWAYS["after"], before=first[-1].received_at)
+    assert {receipt.event_id for receipt in rest} == {"order_2", "order_3", "order_4", "order_5"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "events"),
+    [
+        (ReceiptFilter(outcome="rejected"), ALL[:2]),
+        (ReceiptFilter(test_event_code="T1"), ALL[2:3]),
+        (ReceiptFilter(code="DUPLICATE_DIFFERS"), ALL[3:4]),
+        (ReceiptFilter(code="INVALID_REQUEST", field="event_time"), ALL[:1]),
+        (ReceiptFilter(text="ORDER_1"), ALL[3:]),
+        (ReceiptFilter(event_source_id="website", event_type="purchase", text="try"), ALL[2:3]),
+        (ReceiptFilter(event_source_id="app"), []),
+    ],
+)
+def test_a_filter_means_the_same_in_a_list_in_its_count_and_in_the_live_view(
+    received: EventStore, wanted: ReceiptFilter, events: list[tuple[str, str]]
+) -> None:
+    assert shown(receipts(received, "shop", wanted, 100, **ALWAYS)[0]) == events
+    assert count_receipts(received, "shop", wanted, **ALWAYS) == len(events)
+    everything, _ = receipts(received, "shop", EVERYTHING, 100, **ALWAYS)
+    assert shown([receipt for receipt in everything if wanted.fits(receipt)]) == events
+
+
+def test_what_is_new_is_read_from_where_the_last_reading_ended(store: EventStore) -> None:
+    _, through = new_receipts(store, "live", 10, after=datetime.now(UTC) - timedelta(days=1))
+    assert new_receipts(store, "live", 10, after=through)[0] == []
+    times = store.receipt_times.take(3)
+    store.insert([purchases("live", "order_1", "order_2", "order_3", received_at=times)])
+    found, after = new_receipts(store, "live", 10, after=through)
+    assert found is not None
+    assert [receipt.event_id for receipt in found] == ["order_3", "order_2", "order_1"]
+    assert new_receipts(store, "live", 10, after=after)[0] == []
+    assert new_receipts(store, "live", 2, after=through)[0] is None
+
+
+def test_an_upgrade_lists_what_was_received_before_it_once_however_often_it_begins(received: EventStore) -> None:
+    query = "SELECT * FROM receipt WHERE account_id = 'shop' ORDER BY received_at"
+    before = select(received, query)
+    [migration] = [migration for migration in MIGRATIONS if migration.name == "pre_receipts"]
+    for _ in range(2):
+        for statement in migration.statements:
+            received.deriver.command(statement)
+    after = select(received, query)
+    # Of exact repeats one is left, since the table of events has no other.
+    assert {row[4] for row in after} == {row[4] for row in before}
+    assert all(row in before for row in after)
+    assert len({row[1] for row in after}) == len(after)
