@@ -199,8 +199,11 @@ async def _stream(visit: Visit) -> Response:
     account_id = account_of(visit)
     if account_id is None:
         raise InvalidRequest("account must name one of your accounts.", field="account")
-    wanted, after = _filter(visit), _time(visit, "after") or visit.services.events.stored_through()
-    if not visit.services.receipt_feeds.has_room(visit.principal.key_id):
+    wanted, services = _filter(visit), visit.services
+    after = _time(visit, "after")
+    if after is None:
+        after = await services.threads.reports.run(services.events.stored_through)
+    if not services.receipt_feeds.has_room(visit.principal.key_id):
         raise RateLimitExceeded(f"{MOST_VIEWERS} live views are open with this key.", retry_after=10)
     return EventSourceResponse(_messages(visit, account_id, wanted, after), send_timeout=_SEND_SECONDS)
 

@@ -120,9 +120,11 @@ class ReceiptFeeds:
 
     async def _read(self, account_id: str, feed: ReceiptFeed) -> None:
         """Read what is new every second, for as long as the feed has viewers."""
-        after = self._events.stored_through()
+        after: datetime | None = None
         while feed.viewers:
             try:
+                if after is None:
+                    after = await self._reads.run(self._events.stored_through)
                 found, through = await self._reads.run(new_receipts, self._events, account_id, _MOST, after=after)
             except PostbackError as error:
                 _log.warning("what is new could not be read for the live view: %s", error)
