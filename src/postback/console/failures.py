@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import msgspec
 
-from postback.console.live import AccountName, account_of
+from postback.console.one_account import shown_account
 from postback.console.page import Page, Visit
 from postback.errors import InvalidRequest
 from postback.events.warnings import WARNINGS
@@ -55,8 +55,7 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
     """What the page shows; tests don't count.
 
     Attributes:
-        accounts: Those that the visitor may choose from, if none is chosen; then there is nothing else.
-        account_id: The account.
+        account_id: The account: the one that was chosen or, of several, the one that something was received for last.
         source: Only this source; empty for all.
         sources: The account's.
         since, until: The first and the last day.
@@ -67,24 +66,21 @@ class Failures(msgspec.Struct, frozen=True, kw_only=True):
         warnings: What was odd about the others, the most first.
     """
 
-    accounts: tuple[AccountName, ...] = ()
-    account_id: str | None = None
-    source: str = ""
-    sources: tuple[str, ...] = ()
-    since: date | None = None
-    until: date | None = None
-    after: datetime | None = None
-    before: datetime | None = None
-    received: int = 0
-    rejected: int = 0
-    rejections: tuple[Failure, ...] = ()
-    warnings: tuple[Failure, ...] = ()
+    account_id: str
+    source: str
+    sources: tuple[str, ...]
+    since: date
+    until: date
+    after: datetime
+    before: datetime
+    received: int
+    rejected: int
+    rejections: tuple[Failure, ...]
+    warnings: tuple[Failure, ...]
 
 
 async def _failures(visit: Visit) -> Failures:
-    account_id = account_of(visit)
-    if account_id is None:
-        return Failures(accounts=tuple(AccountName(a.account_id, a.name) for a in visit.principal.accounts))
+    account_id = await shown_account(visit)
     until = _day(visit, "until", visit.now.date())
     since = _day(visit, "since", max(until - timedelta(days=_DAYS - 1), date.min))
     if since > until:

@@ -9,6 +9,7 @@ import msgspec
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
 
+from postback.console.one_account import shown_account
 from postback.console.page import Page, Resource, Visit
 from postback.errors import InvalidRequest, RateLimitExceeded
 from postback.protocol.enums import EVENT_TYPES
@@ -16,7 +17,7 @@ from postback.protocol.timestamps import exact_moment
 from postback.store.receipt_feeds import MOST_VIEWERS, Stretch
 from postback.store.receipts import OUTCOMES, Outcome, Receipt, ReceiptFilter, count_receipts, receipts
 
-__all__ = ["PAGES", "AccountName", "FreshReceipts", "LiveEvents", "ShownReceipt", "account_of"]
+__all__ = ["PAGES", "FreshReceipts", "LiveEvents", "ShownReceipt"]
 
 _ROWS = 100
 _FRESH_ROWS = 50
@@ -30,13 +31,6 @@ _SEND_SECONDS = 30
 
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class AccountName(msgspec.Struct, frozen=True):
-    """An account that the visitor may choose."""
-
-    account_id: str
-    name: str
 
 
 class EventFilter(msgspec.Struct, frozen=True):
@@ -104,8 +98,7 @@ class LiveEvents(msgspec.Struct, frozen=True, kw_only=True):
     """What the page shows.
 
     Attributes:
-        accounts: Those that the visitor may choose from, if none is chosen; then there is nothing else.
-        account_id: The account.
+        account_id: The account: the one that was chosen or, of several, the one that something was received for last.
         filter: What the visitor wants to see.
         sources, types, outcomes: What it may be.
         after, before: Bounds of the time of receipt, both left out.
@@ -117,19 +110,18 @@ class LiveEvents(msgspec.Struct, frozen=True, kw_only=True):
         most_views: How many may be.
     """
 
-    accounts: tuple[AccountName, ...] = ()
-    account_id: str | None = None
-    filter: EventFilter = EventFilter()
-    sources: tuple[str, ...] = ()
+    account_id: str
+    filter: EventFilter
+    sources: tuple[str, ...]
     types: tuple[str, ...] = EVENT_TYPES
     outcomes: tuple[str, ...] = OUTCOMES
-    after: datetime | None = None
-    before: datetime | None = None
-    receipts: tuple[ShownReceipt, ...] = ()
-    older: bool = False
-    through: datetime | None = None
-    streams: bool = False
-    full: bool = False
+    after: datetime | None
+    before: datetime | None
+    receipts: tuple[ShownReceipt, ...]
+    older: bool
+    through: datetime
+    streams: bool
+    full: bool
     most_views: int = MOST_VIEWERS
 
 
@@ -137,6 +129,7 @@ class FreshReceipts(msgspec.Struct, frozen=True):
     """One message of the stream.
 
     Attributes:
+        account_id: The account.
         filter: What the visitor wants to see.
         receipts: What was stored, newest first.
         more: How many more there are than a message brings.
@@ -144,6 +137,7 @@ class FreshReceipts(msgspec.Struct, frozen=True):
         signed_out: Whether this is the last message, since the visitor is not signed in any more.
     """
 
+    account_id: str
     filter: EventFilter
     receipts: tuple[ShownReceipt, ...] = ()
     more: int = 0
@@ -152,16 +146,8 @@ class FreshReceipts(msgspec.Struct, frozen=True):
     signed_out: bool = False
 
 
-def account_of(visit: Visit) -> str | None:
-    """The account that was chosen, or the only one; None if the visitor has to choose."""
-    accounts = visit.principal.accounts
-    return accounts[0].account_id if len(accounts) == 1 else None
-
-
 async def _live(visit: Visit) -> LiveEvents:
-    account_id = account_of(visit)
-    if account_id is None:
-        return LiveEvents(accounts=tuple(AccountName(a.account_id, a.name) for a in visit.principal.accounts))
+    account_id = await shown_account(visit)
     wanted, after, before = _filter(visit), _time(visit, "after"), _time(visit, "before")
     return await visit.services.threads.reports.run(_read, visit, account_id, wanted, after, before)
 
@@ -196,11 +182,10 @@ def _read(
 
 async def _stream(visit: Visit) -> Response:
     """What is stored from now on, or after the last message that a browser had, as rows of the page's table."""
-    account_id = account_of(visit)
-    if account_id is None:
-        raise InvalidRequest("account must name one of your accounts.", field="account")
+    account_id = await shown_account(visit)
     wanted, services = _filter(visit), visit.services
-    after = _time(visit, "after")
+    last = visit.last_event_id
+    after = exact_moment(last, "Last-Event-ID") if last else _time(visit, "after")
     if after is None:
         after = await services.threads.reports.run(services.events.stored_through)
     if not services.receipt_feeds.has_room(visit.principal.key_id):
@@ -219,7 +204,7 @@ async def _messages(
             if after - checked > timedelta(seconds=_CHECK_SECONDS):
                 checked = after
                 if not await visit.is_signed_in():
-                    yield _message(visit, FreshReceipts(wanted, signed_out=True), after)
+                    yield _message(visit, FreshReceipts(account_id, wanted, signed_out=True), after)
                     yield ServerSentEvent("", event="ended")
                     return
             fresh = await _fresh(visit, account_id, wanted, stretch)
@@ -243,7 +228,7 @@ async def _fresh(visit: Visit, account_id: str, wanted: EventFilter, stretch: St
         count = len(newest)
         if more:
             count = await run(count_receipts, events, account_id, wanted.receipts, after=after, before=before)
-    return FreshReceipts(wanted, tuple(map(_shown, newest)), count - len(newest), after, before)
+    return FreshReceipts(account_id, wanted, tuple(map(_shown, newest)), count - len(newest), after, before)
 
 
 def _filter(visit: Visit) -> EventFilter:

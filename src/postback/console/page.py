@@ -38,6 +38,7 @@ class Visit:
             must carry as ``hx-nonce``.
         now: The time at which the page is made, in UTC.
         is_signed_in: Returns whether the visitor still is signed in; for responses that last, such as a stream.
+        last_event_id: Of a stream, the id of the last message that a browser had before it connected again; else empty.
         render: Renders a block of a page's template; see ``block``.
     """
 
@@ -53,6 +54,7 @@ class Visit:
     nonce: str
     now: datetime
     is_signed_in: Callable[[], Awaitable[bool]]
+    last_event_id: str
     render: Callable[[Page, str, Visit, msgspec.Struct], str]
 
     def block(self, page: Page, name: str, model: msgspec.Struct) -> str:

@@ -238,6 +238,7 @@ class _Console:
             nonce=nonce,
             now=self._services.clock.utc(),
             is_signed_in=partial(self._visitors.is_signed_in, visitor),
+            last_event_id=request.headers.get("last-event-id", ""),
             render=self._renderer.block,
         )
 
