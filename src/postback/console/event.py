@@ -262,7 +262,7 @@ def _forwarded(destinations: Sequence[ForwardedTo]) -> Step:
 
 PAGES = (
     Page(
-        "/console/events/{event_source_id}/{event_type}/{event_id:path}",
+        "/console/events/{event_source_id}/{event_type}/{event_id}",
         "Event",
         "event.html",
         _event,
