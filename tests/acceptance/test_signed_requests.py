@@ -280,3 +280,15 @@ def test_a_signature_that_need_not_be_there_must_hold_all_the_same(agency: Agenc
 
 def test_other_keys_go_on_without(agency: Agency) -> None:
     assert agency.server.call("list_accounts").status_code == 200
+
+
+def test_a_key_whose_requests_are_signed_opens_no_console(agency: Agency) -> None:
+    url, headers = agency.server.url, {"Origin": agency.server.url}
+    signed_in = HTTP.post(f"{url}/console/sign-in", data={"key": agency.key}, headers=headers)
+    keyed = {"Authorization": f"Bearer {agency.key}"}
+    unsigned = HTTP.get(f"{url}/console/server?format=json", headers=keyed)
+    signature = agency.signature("GET", "/console/server?format=json", {})
+    signed = HTTP.get(f"{url}/console/server?format=json", headers=keyed | signature)
+
+    assert (signed_in.status_code, unsigned.status_code, signed.status_code) == (401, 401, 200)
+    assert "must be signed" in signed_in.text

@@ -131,6 +131,8 @@ async def test_nobody_sees_a_page_without_signing_in(browser: httpx2.AsyncClient
         asked, as_json = await browser.get(f"{path}?x=1"), await browser.get(path, headers=JSON)
 
         assert (asked.status_code, as_json.status_code) == (303, 401), path
+        part = await browser.get(path, headers={"HX-Request": "true"})
+        assert (part.status_code, part.headers["hx-refresh"]) == (401, "true"), path
         assert asked.headers["location"] == f"/console/sign-in?next={path.replace('/', '%2F')}%3Fx%3D1"
 
 
