@@ -15,6 +15,7 @@ from postback.auth.principal import Account, Principal
 from postback.console.csv_table import CsvTable
 from postback.errors import PermissionDenied
 from postback.services import Services
+from postback.tasks.source_health import Traffic
 
 __all__ = ["Action", "Once", "Page", "Resource", "Visit"]
 
@@ -39,6 +40,7 @@ class Visit:
         now: The time at which the page is made, in UTC.
         is_signed_in: Returns whether the visitor still is signed in; for responses that last, such as a stream.
         last_event_id: Of a stream, the id of the last message that a browser had before it connected again; else empty.
+        traffic: Returns what came from the sources of an account, as it was a quarter of a minute ago at most.
         render: Renders a block of a page's template; see ``block``.
     """
 
@@ -55,6 +57,7 @@ class Visit:
     now: datetime
     is_signed_in: Callable[[], Awaitable[bool]]
     last_event_id: str
+    traffic: Callable[[str], Awaitable[Traffic]]
     render: Callable[[Page, str, Visit, msgspec.Struct], str]
 
     def block(self, page: Page, name: str, model: msgspec.Struct) -> str:

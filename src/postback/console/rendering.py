@@ -43,7 +43,7 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(sections=sections, static=static, plot=plot)
-        for made in (ago, clock, day, full_time, minute, part, rfc3339):
+        for made in (ago, clock, day, full_time, minute, part, rfc3339, span):
             self._environment.filters[made.__name__] = made
         self._environment.filters["amount"] = shown_amount
 
@@ -96,6 +96,14 @@ def clock(time: datetime) -> str:
 def full_time(time: datetime) -> str:
     """A time in full, to the millisecond."""
     return f"{time.astimezone(UTC):%A, %-d %B %Y, %H:%M:%S.%f}"[:-3] + " UTC"
+
+
+def span(seconds: float) -> str:
+    """A span of time in its largest unit, as ``4.5 min``."""
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f" {unit}"
+    return "less than 2 s"
 
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (2, "s"))

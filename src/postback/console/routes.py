@@ -28,10 +28,13 @@ from postback.console import (
     lookup,
     media_buy,
     server,
+    source,
+    sources,
 )
 from postback.console.accepting import wants_json
 from postback.console.csv_table import csv_response
 from postback.console.page import Action, Once, Page, Resource, Visit
+from postback.console.recent_traffic import RecentTraffic
 from postback.console.rendering import Renderer, Section
 from postback.console.security import check_form, check_origin, csrf_token, page_headers
 from postback.console.session import SIGN_IN, SignIn, safe_return
@@ -50,6 +53,8 @@ PAGES: tuple[Page | Resource | Action, ...] = (
     *event.PAGES,
     *failures.PAGES,
     *lookup.PAGES,
+    *sources.PAGES,
+    *source.PAGES,
     *delivery.PAGES,
     *media_buy.PAGES,
     *conversions.PAGES,
@@ -91,6 +96,7 @@ class _Console:
         self._home = sections[0].path
         self._renderer = Renderer(sections, self._static)
         self._visitors = Visitors(services)
+        self._traffic = RecentTraffic(services)
 
     def routes(self) -> list[Route]:
         found = [
@@ -239,6 +245,7 @@ class _Console:
             now=self._services.clock.utc(),
             is_signed_in=partial(self._visitors.is_signed_in, visitor),
             last_event_id=request.headers.get("last-event-id", ""),
+            traffic=self._traffic.of,
             render=self._renderer.block,
         )
 

@@ -1,0 +1,77 @@
+"""What is stored about one event source: what came when and what became of it, its identifiers, how late it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from postback.store.event_store import EventStore
+
+__all__ = ["IdentifierCoverage", "first_and_last_events", "identifier_coverage", "receipts_by_time"]
+
+
+_ALL, _NONE = 0, 255
+"""What stands for all events, and for those without a usable identifier, among kinds of identifiers."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierCoverage:
+    """The identifiers of some live events, exact copies aside.
+
+    Attributes:
+        events: How many there are.
+        without: How many have no usable one.
+        kinds: First byte of a match key, one of KINDS → how many events have such an identifier.
+        median_delay, long_delay: Within what time after they happened half of them came, and 95 of 100; None without
+            events.
+    """
+
+    events: int
+    without: int
+    kinds: Mapping[int, int]
+    median_delay: timedelta | None
+    long_delay: timedelta | None
+
+
+def receipts_by_time(
+    events: EventStore, account_id: str, event_source_id: str, since: datetime, until: datetime, *, daily: bool = False
+) -> dict[datetime, dict[str, int]]:
+    """How much was received in each hour or day, by its outcome; those in which nothing was are absent.
+
+    Raises:
+        StoreUnavailable: The engine doesn't answer.
+    """
+    source = {"account_id": account_id, "event_source_id": event_source_id}
+    found: dict[datetime, dict[str, int]] = {}
+    for begins_at, outcome, count in events.query("receipts_by_time", **source, since=since, until=until, daily=daily):
+        found.setdefault(begins_at, {})[outcome] = count
+    return found
+
+
+def identifier_coverage(
+    events: EventStore, account_id: str, event_source_id: str, since: datetime
+) -> IdentifierCoverage:
+    """The identifiers of what was received since then.
+
+    Raises:
+        StoreUnavailable: The engine doesn't answer.
+    """
+    source = {"account_id": account_id, "event_source_id": event_source_id}
+    rows = {kind: found for kind, *found in events.query("identifier_coverage", **source, since=since)}
+    count, *delays = rows.pop(_ALL, (0, 0, 0))
+    without, *_ = rows.pop(_NONE, (0,))
+    median, long = (timedelta(microseconds=delay) if count else None for delay in delays)
+    return IdentifierCoverage(count, without, {kind: events for kind, (events, *_) in rows.items()}, median, long)
+
+
+def first_and_last_events(
+    events: EventStore, account_id: str, event_source_id: str
+) -> tuple[datetime | None, datetime | None]:
+    """The minute of its first event, also of one that was rejected, and when its last accepted one came.
+
+    Raises:
+        StoreUnavailable: The engine doesn't answer.
+    """
+    rows = events.query("first_and_last_events", account_id=account_id, event_source_id=event_source_id)
+    return (rows[0][0], rows[0][1]) if rows else (None, None)
