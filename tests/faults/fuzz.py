@@ -20,7 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
@@ -47,7 +47,7 @@ MOST_SLOWDOWN = 2.0
 
 _PIECE = 5_000
 _WARMING_UP = 3_000
-_FRESH_CALLS = 300
+_FRESH_CALLS = 100
 _PAUSE_SECONDS = 0.02
 _FIXED_ROUTES = (
     *(("POST", path) for path in ("/mcp", "/mcp/", "/a2a", "/", "/v1/{task}")),
@@ -209,8 +209,9 @@ def _with_children(pid: int) -> Iterator[Path]:
     process = Path(f"/proc/{pid}")
     yield process
     for thread in (process / "task").iterdir():
-        for child in (thread / "children").read_text().split():
-            yield from _with_children(int(child))
+        with suppress(FileNotFoundError):  # it has ended
+            for child in (thread / "children").read_text().split():
+                yield from _with_children(int(child))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from tests.conftest import StartServer
 from tests.faults.fuzz import Target, table
 from tests.faults.hostile_requests import KINDS
 
-_REQUESTS = 2_000
+_REQUESTS = 1_500
 
 
 @pytest.fixture
