@@ -211,7 +211,9 @@ def _may_refuse(answer: _Answer, request: HostileRequest) -> bool:
 
 
 def _reason(answer: _Answer) -> str:
-    """Which bound refused a request."""
+    """Which bound refused a request; a browser's prefetch of a click link is refused without a body."""
+    if not answer.body:
+        return f"{answer.status} prefetched click link"
     try:
         error = msgspec.json.decode(answer.body)["adcp_error"]
         return f"{answer.status} {error['details']['reason']}"
