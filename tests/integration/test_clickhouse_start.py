@@ -151,6 +151,19 @@ def test_the_password_may_be_in_a_file(
     assert PASSWORD.encode() not in Path(f"/proc/{server.process.pid}/cmdline").read_bytes()
 
 
+def test_a_statement_takes_more_than_http_takes_beside_it(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
+    ids = [f"it's \\\\ {number:060d} é\n" for number in range(10_000)]
+    moments = list(range(2**40, 2**40 + 10_000))
+    with closing(EventStore.open(clickhouse.new_database(), tmp_path)) as events:
+        asked = "SELECT {ids:Array(String)}, {moments:Array(Int64)}, {name:String}"
+        statement, beside = event_engine.fitted(events.deriver, asked, {"ids": ids, "moments": moments, "name": "x"})
+        [[*read, name]] = events.deriver.query(statement, parameters=beside).result_rows
+
+    assert list(beside) == ["name"]
+    assert [list(values) for values in read] == [ids, moments]
+    assert name == "x"
+
+
 def test_connections_are_encrypted_and_the_certificate_is_checked(clickhouse: ClickHouseServer, tmp_path: Path) -> None:
     certificate, key = self_signed("localhost")
     (tmp_path / "ca.pem").write_bytes(certificate)

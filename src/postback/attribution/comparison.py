@@ -22,7 +22,7 @@ from postback.attribution.statements import DerivedStore
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
-from postback.store.event_engine import failures_reported
+from postback.store.event_engine import failures_reported, fitted
 from postback.store.event_store import EventStore
 
 __all__ = ["PackageChange", "compare"]
@@ -108,8 +108,9 @@ def _copy_kept_outcomes(events: EventStore, beside: EventStore, media_buys: Medi
     for account_id in media_buys.changes():
         final = [(b.media_buy_id, p.package_id) for b, p in media_buys.goals(account_id) if p.finalized_at]
         if final or settled_before > NEVER:
-            copy = _statement("copy_kept_outcomes", events)
-            beside.deriver.command(copy, parameters=_kept(account_id, final, settled_before))
+            kept = _kept(account_id, final, settled_before)
+            statement, parameters = fitted(beside.deriver, _statement("copy_kept_outcomes", events), kept)
+            beside.deriver.command(statement, parameters=parameters)
 
 
 def _kept(account_id: str, packages: Sequence[tuple[str, str]], settled_before: int) -> dict[str, object]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
 from postback.metrics import Stages
-from postback.store.event_engine import failures_reported
+from postback.store.event_engine import failures_reported, fitted
 
 __all__ = ["DerivedStore"]
 
@@ -43,7 +43,8 @@ class DerivedStore:
             StoreUnavailable: The engine refused.
         """
         with self._writing, failures_reported(name), self.stages.time(name):
-            self._client.command(_statement(name), parameters=parameters)
+            statement, beside = fitted(self._client, _statement(name), parameters)
+            self._client.command(statement, parameters=beside)
 
     def rows(self, name: str, **parameters: object) -> Sequence[Sequence[Any]]:
         """The rows that the statement in ``NAME.sql`` selects.
@@ -52,7 +53,8 @@ class DerivedStore:
             StoreUnavailable: The engine refused.
         """
         with failures_reported(name), self.stages.time(name):
-            return self._client.query(_statement(name), parameters=parameters).result_rows
+            statement, beside = fitted(self._client, _statement(name), parameters)
+            return self._client.query(statement, parameters=beside).result_rows
 
     def arrow(self, name: str, **parameters: object) -> pa.Table:
         """The rows that the statement in ``NAME.sql`` selects, as columns.
@@ -61,7 +63,8 @@ class DerivedStore:
             StoreUnavailable: The engine refused.
         """
         with failures_reported(name), self.stages.time(name):
-            return self._client.query_arrow(_statement(name), parameters=parameters)
+            statement, beside = fitted(self._client, _statement(name), parameters)
+            return self._client.query_arrow(statement, parameters=beside)
 
     def value(self, name: str, **parameters: object) -> int:
         """The one number that the statement in ``NAME.sql`` selects."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 
 import clickhouse_connect
+from clickhouse_connect.driver.binding import format_query_value
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httpclient import HttpClient
 
 from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import InternalError, StartupError, StoreUnavailable
 
-__all__ = ["GRANTS", "EventEngine", "failures_reported", "unfit_rows_refused"]
+__all__ = ["GRANTS", "EventEngine", "failures_reported", "fitted", "unfit_rows_refused"]
 
 _SETTINGS = {
     "async_insert": 0,  # else the engine answers before the rows are in a part
@@ -25,6 +28,7 @@ _SETTINGS = {
 _OF_A_SERVER = _SETTINGS | {
     "insert_deduplicate": 1,  # whatever the user's profile says
     "join_use_nulls": 0,
+    "max_query_size": 2**30,
     "wait_end_of_query": 1,  # else a statement that fails after its first row has the status of one that succeeded
 }
 
@@ -49,6 +53,9 @@ GRANTS = (
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
 """A server that works on a statement sends a sign of life before that."""
+
+_LARGE_PARAMETER = 64_000
+"""Characters; a server takes 128 KiB of a parameter."""
 
 _RETRY_SECONDS = 1.0
 _REMINDER_SECONDS = 10.0
@@ -179,6 +186,21 @@ class EventEngine:
             return StartupError(f"The event store {self._dsn} can't be opened: {name}. Check its folder.")
         what_to_do = _WHAT_TO_DO.get(name, "Check POSTBACK_EVENTS, and that the server runs")
         return StartupError(f"The event store in {self.place} can't be opened: {name}. {what_to_do}.")
+
+
+def fitted(client: Client, statement: str, parameters: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """A statement and its parameters, for a client; one too large to be sent beside the statement is in its text."""
+    beside = dict(parameters)
+    if isinstance(client, HttpClient):
+        for name, value in parameters.items():
+            if isinstance(value, list | tuple) and len(literal := format_query_value(list(value))) > _LARGE_PARAMETER:
+                statement = _with_literal(statement, name, literal)
+                del beside[name]
+    return statement, beside
+
+
+def _with_literal(statement: str, name: str, literal: str) -> str:
+    return re.sub(rf"\{{{name}:([^}}]+)\}}", lambda found: f"CAST({literal} AS {found[1]})", statement)
 
 
 @contextmanager

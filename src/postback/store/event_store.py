@@ -20,7 +20,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.clock import Clock
 from postback.errors import InternalError
-from postback.store.event_engine import EventEngine, failures_reported, unfit_rows_refused
+from postback.store.event_engine import EventEngine, failures_reported, fitted, unfit_rows_refused
 from postback.store.event_schema import upgrade
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
@@ -298,7 +298,8 @@ class EventStore:
             StoreUnavailable: The engine doesn't answer.
         """
         with failures_reported(), self._reader() as client:
-            return client.query(_sql(name), parameters=parameters).result_rows
+            statement, beside = fitted(client, _sql(name), parameters)
+            return client.query(statement, parameters=beside).result_rows
 
     def execute(self, name: str, **parameters: object) -> None:
         """Run the statement in ``sql/NAME.sql``, which changes what no log writes.
@@ -307,7 +308,8 @@ class EventStore:
             StoreUnavailable: The engine doesn't answer.
         """
         with self._inserting, failures_reported():
-            self._writer.command(_sql(name), parameters=parameters)
+            statement, beside = fitted(self._writer, _sql(name), parameters)
+            self._writer.command(statement, parameters=beside)
 
     @contextmanager
     def _reader(self) -> Iterator[Client]:
