@@ -13,6 +13,7 @@ import pytest
 from tests.acceptance.conversions import call
 from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, schema_errors, unique_key
 from tests.conftest import eventually
+from tests.engine import open_events
 from tests.integration.upstream import Upstream, upstream
 
 from postback.store.control_store import ControlStore
@@ -36,7 +37,7 @@ def slack() -> Iterator[Upstream]:
 def stores(data: Path) -> Iterator[tuple[EventStore, ControlStore]]:
     """The stores of a server that is stopped."""
     with (
-        closing(EventStore.open(f"chdb://{data}/events", data / "tmp")) as events,
+        closing(open_events(data)) as events,
         closing(ControlStore(f"sqlite:///{data}/control.db")) as control,
     ):
         yield events, control

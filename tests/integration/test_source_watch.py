@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
+from tests.engine import open_events
 
 from postback.accounts.store import AccountStore
 from postback.clock import Clock
@@ -108,7 +109,8 @@ class Seller:
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EventStore]:
     folder = tmp_path_factory.mktemp("events")
-    opened = EventStore.open(f"chdb://{folder}/events", folder)
+    (folder / "tmp").mkdir()
+    opened = open_events(folder)
     yield opened
     opened.close()
 
