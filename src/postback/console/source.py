@@ -30,7 +30,7 @@ from postback.store.source_facts import (
 __all__ = ["PAGES"]
 
 _DAYS = (1, 7, 30)
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_HOUR, _DAY, _LEAST = timedelta(hours=1), timedelta(days=1), timedelta(microseconds=1)
 _TONES: dict[str, Tone] = {"rejected": "bad", "accepted_with_warnings": "warn"}
 _NAMES = {
     "accepted": "Accepted",
@@ -198,7 +198,7 @@ def _outcomes(
 
 def _events(visit: Visit, source: EventSource, since: datetime, until: datetime, **filters: str) -> str:
     """The list of what was received from the source in a span of time."""
-    span = {"after": rfc3339(since - _HOUR / 3600), "before": rfc3339(until)}
+    span = {"after": (since - _LEAST).isoformat(), "before": rfc3339(until)}
     found = {"account": source.account_id, "source": source.event_source_id, **filters}
     return visit.url("/console/live", **found, **span)
 
