@@ -20,7 +20,8 @@ from tests.integration.console import signed_in
 from tests.vendored import ROOT
 
 FOLDER = ROOT / "build" / "screenshots"
-README_PAGE, README_PICTURE = "/console/delivery/{media_buy_id}", ROOT / "docs" / "images" / "console.png"
+README_PAGE = "/console/live?account=default"
+README_PICTURE = ROOT / "docs" / "images" / "console.png"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 
@@ -47,10 +48,11 @@ def main() -> None:
                     page.goto(f"{server.url}/console/sign-in")
                     page.screenshot(path=FOLDER / f"sign-in-{kind}.png", full_page=True)
                     sign_in(page, server.url, key)
+                    if kind == "desktop-light" and "--readme" in sys.argv:
+                        page.goto(server.url + README_PAGE)
+                        page.screenshot(path=README_PICTURE)
                     for path, address in pages.items():
                         page.goto(server.url + address)
-                        if path == README_PAGE and kind == "desktop-light" and "--readme" in sys.argv:
-                            page.screenshot(path=README_PICTURE)
                         tall = min(page.evaluate("document.documentElement.scrollHeight"), 3 * height)
                         clip: FloatRect = {"x": 0, "y": 0, "width": width, "height": tall}
                         page.screenshot(path=FOLDER / f"{_name(path)}-{kind}.png", full_page=True, clip=clip)
