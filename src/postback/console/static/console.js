@@ -24,3 +24,6 @@ if (live) {
     lead(document.querySelector("a[data-older]"), live.rows[live.rows.length - 1].dataset.at);
   }).observe(live, { childList: true });
 }
+
+// On a phone the navigation is wider than the screen: show where we are.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
