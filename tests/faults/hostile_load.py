@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -127,10 +128,12 @@ class _Connection:
             self._writer = None
 
 
-def send(port: int, facts: Facts, seed: int, numbers: range, connections: int, slow: int) -> dict[str, Any]:
-    """Send the requests of these numbers; returns a ``Sent`` as a dictionary."""
+def send(
+    port: int, facts: Facts, seed: int, numbers: range, connections: int, slow: int, a_second: int
+) -> dict[str, Any]:
+    """Send the requests of these numbers, at most so many a second; returns a ``Sent`` as a dictionary."""
     sent: dict[str, Any] = msgspec.to_builtins(
-        uvloop.run(_send_all(port, facts, seed, iter(numbers), connections, slow))
+        uvloop.run(_send_all(port, facts, seed, iter(numbers), connections, slow, a_second))
     )
     return sent
 
@@ -138,25 +141,29 @@ def send(port: int, facts: Facts, seed: int, numbers: range, connections: int, s
 def send_one(port: int, facts: Facts, seed: int, number: int) -> tuple[HostileRequest, str | None]:
     """Send one request again; returns it, and what is wrong with its answer."""
     sent = Sent()
-    uvloop.run(_send_each(port, facts, seed, iter((number,)), sent))
+    uvloop.run(_send_each(port, facts, seed, iter((number,)), sent, 0))
     return hostile_request(facts, seed, number), sent.defects[0].why if sent.defects else None
 
 
-async def _send_all(port: int, facts: Facts, seed: int, numbers: Iterator[int], connections: int, slow: int) -> Sent:
+async def _send_all(
+    port: int, facts: Facts, seed: int, numbers: Iterator[int], connections: int, slow: int, a_second: int
+) -> Sent:
     sent = Sent()
     async with asyncio.TaskGroup() as group:
         dawdling = [group.create_task(_dawdle(port, facts, number, sent)) for number in range(slow)]
         async with asyncio.TaskGroup() as senders:
             for _ in range(connections):
-                senders.create_task(_send_each(port, facts, seed, numbers, sent))
+                senders.create_task(_send_each(port, facts, seed, numbers, sent, connections / a_second))
         for task in dawdling:
             task.cancel()
     return sent
 
 
-async def _send_each(port: int, facts: Facts, seed: int, numbers: Iterator[int], sent: Sent) -> None:
+async def _send_each(port: int, facts: Facts, seed: int, numbers: Iterator[int], sent: Sent, seconds: float) -> None:
+    """Send requests one after the other over a connection, each at least so many seconds after the one before."""
     connection = _Connection(port)
     for number in numbers:
+        due = time.monotonic() + seconds
         request = hostile_request(facts, seed, number)
         try:
             answers = await connection.exchange(request)
@@ -171,6 +178,7 @@ async def _send_each(port: int, facts: Facts, seed: int, numbers: Iterator[int],
             )
             if len(sent.defects) >= _MOST_DEFECTS:
                 return
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
     await connection.close()
 
 

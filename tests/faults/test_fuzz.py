@@ -16,7 +16,7 @@ def target(start_own_server: StartServer) -> Target:
 
 
 def test_hostile_requests_get_answers_and_a_client_that_does_nothing_wrong_is_served(target: Target) -> None:
-    came = target.send(0, range(_REQUESTS), slow=20)
+    came = target.send(0, range(_REQUESTS), slow=20, a_second=10_000)
 
     assert came["defects"] == []
     assert set(came["kinds"]) == set(KINDS)
