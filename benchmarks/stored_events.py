@@ -23,7 +23,7 @@ from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.rows import Rows
 
-__all__ = ["measure"]
+__all__ = ["fill_in_a_process", "measure"]
 
 _EVENTS = 10_000
 _WARM_UP = 5
@@ -42,7 +42,7 @@ def measure(size: Size, folder: Path) -> Section:
     rates: list[tuple[int, float]] = []
     for level in size.stored:
         missing = max(0, level - stored)
-        _fill_in_a_process(data_folder(folder), batches, filled, filled + missing)
+        fill_in_a_process(data_folder(folder), batches, filled, filled + missing)
         filled += missing
         stored += missing
         with serving(folder) as server:
@@ -67,7 +67,8 @@ def measure(size: Size, folder: Path) -> Section:
     )
 
 
-def _fill_in_a_process(folder: Path, batches: Batches, first: int, end: int) -> None:
+def fill_in_a_process(folder: Path, batches: Batches, first: int, end: int) -> None:
+    """Store distinct events with these numbers; ``folder`` is the data folder of a server that doesn't run."""
     if first < end:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             process.submit(_fill, folder, batches, first, end).result()

@@ -127,12 +127,9 @@ def _similar(visit: Visit, account_ids: list[str], asked: str) -> list[Named]:
 def _sources(visit: Visit, account_ids: list[str]) -> list[SourceHeard]:
     if len(account_ids) > 1:
         return []
-    activity = visit.services.events.activity(account_ids[0])
+    heard = dict(visit.services.events.query("last_events", account_id=account_ids[0]))
     known = (source.event_source_id for source in visit.services.sources.list(account_ids[0]))
-    return [
-        SourceHeard(account_ids[0], source, activity[source].last_event_at if source in activity else None)
-        for source in sorted(known)
-    ]
+    return [SourceHeard(account_ids[0], source, heard.get(source)) for source in sorted(known)]
 
 
 PAGES = (Page("/console/lookup", "Lookup", "lookup.html", _lookup),)
