@@ -127,7 +127,8 @@ def _similar(visit: Visit, account_ids: list[str], asked: str) -> list[Named]:
 def _sources(visit: Visit, account_ids: list[str]) -> list[SourceHeard]:
     if len(account_ids) > 1:
         return []
-    heard = dict(visit.services.events.query("last_events", account_id=account_ids[0]))
+    rows = visit.services.events.query("last_events", account_id=account_ids[0])
+    heard = {source: last_event_at for source, last_event_at in rows}  # noqa: C416 rows are no pairs to mypy
     known = (source.event_source_id for source in visit.services.sources.list(account_ids[0]))
     return [SourceHeard(account_ids[0], source, heard.get(source)) for source in sorted(known)]
 
