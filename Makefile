@@ -26,7 +26,7 @@ test-clickhouse: .venv/installed-dev build/clickhouse/installed ## run the accep
 
 SOME_ON_CLICKHOUSE = tests/acceptance/test_closed_loop.py tests/integration/test_flusher.py
 ON_CLICKHOUSE = $(addprefix tests/integration/test_, attribution.py duplicates_after_a_restart.py event_store.py \
-	event_store_copies.py exposure_import.py flusher.py ingest_log.py retention.py retention_served.py slow_inserts.py)
+	event_store_copies.py flusher.py ingest_log.py slow_inserts.py)
 
 test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(IN_PARALLEL)
