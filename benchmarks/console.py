@@ -24,6 +24,7 @@ _VISITS = 15
 _MOST_S = 0.2
 
 _EVENT = f"/console/events/{SOURCE['event_source_id']}/purchase/stored-00000000"
+_SOURCE = f"/console/sources/{SOURCE['event_source_id']}"
 _PAGES = {
     "Live events": "/console/live",
     "Live events, rejected": "/console/live?outcome=rejected",
@@ -32,6 +33,9 @@ _PAGES = {
     "Lookup of an id": "/console/lookup?id=stored-00000000",
     "Lookup of an id that never came": "/console/lookup?id=nowhere",
     "an event": _EVENT,
+    "Event sources": "/console/sources",
+    "an event source": _SOURCE,
+    "an event source, 7 days": f"{_SOURCE}?days=7",
 }
 
 
