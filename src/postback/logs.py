@@ -35,8 +35,11 @@ __all__ = [
     "log_loop_exception",
 ]
 
-_QUIET = ("alembic", "clickhouse_connect", "httpcore", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
+_QUIET = ("alembic", "httpcore", "httpcore2", "httpx2", "mcp", "sqlalchemy", "urllib3")
 """Libraries whose debug and info records are noise, or may quote payloads."""
+
+_SILENT = ("clickhouse_connect", "urllib3.connectionpool")
+"""Libraries that warn of each failed attempt, which whoever calls them logs in our words."""
 
 
 _GATHERED_SECONDS = 0.1
@@ -88,7 +91,7 @@ def configure(level: str, line_format: Literal["text", "json"]) -> None:
             "formatters": {"line": {"()": formatter}},
             "handlers": {"stderr": {"()": GatheredLines, "formatter": "line"}},
             "root": {"level": level.upper(), "handlers": ["stderr"]},
-            "loggers": {name: {"level": "WARNING"} for name in _QUIET},
+            "loggers": {name: {"level": "WARNING"} for name in _QUIET} | {name: {"level": "ERROR"} for name in _SILENT},
         }
     )
 

@@ -136,6 +136,7 @@ def test_a_start_waits_for_clickhouse(own_clickhouse: ClickHouseServer, tmp_path
         assert HTTP.get(f"http://127.0.0.1:{port}/readyz").json() == {"status": "ok"}
         server.terminate()
     assert PASSWORD not in log.read_text()
+    assert "urllib3" not in log.read_text()
 
 
 def test_the_password_may_be_in_a_file(
