@@ -356,7 +356,7 @@ def test_no_file_holds_an_identifier(server: Server) -> None:
 
 def test_no_table_holds_an_identifier_once_it_is_unpacked(server: Server) -> None:
     with opened(server.data) as events:
-        for table in ("event", "test_event", "rejected_event", "source_activity", "exposure"):
+        for table in ("event", "test_event", "rejected_event", "receipt", "source_activity", "exposure"):
             rows = events.deriver.raw_query(f"SELECT * FROM {table}", fmt="JSONEachRow")
             assert rows, f"{table} is empty"
             _check_private(rows, table)
