@@ -24,7 +24,10 @@ __all__ = [
 SERVERS_ONLY = "refund"
 """The event type that no tag sends: it subtracts, and anyone can imitate a tag."""
 
-_Types = Annotated[list[Annotated[str, word(EVENT_TYPES, "An event type.")]], Meta(min_length=1)]
+_Types = Annotated[
+    list[Annotated[str, word(EVENT_TYPES, "An event type.")]],
+    Meta(min_length=1, description="Event types that it may send; all of the source but refund when absent."),
+]
 
 
 class TagSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +37,7 @@ class TagSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     event_types: (
         Annotated[
             tuple[str, ...],
-            Meta(min_length=1, description="Event types that it may send; all of the source but refund when absent."),
+            Meta(min_length=1),
             published_as(_Types),
         ]
         | None
