@@ -101,8 +101,11 @@ class Volume:
         silent = f"No event for {_duration(self.silence)}"
         if self.interrupted and self.state != "offline":
             silent = f"No event in the {_duration(self.silence)} since the server started again"
+        elif self.silence < timedelta(minutes=1):
+            silent = "An event came within the last minute"
+        if self.state == "unknown":
+            return f"{silent}; too little is known to tell whether that is usual."
         verdict = {
-            "unknown": "too little is known to tell whether that is usual",
             "flowing": "as usual",
             "quiet": "unusual, but it may be chance",
             "offline": f"offline, with {self.certainty} certainty",
