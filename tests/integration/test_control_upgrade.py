@@ -64,9 +64,12 @@ def value(kind: object, name: str, number: int) -> Any:
 
 
 def contents(engine: Engine) -> dict[str, list[dict[str, Any]]]:
+    """The rows of every table, in an order that no update changes."""
     with engine.connect() as connection:
         return {
-            table.name: [dict(found) for found in connection.execute(select(table)).mappings()]
+            table.name: [
+                dict(found) for found in connection.execute(select(table).order_by(*table.primary_key)).mappings()
+            ]
             for table in tables(connection)
         }
 

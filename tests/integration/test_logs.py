@@ -53,7 +53,7 @@ def test_each_line_of_requests_at_once_is_json_with_the_ids_of_its_own(failing: 
     found = eventually(logged, "the logging of these requests")
     for name in names:
         failure, access = (line for line in found if line["request_id"] == name)
-        assert failure["logger"] == "postback.store.event_store"  # from a thread
+        assert failure["logger"] == "postback.store.event_engine"  # from a thread
         assert failure["level"] == "ERROR"
         assert failure["message"].startswith("The event store failed: ")
         assert (access["logger"], access["level"]) == ("postback.access", "INFO")
