@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.acceptance.conversions import call
-from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, schema_errors, unique_key
+from tests.acceptance.official import DIALECTS, pinned, refuse_unless_valid, schema_errors
 from tests.conftest import eventually
 from tests.engine import open_events
+from tests.integration import orders
+from tests.integration.orders import goal, package
 from tests.integration.upstream import Upstream, upstream
 
 from postback.store.control_store import ControlStore
@@ -55,29 +57,10 @@ def send(events: EventStore, source: str, begin: datetime, end: datetime) -> Non
 
 def buy(server: Server) -> tuple[str, list[str]]:
     """A media buy whose packages count purchases of the website, of the tills, and of both."""
-    goals = [
-        [{"event_source_id": source, "event_type": "purchase"} for source in named]
-        for named in (["website"], ["tills"], ["website", "tills"])
-    ]
-    arguments = {
-        "account": {"account_id": "default"},
-        "idempotency_key": unique_key(),
-        "brand": {"domain": "acme.example"},
-        "start_time": "asap",
-        "end_time": "2099-06-30T23:59:59Z",
-        "packages": [
-            {
-                "product_id": "sandbox_display_auction",
-                "pricing_option_id": "auction_cpm_usd",
-                "budget": 5000,
-                "bid_price": 4,
-                "optimization_goals": [{"kind": "event", "event_sources": sources}],
-            }
-            for sources in goals
-        ],
-    }
-    answer = call(server, "rest", "create_media_buy", arguments)
-    return answer["media_buy_id"], [package["package_id"] for package in answer["packages"]]
+    sources = (["website"], ["tills"], ["website", "tills"])
+    goals = [goal(*({"event_source_id": name, "event_type": "purchase"} for name in named)) for named in sources]
+    answer = orders.buy(server, *(package(each, bid_price=4) for each in goals))
+    return answer["media_buy_id"], [bought["package_id"] for bought in answer["packages"]]
 
 
 def read(server: Server, release: str | None = "3.2") -> dict[str, Any]:

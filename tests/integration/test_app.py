@@ -216,18 +216,18 @@ IN_ORDER = ["IngestLog", "Threads", "EventStore", "ControlStore", "DataDir"]
 async def test_a_loop_that_fails_starts_again_and_the_server_still_closes_in_order(
     tmp_path: Path, closed: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    catch_up, calls = Attribution.catch_up, []
+    work, calls = Attribution.work, []
 
     def failing_first(attribution: Attribution) -> None:
         calls.append(1)
         if len(calls) == 1:
             raise ValueError("cannot parse 'jane@example.com'")
-        catch_up(attribution)
+        work(attribution)
 
     def failing(_: IdempotencyStore) -> int:
         raise ValueError("cannot parse 'jane@example.com'")
 
-    monkeypatch.setattr(Attribution, "catch_up", failing_first)
+    monkeypatch.setattr(Attribution, "work", failing_first)
     monkeypatch.setattr(IdempotencyStore, "purge", failing)
     async with serving(tmp_path) as client:
         await until(lambda: metric(client, "postback_attributed_through_timestamp_seconds"))

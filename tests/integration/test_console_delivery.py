@@ -15,6 +15,7 @@ from tests.acceptance.conversions import ago, call, log
 from tests.acceptance.official import unique_key
 from tests.acceptance.test_closed_loop import person
 from tests.conftest import Server, StartServer, eventually
+from tests.integration import orders as media_buys
 
 FIGURES = ("impressions", "clicks", "spend", "conversions", "conversion_value", "roas", "cost_per_acquisition")
 FORMULA = "=HYPERLINK(1)"
@@ -35,31 +36,15 @@ def analyst(shop: Server) -> Any:
 
 
 def media_buy(shop: Server, media_buy_id: str, **changes: Any) -> str:
-    goal = {
-        "kind": "event",
-        "event_sources": [
+    counted = media_buys.goal(
+        *(
             {"event_source_id": source, "event_type": kind, "value_field": "value"}
             for source in ("web", "crm")
             for kind in ("purchase", "refund", "lead")
-        ],
-    }
-    package = {
-        "product_id": "sandbox_display_auction",
-        "pricing_option_id": "auction_cpm_usd",
-        "budget": 5000,
-        "bid_price": 4,
-        "optimization_goals": [goal],
-    }
-    arguments = {
-        "account": {"account_id": "default"},
-        "idempotency_key": unique_key(),
-        "brand": {"domain": "acme.example"},
-        "start_time": "asap",
-        "end_time": "2099-06-30T23:59:59Z",
-        "packages": [package, package],
-        "ext": {"postback": {"media_buy_id": media_buy_id}},
-    }
-    answer = call(shop, "rest", "create_media_buy", arguments | changes)
+        )
+    )
+    packages = [media_buys.package(counted, bid_price=4)] * 2
+    answer = media_buys.buy(shop, *packages, ext={"postback": {"media_buy_id": media_buy_id}}, **changes)
     return str(answer["media_buy_id"])
 
 

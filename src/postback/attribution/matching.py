@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,10 @@ from postback.attribution.explain import Candidate
 from postback.attribution.exposure_index import ExposureView, FoundExposures, high_and_low
 from postback.attribution.key_segments import Integers, Words, expand
 from postback.attribution.rules import PackageKey
-from postback.protocol.timestamps import micros
+from postback.protocol.timestamps import from_micros, micros
 
 __all__ = ["EventKeys", "Windows", "match", "nearest"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WEAKEST = np.arange(256)
 _WEAKEST[[3, 4]] = 253, 254
 """Kind of identifier → its rank: two that several people may share come last."""
@@ -225,7 +224,7 @@ def nearest(exposures: ExposureView, match_keys: Iterable[bytes], moment: dateti
             kind="click" if label & 1 else "impression",
             match_kind=kind,
             exposure_id=exposure_id,
-            occurred_at=_EPOCH + timedelta(microseconds=at),
+            occurred_at=from_micros(at),
             after=at > when,
         )
         for label, kind, at, exposure_id in zip(*(column.tolist() for column in columns), ids, strict=True)

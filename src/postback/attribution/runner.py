@@ -104,10 +104,11 @@ class Attribution:
         Raises:
             StoreUnavailable: A store doesn't answer; the next call goes on from there.
         """
-        if self.lead():
-            self.catch_up()
-        else:
-            self._follow()
+        with self._work:
+            if self.lead():
+                self._catch_up()
+            else:
+                self._follow()
 
     def lead(self) -> bool:
         """Whether this server is the one of several that attributes; it becomes so where none is.
@@ -134,18 +135,7 @@ class Attribution:
         """
         with self._work:
             self._require_lead()
-            stored_through = self._stored_through()
-            self._recover()
-            # Whatever breaks off a run, the next call looks first whether its sums were added.
-            self._recovered = False
-            changes = self._media_buys.changes()
-            self._look_for_arrivals(micros(stored_through))
-            for account_id in sorted(self._newest.keys() | changes.keys() | self._accounts.keys()):
-                self._catch_up_account(account_id, changes.get(account_id, 0))
-            self._recovered = True
-            if not self._stopping:
-                self._lease.note(micros(stored_through))
-                self._complete = stored_through
+            self._catch_up()
 
     def rebuild(self) -> None:
         """Derive everything anew, except the outcomes of settled events and of packages whose numbers are final.
@@ -157,7 +147,7 @@ class Attribution:
             self._require_lead()
             self._states.note_rebuild()
             self._recovered = False
-            self.catch_up()
+            self._catch_up()
 
     def finalize(self, account_id: str, media_buy_id: str, package_id: str) -> None:
         """Make the numbers of a package final: nothing that is received later changes them.
@@ -268,6 +258,20 @@ class Attribution:
         self._accounts.clear()
         self._newest.clear()
 
+    def _catch_up(self) -> None:
+        stored_through = self._stored_through()
+        self._recover()
+        # Whatever breaks off a run, the next call looks first whether its sums were added.
+        self._recovered = False
+        changes = self._media_buys.changes()
+        self._look_for_arrivals(micros(stored_through))
+        for account_id in sorted(self._newest.keys() | changes.keys() | self._accounts.keys()):
+            self._catch_up_account(account_id, changes.get(account_id, 0))
+        self._recovered = True
+        if not self._stopping:
+            self._lease.note(micros(stored_through))
+            self._complete = stored_through
+
     def _require_lead(self) -> None:
         if not self.lead():
             raise StoreUnavailable("Another server attributes at present.", retry_after=1)
@@ -278,16 +282,15 @@ class Attribution:
         Raises:
             StoreUnavailable: A store doesn't answer.
         """
-        with self._work:
-            if not self._following:
-                replace_scratch(self._derived)
-                self._staged = None
-            self._following = False  # until this is done
-            for account_id, (state, _, _) in self._states.load().items():
-                if self._exposures.opened(account_id).through < state.exposures_through and not self._stopping:
-                    self._stage_rules(self._goals(account_id, state.change))
-                    self._exposures.catch_up(account_id, state.exposures_through)
-            self._following = True
+        if not self._following:
+            replace_scratch(self._derived)
+            self._staged = None
+        self._following = False  # until this is done
+        for account_id, (state, _, _) in self._states.load().items():
+            if self._exposures.opened(account_id).through < state.exposures_through and not self._stopping:
+                self._stage_rules(self._goals(account_id, state.change))
+                self._exposures.catch_up(account_id, state.exposures_through)
+        self._following = True
 
     def _look_for_arrivals(self, through: int) -> None:
         events = max((event for event, _ in self._newest.values()), default=0)

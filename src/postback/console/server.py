@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib.metadata import version
 
 import msgspec
@@ -12,6 +12,7 @@ import msgspec
 from postback.console.page import Page, Visit
 from postback.forwarding.outbox import Outbox
 from postback.protocol.releases import RELEASES
+from postback.protocol.timestamps import from_micros
 from postback.services import Services
 from postback.store.nodes import list_nodes
 
@@ -19,7 +20,6 @@ __all__ = ["PAGES", "SERVER"]
 
 SERVER = "/console/server"
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SILENT_SECONDS = 30
 
 _LATE = timedelta(minutes=1)
@@ -159,7 +159,7 @@ def _nodes(services: Services) -> Iterator[ShownNode]:
     if not services.node:
         return
     for status in list_nodes(services.control):
-        stored = None if status.stored_through is None else _EPOCH + timedelta(microseconds=status.stored_through)
+        stored = None if status.stored_through is None else from_micros(status.stored_through)
         own = status.number == services.node.number
         yield ShownNode(status.number, status.place, stored, status.silent_seconds, own)
 

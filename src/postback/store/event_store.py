@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from postback.clock import Clock
 from postback.errors import InternalError
+from postback.protocol.timestamps import from_micros
 from postback.store.event_engine import EventEngine, failures_reported, fitted, unfit_rows_refused
 from postback.store.event_schema import upgrade
 from postback.store.receipt_times import ReceiptTimes
@@ -56,8 +57,6 @@ _IDENTITIES: Mapping[Table, str] = {
 """What copies have in common, in the tables that keep those that differ."""
 
 _NO_LINKS: Mapping[tuple[str, str], str] = MappingProxyType({})
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EventStore:
@@ -283,7 +282,7 @@ class EventStore:
             StoreUnavailable: It is not known of other servers.
         """
         own, elsewhere = self.receipt_times.stored_through(), self.stored_elsewhere()
-        return _EPOCH + timedelta(microseconds=own if elsewhere is None else min(own, elsewhere))
+        return from_micros(own if elsewhere is None else min(own, elsewhere))
 
     def count(self, table: Table) -> int:
         """How many rows a table has; copies count once."""
