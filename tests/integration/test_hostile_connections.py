@@ -219,12 +219,13 @@ def test_memory_stays_flat_under_bombs(start_server: StartServer) -> None:
 
     bombs = _bombs()
 
-    _throw(bombs, bombed)
-    after_one_round = resident(bombed)
+    for _ in range(2):  # what works in the background begins meanwhile, and takes memory of its own
+        _throw(bombs, bombed)
+    warm = resident(bombed)
     for _ in range(2):
         _throw(bombs, bombed)
 
-    assert resident(bombed) < after_one_round + 100_000_000
+    assert resident(bombed) < warm + 100_000_000
     assert resident(bombed, "VmHWM") < 1_000_000_000
     assert _still_answers(bombed)
 
