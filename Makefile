@@ -46,7 +46,7 @@ $(TAG)/node_modules/.installed: $(TAG)/package-lock.json
 	@touch $@
 
 bench: .venv/installed-dev build/clickhouse/installed ## measure everything (40 minutes; needs wrk), and write docs/benchmarks.md
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --keep
 
 kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and compare (an hour; goes on where it was stopped)
 	@$(BIN)/python -m tests.faults.server_kills --kills 1000

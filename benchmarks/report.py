@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-__all__ = ["Goal", "Section", "Table", "heading"]
+__all__ = ["Goal", "Section", "Table", "circumstances"]
 
 _MEASURED = ("postback", "chdb-core-lite", "clickhouse-connect", "msgspec", "mcp", "adcp")
 
@@ -64,27 +64,14 @@ class Section:
         return "\n\n".join(parts) + "\n"
 
 
-def heading(command: str, programs: Table) -> str:
-    """What the figures are of: the command, the commit, the day, the machine and the versions; and what can be run."""
+def circumstances(command: str) -> str:
+    """What a section's figures are of: the command, the day, the commit, the machine and the versions."""
     machine = f"{os.cpu_count()} cores ({_from_proc('cpuinfo', 'model name')}), {_memory_gib():.0f} GiB of memory"
     versions = ", ".join(f"{name} {version(name)}" for name in _MEASURED)
-    return f"""# Benchmarks
-
-Printed by `{command}` on {datetime.now(UTC):%Y-%m-%d} at commit {_commit()}. Client and server shared one machine: \
-{machine}, {platform.system()}, Python {platform.python_version()}. Versions: {versions}.
-
-Ratios compare what was measured in the same run. The server is `postback serve` with `POSTBACK_RATE_LIMIT=0` and \
-otherwise default settings; each answer was given after its events were on disk. An event is a purchase of about \
-560 bytes of JSON with the digest of an e-mail address, a click id, and an IP address with a browser.
-
-## What can be run
-
-`python -m benchmarks` runs all of these, `python -m benchmarks NAMES` some. `--quick` is a smoke run of a few \
-minutes, whose figures mean nothing. `--against COMMIT` compares with the server of another commit: both get the same \
-loads in turns, and the ratio is printed. Nothing else should run on the machine. Single events are sent by wrk.
-
-{programs}
-"""
+    return (
+        f"Printed by `{command}` on {datetime.now(UTC):%Y-%m-%d} at commit {_commit()}: {machine}, "
+        f"{platform.system()}, Python {platform.python_version()}, {versions}."
+    )
 
 
 def _mark(goal: Goal) -> str:

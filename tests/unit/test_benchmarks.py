@@ -11,8 +11,9 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.against import measure_against
 from benchmarks.events import Batches, realistic_event
+from benchmarks.page import page
 from benchmarks.postgresql_peer.models import Event, Failure, LogEvent
-from benchmarks.programs import PROGRAMS, programs_table
+from benchmarks.programs import PROGRAMS
 from benchmarks.report import Goal, Section, Table
 from benchmarks.size import QUICK
 from click.testing import CliRunner
@@ -40,8 +41,23 @@ def test_a_commit_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         measure_against(QUICK, tmp_path, "no-such-commit")
 
 
-def test_the_page_lists_every_program() -> None:
-    assert str(programs_table()) in PAGE.read_text()
+def test_a_program_that_is_measured_again_replaces_its_section_only() -> None:
+    before = page("", {"rest": "## Batches\n\nOld.\n", "single": "## Single\n\nOld.\n"})
+    after = page(before, {"single": "## Single\n\nNew.\n", "peer": "## Peer\n\nNew.\n"})
+
+    assert after == page(
+        "", {"peer": "## Peer\n\nNew.\n", "rest": "## Batches\n\nOld.\n", "single": "## Single\n\nNew.\n"}
+    )
+
+
+def test_the_page_is_what_its_sections_make() -> None:
+    assert page(PAGE.read_text(), {}) == PAGE.read_text()
+
+
+def test_figures_that_mean_nothing_are_not_kept() -> None:
+    result = CliRunner().invoke(main, ["rest", "--quick", "--keep"])
+
+    assert (result.exit_code, "--quick" in result.output) == (2, True)
 
 
 def test_a_section_reads_as_markdown() -> None:
