@@ -36,8 +36,9 @@ from tests.engine import select
 from tests.integration.derived import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES, hours_of, outcomes_of
 
 from postback.accounts.store import AccountStore
+from postback.attribution.account_runs import Limits
 from postback.attribution.exposure_index import ExposureIndex
-from postback.attribution.runner import Attribution, Limits
+from postback.attribution.runner import Attribution
 from postback.attribution.state import StateStore
 from postback.attribution.statements import DerivedStore
 from postback.media_buys.goals import EventGoal, GoalSource

@@ -42,7 +42,8 @@ from tests.integration.derived import (
 )
 
 from postback.accounts.store import AccountStore
-from postback.attribution.runner import Attribution, Limits
+from postback.attribution.account_runs import Limits
+from postback.attribution.runner import Attribution
 from postback.media_buys.attribution_windows import Duration, Window
 from postback.media_buys.goals import EventGoal, GoalSource
 from postback.media_buys.media_buy import MediaBuy, Package

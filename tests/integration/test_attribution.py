@@ -16,8 +16,8 @@ from tests.conftest import examples
 from tests.engine import select
 from tests.integration.attribution_history import HOUR_US, START, History, Stores, key, looking, opened
 
+from postback.attribution.account_runs import Limits
 from postback.attribution.comparison import compare
-from postback.attribution.runner import Limits
 from postback.attribution.state import StateStore
 from postback.attribution.statements import DerivedStore
 from postback.errors import StoreUnavailable

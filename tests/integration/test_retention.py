@@ -32,8 +32,8 @@ from tests.integration.attribution_history import (
     opened,
 )
 
+from postback.attribution.account_runs import Limits
 from postback.attribution.retention import Retention
-from postback.attribution.runner import Limits
 from postback.attribution.statements import DerivedStore
 from postback.errors import StartupError
 from postback.event_sources.store import SourceRegistry
