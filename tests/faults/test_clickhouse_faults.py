@@ -60,7 +60,7 @@ class Campaign:
     """A media buy, and what was acknowledged of the exposures and orders that belong to it."""
 
     def __init__(self, server: Server) -> None:
-        self._server = server
+        self.server = server
         bought = buy(server, package(GOAL))
         self._buy = {"media_buy_id": bought["media_buy_id"], "package_id": bought["packages"][0]["package_id"]}
         self._name, self._numbers = unique_key(), count()
@@ -73,16 +73,16 @@ class Campaign:
             person = f"{self._name}-{next(self._numbers)}"
             clicked = {"exposure_id": person, "kind": "click", "occurred_at": ago(hours=2), **self._buy}
             who = {"uids": [{"type": "rampid", "value": f"ramp-{person}"}]}
-            answered(self._server, "exposures", exposures=[clicked | {"user_match": who}])
+            answered(self.server, "exposures", exposures=[clicked | {"user_match": who}])
             data = {"value": 10.25, "currency": "USD"}
             orders = [order(f"{person}-{number}", user_match=who, custom_data=data) for number in range(3)]
-            answered(self._server, "log_event", event_source_id="website", events=orders)
+            answered(self.server, "log_event", event_source_id="website", events=orders)
             self.orders += len(orders)
             self.value += len(orders) * Decimal("10.25")
 
     def report(self) -> tuple[int, int, Decimal] | None:
         """Clicks, conversions and value as reported; None while reports are not to be had."""
-        response = self._server.call("get_media_buy_delivery", media_buy_ids=[self._buy["media_buy_id"]])
+        response = self.server.call("get_media_buy_delivery", media_buy_ids=[self._buy["media_buy_id"]])
         if response.status_code == 503:
             return None
         [found] = response.json()["media_buy_deliveries"]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from postback.cli.control import data_option, print_table
+from postback.cli.control import data_option, open_control, print_table
 from postback.config import load_settings
 from postback.errors import StartupError
 from postback.protocol.timestamps import rfc3339
+from postback.store.adoption import adopt
+from postback.store.installation import open_shared_event_store
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame
 from postback.store.log_segments import SegmentContent, read_segments
@@ -21,7 +25,7 @@ __all__ = ["log"]
 
 @click.group()
 def log() -> None:
-    """Inspect the ingest log, also while the server runs."""
+    """Inspect the ingest log, also while the server runs, or adopt that of a server that is gone."""
 
 
 @log.command()
@@ -42,6 +46,36 @@ def show(data: str | None) -> None:
     """List the calls in the log, without what is in them."""
     lines = [_line(segment.name, frame) for segment in _segments(data) for frame in segment.frames]
     print_table(("SEQUENCE", "RECEIVED", "ROWS", "BYTES", "RESPONSE", "DELIVERIES", "FILE"), lines)
+
+
+@log.command("adopt")
+@click.argument("folder", type=click.Path(path_type=Path))
+@data_option
+def adopt_log(folder: Path, data: str | None) -> None:
+    """Store what a server that is gone for good left in its log, and remove it from the nodes.
+
+    FOLDER is its data folder, or the folder log in it, wherever they are mounted now. If interrupted, run the same
+    command again.
+    """
+    settings = load_settings(os.environ, data=data)
+    if not (settings.control and settings.events):
+        raise StartupError(
+            "A log is adopted by servers that share a PostgreSQL and a ClickHouse. Set POSTBACK_CONTROL and "
+            "POSTBACK_EVENTS as they have it; a server that works alone stores its log when it starts on its folder."
+        )
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        control = stack.enter_context(open_control(data))
+        events = stack.enter_context(closing(open_shared_event_store(control, settings.events)))
+        adopted = adopt(folder.absolute(), control, events, settings.data / "quarantine")
+    rows = "1 row is" if adopted.rows == 1 else f"{adopted.rows:,} rows are"
+    if adopted.number is not None:
+        click.echo(f"{rows} stored. Node {adopted.number} is removed.")
+        return
+    click.echo(
+        f"{rows} stored. The server had been removed before, and attribution has gone on without these rows. To count "
+        "them, stop a server and run 'postback attribute --rebuild' on its data folder."
+    )
 
 
 def _segments(data: str | None) -> Iterator[SegmentContent]:

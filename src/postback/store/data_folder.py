@@ -24,6 +24,7 @@ __all__ = [
     "OF_THE_SYSTEM",
     "RESTORING",
     "DataDir",
+    "node_id_in",
     "require_restored",
     "sync_names",
     "try_lock",
@@ -168,7 +169,7 @@ class DataDir:
         file = self.path / _NODE
         if not file.exists():
             write_durably(file, f"{secrets.token_hex(8)}\n")
-        return file.read_text().strip()
+        return node_id_in(self.path) or ""
 
     def previous_secrets(self) -> list[bytes]:
         """The secrets that were replaced, oldest first, whose click links still work.
@@ -211,6 +212,12 @@ class DataDir:
     def close(self) -> None:
         """Unlock the folder."""
         self._lock.close()
+
+
+def node_id_in(path: Path) -> str | None:
+    """The id of a data folder among those that share one PostgreSQL; None if it never was asked for."""
+    file = path / _NODE
+    return file.read_text().strip() if file.exists() else None
 
 
 def _lock(path: Path) -> IO[str]:

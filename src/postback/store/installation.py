@@ -7,8 +7,10 @@ then it is complete: so a start knows whether a store lost it, or an earlier sta
 from __future__ import annotations
 
 import secrets
+import tempfile
 from contextlib import ExitStack
 from hashlib import blake2b
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
@@ -30,6 +32,7 @@ __all__ = [
     "note_commits",
     "open_control_store",
     "open_event_store",
+    "open_shared_event_store",
     "replace_fingerprint",
     "stored",
 ]
@@ -154,6 +157,25 @@ def open_event_store(
             found = _adopt(folder, control, events, sandbox)
         if found:
             _compare(folder, control, events, found, in_events)
+        undo.pop_all()
+    return events
+
+
+def open_shared_event_store(control: ControlStore, url: str) -> EventStore:
+    """Open the event store on a server, for a command that has no data folder.
+
+    Raises:
+        StartupError: It can't be opened, or it belongs to another control store.
+    """
+    found = stored(control)
+    with ExitStack() as undo:
+        events = EventStore.open(url, Path(tempfile.gettempdir()))
+        undo.callback(events.close)
+        if found is None or _in_events(events) != found.fingerprint:
+            raise StartupError(
+                f"POSTBACK_CONTROL and the event store in {events.engine.place} belong to different installations, or "
+                "no server has started on them. Set POSTBACK_CONTROL and POSTBACK_EVENTS as on the other servers."
+            )
         undo.pop_all()
     return events
 

@@ -21,7 +21,7 @@ from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame, PackedCall, framed, read_frames, valid_after
 from postback.store.receipt_times import ReceiptTimes
 
-__all__ = ["LogSegments", "Segment", "SegmentContent", "read_segments"]
+__all__ = ["LogSegments", "Segment", "SegmentContent", "read_segments", "refuse_foreign"]
 
 _RESERVED_BYTES = 4 << 20
 """A segment grows by so much at a time."""
@@ -97,7 +97,7 @@ class LogSegments:
         answers: list[LoggedAnswer] = []
         found: SegmentContent | None = None
         try:
-            _refuse_foreign(self._files.names(), self._owner)
+            refuse_foreign(self._files.names(), self._owner)
             for found in read_segments(self._files):
                 self._take_over(found)
                 answers += [frame.summary.answer for frame in found.frames if frame.summary.answer]
@@ -290,8 +290,12 @@ def _first_sequence(name: str) -> int:
     return int(digits)
 
 
-def _refuse_foreign(names: Sequence[str], owner: str) -> None:
-    """Refuse segments with the mark of another installation; those of earlier versions have none."""
+def refuse_foreign(names: Sequence[str], owner: str) -> None:
+    """Refuse segments with the mark of another installation; those of earlier versions have none.
+
+    Raises:
+        StartupError: There are some.
+    """
     for name in names:
         mark = name.partition("-")[2][:-_RANDOM_DIGITS]
         if owner and mark not in ("", owner):

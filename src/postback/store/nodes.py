@@ -22,10 +22,13 @@ from postback.store.event_store import EventStore
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.tables import node
 
-__all__ = ["MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes"]
+__all__ = ["GONE_SECONDS", "MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes"]
 
 MOST_NODES = 16
 """A node issues every sixteenth receipt time: 62,500 a second."""
+
+GONE_SECONDS = 15
+"""A node that was silent for so long doesn't live: each publishes every second."""
 
 _NOW = cast(func.extract("epoch", func.now()), BigInteger)
 
@@ -113,6 +116,44 @@ class Node:
             times.share(number, MOST_NODES, connection.scalar(select(func.max(node.c.stored_through))) or 0)
         return cls(control, node_id, process, number)
 
+    @classmethod
+    def taken_over(cls, control: ControlStore, node_id: str) -> Node | None:
+        """The place of a node that is gone for good, for whoever has its log; None if it was removed.
+
+        If its process lives nevertheless, it notices and stops.
+
+        Raises:
+            StartupError: It may live.
+            StoreUnavailable: The control store rejects the write.
+        """
+        process = secrets.token_hex(8)
+        own = node.c.node_id == node_id
+        columns = node.c.number, node.c.place, node.c.stored_through, (_NOW - node.c.seen_at)
+        with control.begin() as connection:
+            row = connection.execute(select(*columns).where(own).with_for_update()).first()
+            if row is None:
+                return None
+            found = NodeStatus(*row)
+            if found.stored_through is not None and found.silent_seconds < GONE_SECONDS:
+                raise StartupError(
+                    f"Node {found.number} ({found.place}) was seen {found.silent_seconds} s ago: it runs, or another "
+                    f"command adopts its log. If it was killed, run this again in {GONE_SECONDS} s."
+                )
+            connection.execute(update(node).where(own).values(process=process, seen_at=_NOW))
+        return cls(control, node_id, process, found.number)
+
+    @staticmethod
+    def that_issued(control: ControlStore, received_at: int) -> str | None:
+        """The id of the node that issued a receipt time which it has not stored; None if it was removed.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        issued = (node.c.number == received_at % MOST_NODES) & (node.c.stored_through < received_at)
+        with control.connect() as connection:
+            node_id: str | None = connection.scalar(select(node.c.node_id).where(issued))
+            return node_id
+
     def publish(self, stored_through: int) -> bool:
         """Tell the others through which time this node has stored what it received, in µs since the epoch.
 
@@ -131,6 +172,15 @@ class Node:
             StoreUnavailable: The control store rejects the write.
         """
         self._write(None)
+
+    def remove(self) -> None:
+        """Have it forgotten, for its folder is used no more and all of its log is stored.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        with self._control.begin() as connection:
+            connection.execute(delete(node).where(*self._own))
 
     def stored_through_elsewhere(self) -> int | None:
         """The earliest time that another node has published, in µs since the epoch; None if none holds anything up.
