@@ -21,7 +21,7 @@ from tests.faults.kills import CHILD_ENVIRON, kill_during
 
 _CHILD = Path(__file__).parent / "attribution_child.py"
 
-COUNTED = "build/attribution_kills.jsonl"
+COUNTED = "tests/faults/counted/attribution_kills.jsonl"
 
 STATEMENTS = (
     "sum_exposures",

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["counted_tries", "markdown_table", "options_of_tries", "read_tries"]
-
-Try = TypeVar("Try")
+__all__ = ["commits_of_tries", "counted_tries", "markdown_table", "options_of_tries", "read_tries"]
 
 
 def _one(_: object) -> int:
     return 1
 
 
-def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callable[[Try], int] = _one) -> list[Try]:
+def counted_tries(
+    wanted: int, file: Path, run: Callable[[], Mapping[str, Any]], count: Callable[[Any], int] = _one
+) -> list[Any]:
     """Run as many tries as are missing.
 
     Args:
         wanted: How many there are to be, those of earlier runs included.
-        file: What came of each, a line of JSON each.
+        file: What came of each, a line of JSON each, with the commit that was tried.
         run: Runs one, and returns what came of it.
         count: For how many a try counts.
 
@@ -30,10 +31,11 @@ def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callab
         What came of all of them.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    tries: list[Try] = read_tries(file)
+    tries = read_tries(file)
+    commit = _commit()
     with file.open("a") as counted:
         while sum(map(count, tries)) < wanted:
-            tries.append(run())
+            tries.append({**run(), "commit": commit})
             counted.write(json.dumps(tries[-1]) + "\n")
             counted.flush()
     return tries
@@ -42,6 +44,11 @@ def counted_tries(wanted: int, file: Path, run: Callable[[], Try], count: Callab
 def read_tries(file: Path) -> list[Any]:
     """What came of the tries that are counted in a file."""
     return [json.loads(line) for line in file.open()] if file.exists() else []
+
+
+def commits_of_tries(tries: Iterable[Mapping[str, Any]]) -> str:
+    """What was tried, as a sentence: the commits, in the order of the tries."""
+    return f"Counted at {', '.join(dict.fromkeys(each['commit'] for each in tries))}."
 
 
 def options_of_tries(doc: str | None, counted: str, **wanted: int) -> argparse.ArgumentParser:
@@ -66,3 +73,8 @@ def markdown_table(head: tuple[str, str], rows: Iterable[tuple[str, int | str]])
     """A table for the documentation."""
     lines = (f"| {name} | {f'{value:,}' if isinstance(value, int) else value} |" for name, value in rows)
     return "\n".join([f"| {head[0]} | {head[1]} |", "|---|---|", *lines])
+
+
+def _commit() -> str:
+    git = ["git", "describe", "--always", "--dirty=, with changes", "--exclude=*"]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.faults.counted_tries import counted_tries, markdown_table, options_of_tries, read_tries
 from tests.faults.test_store_full_disk import can_mount, fill_under_merges
 
-COUNTED = "build/full_disk_under_merges.jsonl"
+COUNTED = "tests/faults/counted/full_disk_under_merges.jsonl"
 
 _BUSY = 3
 

@@ -27,9 +27,9 @@ from postback.store.rows import Rows
 
 _SECTOR = 512
 _STORY_CALLS = 40
-_COUNTED_TOGETHER = 100
+_COUNTED_TOGETHER = 1_000
 
-COUNTED = "build/log_power_loss.jsonl"
+COUNTED = "tests/faults/counted/log_power_loss.jsonl"
 
 
 class PowerLoss(Exception):
@@ -254,7 +254,7 @@ def _check(files: LosingFiles, before: ReceiptTimes, story: Story, chance: rando
 
 
 def _run_tries(first: int) -> dict[str, Any]:
-    """Run the tries of a hundred numbers; what was interrupted, and the numbers of those that failed."""
+    """Run the tries of a thousand numbers; what was interrupted, and the numbers of those that failed."""
     interrupted: Counter[str] = Counter()
     failed: dict[int, str] = {}
     for seed in range(first, first + _COUNTED_TOGETHER):

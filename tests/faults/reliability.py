@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults import attribution_kills, full_disk_under_merges, fuzz, log_power_loss, server_kills
-from tests.faults.counted_tries import read_tries
+from tests.faults.counted_tries import commits_of_tries, read_tries
 
 __all__ = ["written"]
 
@@ -35,7 +35,9 @@ def written(page: str) -> str:
 def _counted(place: re.Match[str]) -> str:
     file, table = _TABLES[place[1]]
     tries = read_tries(Path(file))
-    return f"<!-- counted by {place[1]} -->\n\n{table(tries)}\n\n<!-- to here -->" if tries else place[0]
+    if not tries:
+        return place[0]
+    return f"<!-- counted by {place[1]} -->\n\n{table(tries)}\n\n{commits_of_tries(tries)}\n\n<!-- to here -->"
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tests.faults.kills import committing, inserting, kill_during, waiting_in_lo
 from tests.faults.mixed_load import MixedLoad
 from tests.integration.upstream import Upstream, upstream
 
-COUNTED = "build/server_kills.jsonl"
+COUNTED = "tests/faults/counted/server_kills.jsonl"
 
 _STARTS_KILLED = 0.4
 """How often the start after a kill is killed as well."""
