@@ -43,7 +43,7 @@ def counted_tries(
 
 def read_tries(file: Path) -> list[Any]:
     """What came of the tries that are counted in a file."""
-    return [json.loads(line) for line in file.open()] if file.exists() else []
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def commits_of_tries(tries: Iterable[Mapping[str, Any]]) -> str:
