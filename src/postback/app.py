@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import NoReturn
 
-from starlette.routing import Router
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
 from postback.auth.windows import WINDOW_SECONDS
@@ -66,20 +66,18 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
     async with Resources() as resources:
         services, new_key = open_services(settings, offered(settings.sandbox), SCRIPT, resources, clock or Clock())
         mcp = McpEndpoint(services)
-        a2a = A2aEndpoint(services)
-        routes = [
-            *rest.routes(services),
-            *mcp.routes(),
-            *a2a.routes(),
-            *console.routes(services),
-            *tag.routes(services),
-        ]
+        routes = _call_routes(services, mcp) if settings.takes_calls else rest.monitoring_routes(services)
         router = Router(routes, redirect_slashes=False)  # a redirected POST loses its body or its key
         gc.freeze()
         services.watchdog.start()
         _start_background(services, resources)
         await resources.entering("MCP sessions", mcp.run())
         yield ExchangeMiddleware(router, services.metrics), new_key
+
+
+def _call_routes(services: Services, mcp: McpEndpoint) -> list[BaseRoute]:
+    a2a = A2aEndpoint(services)
+    return [*rest.routes(services), *mcp.routes(), *a2a.routes(), *console.routes(services), *tag.routes(services)]
 
 
 def _start_background(services: Services, resources: Resources) -> None:
@@ -114,8 +112,9 @@ def _start_background(services: Services, resources: Resources) -> None:
     if services.retention:
         sweep = partial(services.retention.sweep, services.threads)
         background.start("retention", partial(repeat, sweep, _RETENTION_SECONDS))
-    for destination, loop in services.forwarding.loops().items():
-        background.start(f"forwarding to {destination}", loop)
+    if services.settings.works:
+        for destination, loop in services.forwarding.loops().items():
+            background.start(f"forwarding to {destination}", loop)
 
 
 def _snapshots(services: Services, merges: MergeGuard) -> SnapshotServer:
@@ -162,7 +161,8 @@ async def _renew(services: Services) -> None:
 
 async def _publish(services: Services, node: Node) -> None:
     """Tell the other servers how far this one is, and stop it if another one uses a copy of its data folder."""
-    through = services.events.receipt_times.stored_through()
+    receives = services.settings.takes_calls or services.log.waiting != (0, 0)
+    through = services.events.receipt_times.stored_through() if receives else None
     if await services.threads.background.run(node.publish, through):
         return
     _log.critical(
@@ -199,7 +199,8 @@ async def _watch_sources(services: Services) -> None:
 
 
 async def _attribute(services: Services) -> None:
-    """Attribute what has arrived."""
-    await services.threads.attribution.run(services.attribution.work)
+    """Attribute what has arrived, or follow the server that does."""
+    attribution = services.attribution
+    await services.threads.attribution.run(attribution.work if services.settings.works else attribution.follow)
     if services.attribution.complete_through:
         services.metrics.attributed(services.attribution.complete_through)

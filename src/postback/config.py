@@ -225,6 +225,12 @@ class Settings:
     events_password_file: Path | None = _setting(
         _PATH, None, "File with the password for POSTBACK_EVENTS, whose URL then has none."
     )
+    role: Literal["all", "ingest", "work"] = _setting(
+        _one_of("all", "ingest", "work"),
+        "all",
+        "What one of several servers does. ingest: it takes calls and leaves attribution, forwarding and retention to "
+        "others. work: it does only these.",
+    )
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
     sandbox: bool = _setting(
@@ -328,6 +334,16 @@ class Settings:
         _one_of("text", "json"), "text", "Form of the log's lines: text to read, or one JSON object each."
     )
 
+    @property
+    def takes_calls(self) -> bool:
+        """Whether the server takes calls, beside those of monitoring."""
+        return self.role != "work"
+
+    @property
+    def works(self) -> bool:
+        """Whether the server attributes, forwards and drops what is too old, as far as no other does."""
+        return self.role != "ingest"
+
 
 SETTINGS: tuple[Setting, ...] = tuple(
     Setting(name=field.name, **field.metadata) for field in dataclasses.fields(Settings)
@@ -352,6 +368,11 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         values[name] = values[name] or ()
     values["secret"] = _secret_in(values["secret_file"], values["secret"])
     values["events"] = _with_password(values["events"], values["events_password_file"])
+    if values["role"] != "all" and not (values["control"] and values["events"]):
+        raise StartupError(
+            f"POSTBACK_ROLE is {values['role']}, but a server that has its stores to itself does everything. Unset it, "
+            "or have several servers share a PostgreSQL and a ClickHouse by POSTBACK_CONTROL and POSTBACK_EVENTS."
+        )
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
     values["body_memory_bytes"] = _body_memory(values["body_memory_bytes"], values["max_body_bytes"])
     return Settings(**values)

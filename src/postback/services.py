@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
 from postback.attribution.retention import Retention
-from postback.attribution.runner import Attribution
+from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.console_keys import ConsoleKeys
 from postback.auth.console_sessions import ConsoleSessions
@@ -194,7 +194,7 @@ def _open_services(
     resources.closing("data folder", folder.close)
     control = open_control_store(folder, settings.control, settings.events)
     resources.closing("control store", control.close)
-    lease = Lease(control, "attribution")
+    lease = Lease(control, ATTRIBUTION)
     resources.closing("lease of attribution", lease.release)  # when its thread has ended
     running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
@@ -202,7 +202,7 @@ def _open_services(
         folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
     )
     resources.closing("event store", events.close)
-    node = Node.joined(control, folder, events)
+    node = Node.joined(control, folder, events, settings.role)
     _warn_of_receipt_times(events.receipt_times)
     watchdog = _watchdog(events, resources)
     threads = Threads(READERS)
@@ -345,7 +345,7 @@ def _retention(
     clock: Clock,
     running_time: RunningTime,
 ) -> Retention | None:
-    if settings.retention_days is None:
+    if settings.retention_days is None or not settings.works:
         return None
 
     def now() -> float:

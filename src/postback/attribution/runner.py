@@ -22,7 +22,10 @@ from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
 from postback.store.leases import Lease
 
-__all__ = ["Attribution"]
+__all__ = ["ATTRIBUTION", "Attribution"]
+
+ATTRIBUTION = "attribution"
+"""The lease of the server that attributes."""
 
 _SHOWN = 100
 """Most exposures that are returned for one event."""
@@ -55,7 +58,7 @@ class Attribution:
         self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
         self._stored_through = events.stored_through
         self._media_buys = media_buys
-        self._lease = lease or Lease(control, "attribution")
+        self._lease = lease or Lease(control, ATTRIBUTION)
         self._lease_number: int | None = None
         self._states = StateStore(control, self._lease)
         self._exposures = ExposureSpans(self._derived, folder, limits.exposures, metrics)
@@ -75,8 +78,19 @@ class Attribution:
         with self._work:
             if self.lead():
                 self._catch_up()
+                self._finalize_requested()
             else:
                 self._follow()
+
+    def follow(self) -> None:
+        """Follow the server that attributes, and never become it.
+
+        Raises:
+            StoreUnavailable: A store doesn't answer; the next call goes on from there.
+        """
+        with self._work:
+            self._note_complete(self._lease.noted())
+            self._follow()
 
     def lead(self) -> bool:
         """Whether this server is the one of several that attributes; it becomes so where none is.
@@ -91,8 +105,7 @@ class Attribution:
                 self._runs.accounts.clear()
                 self._newest.clear()
             self._lease_number = number
-            if progress is not None:
-                self._complete = from_micros(progress)
+            self._note_complete(progress)
             return number is not None
 
     def catch_up(self) -> None:
@@ -208,6 +221,17 @@ class Attribution:
         if not self._runs.stopping:
             self._lease.note(micros(stored_through))
             self._complete = stored_through
+
+    def _note_complete(self, progress: int | None) -> None:
+        if progress is not None:
+            self._complete = from_micros(progress)
+
+    def _finalize_requested(self) -> None:
+        """Make those numbers final which other servers were asked for, and which have come as far as they ask."""
+        if self._runs.stopping or self._complete is None:
+            return
+        for package in self._media_buys.finality_requests(micros(self._complete)):
+            self._media_buys.finalize(*package, datetime.now(UTC))
 
     def _require_lead(self) -> None:
         if not self.lead():

@@ -12,7 +12,7 @@ import click
 from postback.attribution import comparison
 from postback.attribution.comparison import PackageChange
 from postback.attribution.retention import settled_before
-from postback.attribution.runner import Attribution
+from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.cli.control import data_option
 from postback.config import load_settings
 from postback.delivery.figures import shown_number
@@ -45,7 +45,7 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
             changes = comparison.compare(events, media_buys, folder.scratch)
             click.echo("\n".join(_lines_of(changes, media_buys)))
             return
-        lease = Lease(control, "attribution")
+        lease = Lease(control, ATTRIBUTION)
         stack.callback(lease.release)
         attribution = Attribution(events, control, media_buys, folder.derived, lease=lease)
         if rebuild:

@@ -22,7 +22,7 @@ def list_them(data: str | None) -> None:
     """List the servers, and through which time each has stored what it received."""
     with open_control(data) as control:
         found = list_nodes(control)
-    print_table(("NODE", "DATA FOLDER", "LAST SEEN", "STORED THROUGH"), [_row(status) for status in found])
+    print_table(("NODE", "DATA FOLDER", "ROLE", "LAST SEEN", "STORED THROUGH"), [_row(status) for status in found])
 
 
 @nodes.command()
@@ -41,7 +41,7 @@ def remove(number: int, yes: bool, data: str | None) -> None:
     click.echo(f"Node {number} is removed.")
 
 
-def _row(status: NodeStatus) -> tuple[str, str, str, str]:
+def _row(status: NodeStatus) -> tuple[str, str, str, str, str]:
     through = status.stored_through
-    seen = f"{status.silent_seconds} s ago"
-    return str(status.number), status.place, seen, "stopped" if through is None else format_minute(through // 1_000_000)
+    stored = "all" if through is None else format_minute(through // 1_000_000)
+    return str(status.number), status.place, status.role, f"{status.silent_seconds} s ago", stored

@@ -46,13 +46,15 @@ class ShownNode(msgspec.Struct, frozen=True):
     Attributes:
         number: Its number.
         place: Its machine and data folder.
-        stored_through: The time through which it has stored what it received; None if it stopped and stored all.
+        role: What it does, by POSTBACK_ROLE.
+        stored_through: The time through which it has stored what it received; None if that is all, and nothing comes.
         silent_seconds: How long ago it last said so.
         this: Whether it is the one that shows this page.
     """
 
     number: int
     place: str
+    role: str
     stored_through: datetime | None
     silent_seconds: int
     this: bool
@@ -161,7 +163,7 @@ def _nodes(services: Services) -> Iterator[ShownNode]:
     for status in list_nodes(services.control):
         stored = None if status.stored_through is None else from_micros(status.stored_through)
         own = status.number == services.node.number
-        yield ShownNode(status.number, status.place, stored, status.silent_seconds, own)
+        yield ShownNode(status.number, status.place, status.role, stored, status.silent_seconds, own)
 
 
 def _concerns(

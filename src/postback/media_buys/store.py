@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from postback.errors import MediaBuyNotFound
 from postback.media_buys.media_buy import MediaBuy, PackageGoals
 from postback.store.control_store import ControlStore
-from postback.store.tables import account, media_buy
+from postback.store.tables import account, finality_request, media_buy
 
 __all__ = ["MediaBuyStore"]
 
@@ -129,7 +129,37 @@ class MediaBuyStore:
             )
             return msgspec.structs.replace(buy, packages=packages)
 
-        self.update(account_id, media_buy_id, finalized)
+        asked = finality_request.c
+        of_buy = (asked.account_id == account_id) & (asked.media_buy_id == media_buy_id)
+        done = finality_request.delete().where(of_buy, asked.package_id == package_id)
+
+        def answered(connection: Connection, _: MediaBuy) -> None:
+            connection.execute(done)
+
+        self.update(account_id, media_buy_id, finalized, answered)
+
+    def request_finality(self, account_id: str, media_buy_id: str, package_id: str, received_through: int) -> None:
+        """Have a package's numbers made final by the server that attributes, when it has come to a receipt time.
+
+        Args:
+            account_id: The account.
+            media_buy_id: Its media buy.
+            package_id: The package.
+            received_through: What was received until then is to be in its numbers, in µs since the epoch.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        keys = {"account_id": account_id, "media_buy_id": media_buy_id, "package_id": package_id}
+        request = self._control.insert(finality_request).values(**keys, received_through=received_through)
+        with self._control.begin() as connection:
+            connection.execute(request.on_conflict_do_nothing(index_elements=list(keys)))
+
+    def finality_requests(self, received_through: int) -> list[tuple[str, str, str]]:
+        """Packages to be made final whose numbers have what was received until this time, as ids."""
+        due = select(finality_request).where(finality_request.c.received_through <= received_through)
+        with self._control.connect() as connection:
+            return [(row.account_id, row.media_buy_id, row.package_id) for row in connection.execute(due)]
 
     def update(
         self,

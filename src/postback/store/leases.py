@@ -18,7 +18,7 @@ from postback.errors import StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.tables import lease
 
-__all__ = ["LEASE_SECONDS", "Lease", "LeaseState"]
+__all__ = ["LEASE_SECONDS", "Lease", "LeaseState", "is_held"]
 
 LEASE_SECONDS = 15
 """A server that is gone is replaced after so long. The holder renews its lease every second."""
@@ -70,9 +70,20 @@ class Lease:
         with self._lock:
             with self._control.begin() as connection:
                 number = self._taken(connection)
-                progress = connection.scalar(select(lease.c.progress).where(lease.c.name == self._name))
+                progress = _progress(connection, self._name)
             self._number, self._renewed_at = number, taken_at if number else self._renewed_at
         return LeaseState(number, progress)
+
+    def noted(self) -> int | None:
+        """What whoever holds the lease has noted of its work, without taking it; None before it did.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        if not self._control.shared:
+            return self._progress
+        with self._control.connect() as connection:
+            return _progress(connection, self._name)
 
     def renew(self) -> None:
         """Hold the lease for longer, during work that takes long; does nothing once it has ended.
@@ -147,3 +158,14 @@ class Lease:
         )
         number: int | None = connection.scalar(take.returning(lease.c.number))
         return number
+
+
+def is_held(connection: Connection, name: str) -> bool:
+    """Whether a server holds a lease."""
+    held = select(lease.c.name).where(lease.c.name == name, lease.c.held_until > _NOW)
+    return connection.execute(held).first() is not None
+
+
+def _progress(connection: Connection, name: str) -> int | None:
+    progress: int | None = connection.scalar(select(lease.c.progress).where(lease.c.name == name))
+    return progress

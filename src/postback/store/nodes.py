@@ -32,6 +32,8 @@ GONE_SECONDS = 15
 
 _NOW = cast(func.extract("epoch", func.now()), BigInteger)
 
+_STATUS = node.c.number, node.c.place, node.c.role, node.c.stored_through, (_NOW - node.c.seen_at)
+
 
 class NodeStatus(NamedTuple):
     """A node as the others see it.
@@ -39,13 +41,15 @@ class NodeStatus(NamedTuple):
     Attributes:
         number: From 0 to MOST_NODES - 1.
         place: Its machine and data folder.
-        stored_through: The time through which it has stored what it received, in µs since the epoch; None if it was
-            stopped and has stored all.
+        role: What it does, by POSTBACK_ROLE.
+        stored_through: The time through which it has stored what it received, in µs since the epoch; None if that is
+            all and nothing comes: it was stopped, or only works.
         silent_seconds: How long ago it last published that.
     """
 
     number: int
     place: str
+    role: str
     stored_through: int | None
     silent_seconds: int
 
@@ -64,7 +68,7 @@ class Node:
         self.number = number
 
     @classmethod
-    def joined(cls, control: ControlStore, folder: DataDir, events: EventStore) -> Node | None:
+    def joined(cls, control: ControlStore, folder: DataDir, events: EventStore, role: str = "all") -> Node | None:
         """Whoever receives into an event store, as a node; None on SQLite, where it is the only one.
 
         Raises:
@@ -79,12 +83,12 @@ class Node:
                 "lack them. Have all servers store events in one ClickHouse by POSTBACK_EVENTS; or, if that server is "
                 "gone for good, see 'postback nodes list' and 'postback nodes remove'."
             )
-        joined = cls.join(control, folder, events.receipt_times)
+        joined = cls.join(control, folder, events.receipt_times, role)
         events.stored_elsewhere = joined.stored_through_elsewhere
         return joined
 
     @classmethod
-    def join(cls, control: ControlStore, folder: DataDir, times: ReceiptTimes) -> Node:
+    def join(cls, control: ControlStore, folder: DataDir, times: ReceiptTimes, role: str = "all") -> Node:
         """Register a data folder as a node, and have ``times`` issue the node's.
 
         Call it before anything is received, while no other node starts.
@@ -105,7 +109,8 @@ class Node:
             number = numbers.get(node_id, min(free, default=0))
             # Readers see this node before it looks how far they may have come.
             began = connection.scalar(select(func.max(node.c.stored_through))) or 0
-            values: dict[str, Any] = {"process": process, "place": _place(folder.path), "seen_at": _NOW}
+            values: dict[str, Any] = {"process": process, "place": _place(folder.path), "role": role}
+            values["seen_at"] = _NOW
             if node_id not in numbers:
                 values |= {"node_id": node_id, "number": number, "stored_through": began}
                 connection.execute(insert(node).values(values))
@@ -128,9 +133,8 @@ class Node:
         """
         process = secrets.token_hex(8)
         own = node.c.node_id == node_id
-        columns = node.c.number, node.c.place, node.c.stored_through, (_NOW - node.c.seen_at)
         with control.begin() as connection:
-            row = connection.execute(select(*columns).where(own).with_for_update()).first()
+            row = connection.execute(select(*_STATUS).where(own).with_for_update()).first()
             if row is None:
                 return None
             found = NodeStatus(*row)
@@ -154,8 +158,10 @@ class Node:
             node_id: str | None = connection.scalar(select(node.c.node_id).where(issued))
             return node_id
 
-    def publish(self, stored_through: int) -> bool:
+    def publish(self, stored_through: int | None) -> bool:
         """Tell the others through which time this node has stored what it received, in µs since the epoch.
+
+        With None it holds nothing up, also when it is killed: it has stored everything, and receives nothing.
 
         Returns:
             Whether this process still is the node; not when another one uses a copy of its data folder.
@@ -200,9 +206,8 @@ class Node:
 
 def list_nodes(control: ControlStore) -> list[NodeStatus]:
     """Every node, by its number."""
-    columns = node.c.number, node.c.place, node.c.stored_through, (_NOW - node.c.seen_at)
     with control.connect() as connection:
-        return [NodeStatus(*row) for row in connection.execute(select(*columns).order_by(node.c.number))]
+        return [NodeStatus(*row) for row in connection.execute(select(*_STATUS).order_by(node.c.number))]
 
 
 def forget_node(control: ControlStore, number: int) -> None:

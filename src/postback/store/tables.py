@@ -28,6 +28,7 @@ __all__ = [
     "console_key",
     "console_session",
     "event_source",
+    "finality_request",
     "forward",
     "idempotency",
     "installation",
@@ -212,6 +213,16 @@ forward = Table(
     Index("forward_due", "destination", "dead", "next_attempt_at"),
 )
 
+# Packages whose numbers a server that attributes is to make final, once it has come to received_through, in µs.
+finality_request = Table(
+    "finality_request",
+    METADATA,
+    Column("account_id", Text, primary_key=True),
+    Column("media_buy_id", Text, primary_key=True),
+    Column("package_id", Text, primary_key=True),
+    Column("received_through", BigInteger, nullable=False),
+)
+
 attribution_state = Table(
     "attribution_state",
     METADATA,
@@ -242,6 +253,7 @@ node = Table(
     Column("place", Text, nullable=False),
     Column("stored_through", BigInteger),
     Column("seen_at", BigInteger, nullable=False),
+    Column("role", Text, nullable=False, server_default="all"),
 )
 
 # What one of these servers works on alone. number: rises with every holder; held_until: by the database's clock.

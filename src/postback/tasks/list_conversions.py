@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple
@@ -13,7 +15,7 @@ from postback.accounts.references import AccountRef, matching_accounts
 from postback.attribution.explain import Attribution, StoredOutcome, shown_outcome
 from postback.auth.principal import Principal
 from postback.delivery.request import DeliveryRequest, Period
-from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound
+from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound, StoreUnavailable
 from postback.media_buys.media_buy import MediaBuy, Package
 from postback.protocol.envelope import TIME
 from postback.protocol.pagination import PageInfo, Pagination, StoredNumber, page_info, position_of
@@ -31,6 +33,9 @@ __all__ = [
     "media_buy_conversions",
     "read_conversions",
 ]
+
+_FINAL_SECONDS, _FINAL_PAUSE = 30.0, 0.2
+"""How long a call waits for the server that attributes, and how long between two looks."""
 
 _Size = Annotated[int, Meta(ge=1, le=1000)]
 
@@ -233,11 +238,36 @@ async def finalize_package(
                 "closes.",
             )
         await services.log.flushed()
-        # A run may be at work for long, so whoever waits for it waits where it runs.
-        await threads.attribution.run(services.attribution.finalize, buy.account_id, buy.media_buy_id, package_id)
-        buy = await threads.control.run(find_media_buy, services, principal, media_buy_id, buy.account_id)
-        package = _package(buy, package_id)
+        names = buy.account_id, buy.media_buy_id, package_id
+        if services.control.shared:
+            through = services.events.receipt_times.stored_through()
+            await threads.control.run(services.media_buys.request_finality, *names, through)
+        else:  # a run may be at work for long, so whoever waits for it waits where it runs
+            await threads.attribution.run(services.attribution.finalize, *names)
+        package = await _finalized(services, principal, *names)
     return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or services.clock.utc()))
+
+
+async def _finalized(
+    services: Services, principal: Principal, account_id: str, media_buy_id: str, package_id: str
+) -> Package:
+    """A package once its numbers are final.
+
+    Raises:
+        StoreUnavailable: The server that attributes takes long; it makes them final nevertheless.
+    """
+    deadline = time.monotonic() + _FINAL_SECONDS
+    while True:
+        buy = await services.threads.control.run(find_media_buy, services, principal, media_buy_id, account_id)
+        package = _package(buy, package_id)
+        if package.finalized_at is not None:
+            return package
+        if time.monotonic() > deadline:
+            raise StoreUnavailable(
+                "What was received before this call is not attributed yet. The numbers become final when it is.",
+                retry_after=10,
+            )
+        await asyncio.sleep(_FINAL_PAUSE)
 
 
 def _closes_at(buy: MediaBuy, package: Package) -> datetime:

@@ -6,7 +6,6 @@ import logging
 from functools import partial
 from hmac import compare_digest
 
-from sqlalchemy import select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,9 +17,6 @@ from postback.errors import AuthMissing, StoreUnavailable
 from postback.exposures.click_traffic import visitor_of
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
-from postback.store.control_store import ControlStore
-from postback.store.data_folder import DataDir
-from postback.store.event_store import EventStore
 from postback.tasks.dispatch import Call, require_scope
 from postback.tasks.follow_click_link import follow
 from postback.tasks.list_conversions import finalize_package, media_buy_conversions
@@ -29,11 +25,12 @@ from postback.tasks.registry import offered
 from postback.transports.authentication import api_key
 from postback.transports.client_address import client_address
 from postback.transports.middleware import Exchange, received, run_task
+from postback.transports.readiness import warnings_if_ready
 from postback.transports.responses import json_response
 from postback.transports.schemas.openapi import openapi_json
 from postback.transports.shared_answer import SharedAnswer
 
-__all__ = ["routes"]
+__all__ = ["monitoring_routes", "routes"]
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
@@ -48,10 +45,18 @@ def routes(services: Services) -> list[Route]:
         Route("/v1/media-buys/{media_buy_id}/conversions", rest.conversions, methods=["GET"]),
         Route("/v1/media-buys/{media_buy_id}/packages/{package_id}/finalize", rest.finalize, methods=["POST"]),
         Route("/c/{token}", rest.click, methods=["GET"]),
-        Route("/healthz", rest.healthz, methods=["GET"]),
-        Route("/readyz", rest.readyz, methods=["GET"]),
-        Route("/metrics", rest.metrics, methods=["GET"]),
         Route("/openapi.json", rest.openapi, methods=["GET"]),
+        *monitoring_routes(services),
+    ]
+
+
+def monitoring_routes(services: Services) -> list[Route]:
+    """The routes of a server that takes no calls."""
+    monitoring = _Monitoring(services)
+    return [
+        Route("/healthz", monitoring.healthz, methods=["GET"]),
+        Route("/readyz", monitoring.readyz, methods=["GET"]),
+        Route("/metrics", monitoring.metrics, methods=["GET"]),
     ]
 
 
@@ -77,8 +82,6 @@ class _Rest:
         self._services = services
         self._warned = False
         self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
-        self._readiness = SharedAnswer(self._check_readiness)
-        self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
 
     async def _caller(self, request: Request) -> Principal:
         """The caller of a request that is not a task call."""
@@ -132,6 +135,17 @@ class _Rest:
             )
         return sender(client)
 
+    async def openapi(self, _: Request) -> Response:
+        """Return the OpenAPI description of this API."""
+        return Response(self._openapi, media_type="application/json")
+
+
+class _Monitoring:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._readiness = SharedAnswer(partial(warnings_if_ready, services))
+        self._metrics = SharedAnswer(partial(services.threads.ingestion.run, services.metrics.render))
+
     async def healthz(self, _: Request) -> Response:
         """Report that the process answers, and nothing in it hangs."""
         if problem := self._services.watchdog.problem:
@@ -139,9 +153,8 @@ class _Rest:
         return json_response({"status": "ok"})
 
     async def readyz(self, _: Request) -> Response:
-        """Report that events are accepted and both stores answer; say so if they only wait in the ingest log."""
-        problems = [await self._readiness.get(), self._services.clock.problem]
-        warning = " ".join(filter(None, problems))
+        """Report that events are accepted; say so if they only wait in the ingest log, or what else is wrong."""
+        warning = " ".join(filter(None, [*await self._readiness.get(), self._services.clock.problem]))
         return json_response({"status": "ok", "warning": warning} if warning else {"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
@@ -154,36 +167,3 @@ class _Rest:
                 suggestion="Send it as 'Authorization: Bearer TOKEN'.",
             )
         return Response(await self._metrics.get(), media_type=METRICS_CONTENT_TYPE)
-
-    async def _check_readiness(self) -> str | None:
-        services = self._services
-        await services.threads.ingestion.run(_ask_control, services.control)
-        services.room.check()
-        if services.events.engine.embedded:
-            await services.threads.inserts.run(_ask_event_store, services.folder, services.events)
-            return None
-        # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
-        services.log.require_room()
-        answers = await services.threads.background.run(services.events.ping)
-        if answers and not services.log.held_up:
-            return None
-        trouble = "ClickHouse takes no inserts" if answers else "ClickHouse does not answer"
-        waiting = f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
-        return f"{trouble}: events wait in the ingest log ({waiting}), and reports answer 503."
-
-    async def openapi(self, _: Request) -> Response:
-        """Return the OpenAPI description of this API."""
-        return Response(self._openapi, media_type="application/json")
-
-
-def _ask_control(control: ControlStore) -> None:
-    """Check that the control store answers; raises StoreUnavailable if not."""
-    with control.connect() as connection:
-        connection.execute(select(1))
-
-
-def _ask_event_store(folder: DataDir, events: EventStore) -> None:
-    """Check that the event store answers and that its disk has room; raises StoreUnavailable if not."""
-    folder.check_room()
-    if not events.ping():
-        raise StoreUnavailable("The event store is not available.", retry_after=1)

@@ -1,0 +1,59 @@
+"""Readiness: whether a server accepts events, and what is wrong with what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+
+from postback.attribution.runner import ATTRIBUTION
+from postback.errors import StoreUnavailable
+from postback.services import Services
+from postback.store.control_store import ControlStore
+from postback.store.data_folder import DataDir
+from postback.store.event_store import EventStore
+from postback.store.leases import is_held
+
+__all__ = ["warnings_if_ready"]
+
+_NOBODY_WORKS = (
+    "No server attributes, so reports lack what came last: start one whose POSTBACK_ROLE is all or work, or wait "
+    "15 seconds if one was killed."
+)
+
+
+async def warnings_if_ready(services: Services) -> Sequence[str]:
+    """What an operator should know although the server accepts events.
+
+    Raises:
+        StoreUnavailable: It accepts none.
+        Overloaded: The same, since too many wait to be stored.
+    """
+    services.room.check()
+    unattributed = await services.threads.ingestion.run(_ask_control, services.control)
+    if services.events.engine.embedded:
+        await services.threads.inserts.run(_ask_event_store, services.folder, services.events)
+        return unattributed
+    # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
+    services.log.require_room()
+    answers = await services.threads.background.run(services.events.ping)
+    if answers and not services.log.held_up:
+        return unattributed
+    trouble = "ClickHouse takes no inserts" if answers else "ClickHouse does not answer"
+    waiting = f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
+    held_up = f"{trouble}: events wait in the ingest log ({waiting}), and reports answer 503."
+    return [held_up, *unattributed]
+
+
+def _ask_control(control: ControlStore) -> Sequence[str]:
+    """What is wrong, if the control store answers; raises StoreUnavailable if not."""
+    with control.connect() as connection:
+        connection.execute(select(1))
+        return () if not control.shared or is_held(connection, ATTRIBUTION) else (_NOBODY_WORKS,)
+
+
+def _ask_event_store(folder: DataDir, events: EventStore) -> None:
+    """Check that the event store answers and that its disk has room; raises StoreUnavailable if not."""
+    folder.check_room()
+    if not events.ping():
+        raise StoreUnavailable("The event store is not available.", retry_after=1)
