@@ -25,6 +25,7 @@ from tests.fault_proxy import FaultProxy
 from postback.errors import StartupError
 from postback.store import event_engine
 from postback.store.event_store import EventStore
+from postback.store.table_engines import TableEngines
 
 if TYPE_CHECKING:
     from tests.conftest import StartServer
@@ -72,9 +73,25 @@ def test_the_permissions_that_are_asked_for_are_those_of_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "use-clickhouse.md").read_text()
     documented = re.findall(r"^GRANT (.+) TO postback;$", page, re.MULTILINE)
 
-    assert [grant for grant in documented if "postback_comparison" not in grant] == [
-        grant.format(database="postback") for grant in event_engine.GRANTS
-    ]
+    asked_for = (*event_engine.GRANTS, *TableEngines.PLAIN.grants, *TableEngines.REPLICATED.grants)
+    assert {grant for grant in documented if "postback_comparison" not in grant} == {
+        grant.format(database="postback") for grant in asked_for
+    }
+
+
+def test_what_a_replicated_group_is_sent_and_asked_for_is_known_to_clickhouse(
+    clickhouse: ClickHouseServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the engine of the database is made up: a server of the tests can't have one that is replicated."""
+    engine, told = event_engine.EventEngine(clickhouse.new_database()), TableEngines.of("Replicated", cloud=False)
+    monkeypatch.setattr(TableEngines, "of", lambda database_engine, *, cloud: told)
+
+    engine.check()
+
+    with closing(engine.client()) as client:
+        client.command("CREATE TABLE fact (id UInt8) ENGINE = MergeTree ORDER BY id")
+        client.command("INSERT INTO fact VALUES (7)")  # with the settings of a group
+        assert client.query("SELECT id, getSetting('insert_quorum') FROM fact").result_rows == [(7, "auto")]
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -14,7 +15,8 @@ import pytest
 from clickhouse_connect.driver.client import Client
 
 from postback.errors import StartupError
-from postback.store.event_schema import MIGRATIONS, upgrade
+from postback.store.event_schema import MIGRATIONS, Migration, upgrade
+from postback.store.table_engines import TableEngines
 
 
 class Engine:
@@ -226,3 +228,34 @@ def test_a_wrong_clock_lets_the_engine_delete_nothing_that_counts(fresh: dict[st
     """It deletes by the wall clock what has a time to live: only what helps to find mistakes may have one."""
     expiring = {name for name, (made, _) in fresh.items() if " TTL " in made}
     assert expiring == {"test_event", "rejected_event", "receipt", "source_hour"}
+
+
+@pytest.mark.parametrize("tables", [TableEngines.REPLICATED, TableEngines.CLOUD])
+def test_what_replicated_servers_and_the_cloud_are_sent_is_known_to_the_engine(
+    engine: Engine, fresh: dict[str, Any], tables: TableEngines
+) -> None:
+    """An engine without Keeper makes no replicated table: it parses the statements, and runs them without that word."""
+    adapted = [tables.adapted(statement) for migration in MIGRATIONS for statement in migration.statements]
+    store = engine.new_store()
+    for statement in adapted:
+        assert store.query(f"EXPLAIN AST {statement}").result_rows
+
+    upgrade(store, [unreplicated(migration, tables) for migration in MIGRATIONS])
+
+    created = "".join(adapted)
+    assert "non_replicated" not in created
+    assert ("ReplicatedAggregatingMergeTree" in created) == (tables is TableEngines.REPLICATED)
+    assert not re.search(r"ENGINE = (Replacing|Aggregating)?MergeTree", created) or tables is TableEngines.CLOUD
+    assert {name: columns for name, (_, columns) in schema(store).items()} == {
+        name: columns for name, (_, columns) in fresh.items()
+    }
+    windows = store.query(
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE "
+        "'% replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800%' ORDER BY name"
+    )
+    assert [name for (name,) in windows.result_rows] == ["invalid_click", "receipt", "source_activity"]
+
+
+def unreplicated(migration: Migration, tables: TableEngines) -> Migration:
+    adapted = (tables.adapted(statement) for statement in migration.statements)
+    return migration._replace(statements=tuple(sql.replace("ENGINE = Replicated", "ENGINE = ") for sql in adapted))

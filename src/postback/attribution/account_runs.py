@@ -8,6 +8,7 @@ reconciled with the outcomes first.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -156,13 +157,18 @@ class AccountRuns:
         self._derived.run("reconcile_conversions", account_id=account_id)
         return replace(state, run_id=pending.run_id)
 
-    def follow(self) -> None:
+    def follow(self, wait_for_inserts: Callable[[], None]) -> None:
         """Take the index of each account as far as the server that attributes has come.
+
+        Args:
+            wait_for_inserts: Called when it is known how far that is, and before what is there is read.
 
         Raises:
             StoreUnavailable: A store doesn't answer.
         """
-        for account_id, (state, _, _) in self._states.load().items():
+        states = self._states.load()
+        wait_for_inserts()
+        for account_id, (state, _, _) in states.items():
             if self._exposures.opened(account_id).through < state.exposures_through and not self.stopping:
                 self._catch_up_index(account_id, state, state.change)
 

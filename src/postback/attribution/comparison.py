@@ -19,11 +19,13 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from postback.attribution.runner import Attribution
 from postback.attribution.state import NEVER
 from postback.attribution.statements import DerivedStore
+from postback.errors import StartupError
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
 from postback.store.event_engine import failures_reported, fitted
 from postback.store.event_store import EventStore
+from postback.store.table_engines import TableEngines
 
 __all__ = ["PackageChange", "compare"]
 
@@ -63,7 +65,7 @@ def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> lis
         scratch: A folder for what the derivation leaves, which is deleted.
 
     Raises:
-        StartupError: The event store's user may not make a database.
+        StartupError: The event store's user may not make a database, or it is replicated.
         StoreUnavailable: A store doesn't answer.
     """
     with (
@@ -82,6 +84,11 @@ def compare(events: EventStore, media_buys: MediaBuyStore, scratch: Path) -> lis
 @contextmanager
 def _beside(events: EventStore) -> Iterator[EventStore]:
     """An event store with the same facts, in which nothing is derived yet."""
+    if events.engine.tables is not TableEngines.PLAIN:
+        raise StartupError(
+            f"The event store in {events.engine.place} is replicated, and a comparison is made on one ClickHouse only. "
+            "Restore a backup into a database of the engine Atomic, and compare there."
+        )
     owner, stored = events.deriver, events.engine.database
     database = f"{stored}_comparison"
     try:

@@ -56,7 +56,7 @@ class Attribution:
     ) -> None:
         metrics, limits = metrics or Metrics(), limits or Limits()
         self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
-        self._stored_through = events.stored_through
+        self._events = events
         self._media_buys = media_buys
         self._lease = lease or Lease(control, ATTRIBUTION)
         self._lease_number: int | None = None
@@ -208,7 +208,8 @@ class Attribution:
         self._recovered = True
 
     def _catch_up(self) -> None:
-        stored_through = self._stored_through()
+        stored_through = self._events.stored_through()
+        self._events.wait_for_inserts()
         self._recover()
         # Whatever breaks off a run, the next call looks first whether its sums were added.
         self._recovered = False
@@ -246,7 +247,7 @@ class Attribution:
         if not self._following:
             self._runs.prepare()
         self._following = False  # until this is done
-        self._runs.follow()
+        self._runs.follow(self._events.wait_for_inserts)
         self._following = True
 
     def _look_for_arrivals(self, through: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 import clickhouse_connect
@@ -16,16 +16,18 @@ from clickhouse_connect.driver.httpclient import HttpClient
 
 from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import InternalError, StartupError, StoreUnavailable
+from postback.store.table_engines import TableEngines
 
 __all__ = ["GRANTS", "EventEngine", "failures_reported", "fitted", "unfit_rows_refused"]
 
-_SETTINGS = {
+_SETTINGS: dict[str, int] = {
     "async_insert": 0,  # else the engine answers before the rows are in a part
     "deduplicate_blocks_in_dependent_materialized_views": 1,  # what a repeated block adds to sums is not added again
     "optimize_on_insert": 0,  # halves the insert: copies collapse when parts merge, and before that under FINAL
 }
 
-_OF_A_SERVER = _SETTINGS | {
+_OF_A_SERVER: dict[str, str | int] = {
+    **_SETTINGS,
     "insert_deduplicate": 1,  # whatever the user's profile says
     "join_use_nulls": 0,
     "max_query_size": 2**30,
@@ -41,14 +43,11 @@ _OLDEST = (26, 5)
 GRANTS = (
     "SELECT, INSERT, ALTER TABLE, ALTER VIEW, CREATE TABLE, CREATE VIEW, DROP TABLE, DROP VIEW, TRUNCATE, OPTIMIZE "
     "ON {database}.*",
-    "TABLE ENGINE ON MergeTree",
-    "TABLE ENGINE ON ReplacingMergeTree",
-    "TABLE ENGINE ON AggregatingMergeTree",
-    "TABLE ENGINE ON Memory",
     "CREATE TEMPORARY TABLE, CREATE TEMPORARY VIEW ON *.*",
     "SELECT ON system.mutations",
 )
-"""What the user of a server must be permitted. Asked for at the start, since some of it is only used after months."""
+"""What the user of a server must be permitted, beside what the tables' engines need. Asked for at the start, since some
+of it is only used after months."""
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 60
@@ -89,6 +88,7 @@ class EventEngine:
         embedded: Whether the engine is in this process.
         database: The database.
         place: How messages name the store.
+        tables: What keeps the tables, which ``check`` asks a server.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -97,6 +97,7 @@ class EventEngine:
         self.embedded = self._url is None
         self.database = self._url.database if self._url else "default"
         self.place = self._url.place if self._url else dsn.removeprefix("chdb://")
+        self.tables = TableEngines.PLAIN
 
     def client(self, database: str | None = None, *, session: bool = False) -> Client:
         """A client; the caller closes it.
@@ -121,7 +122,7 @@ class EventEngine:
             password=self._url.password,
             database=database or self.database,
             ca_cert=self._url.ca_cert,
-            settings=_OF_A_SERVER | (_SESSION if session else {}),
+            settings=_OF_A_SERVER | self.tables.settings | (_SESSION if session else {}),
             autogenerate_session_id=session,
             connect_timeout=_CONNECT_SECONDS,
             send_receive_timeout=_ANSWER_SECONDS,
@@ -148,22 +149,30 @@ class EventEngine:
                     f"ClickHouse at {self._url.host}:{self._url.port} is version {version}. Install "
                     f"{'.'.join(map(str, _OLDEST))} or newer."
                 )
-            for grant in (grant.format(database=self.database) for grant in GRANTS):
-                if not client.command(f"CHECK GRANT {grant}"):
-                    raise StartupError(
-                        f"The event store in {self.place} can't be used: its user lacks a permission. Run as an "
-                        f"administrator of ClickHouse: GRANT {grant} TO {self._url.user}"
-                    )
-            kinds = client.query(
-                "SELECT engine FROM system.databases WHERE name = {name:String}", parameters={"name": self.database}
-            ).result_rows  # none for a user who may do nothing in it
-        for (kind,) in kinds:
-            if kind == "Atomic":
-                continue
-            raise StartupError(
-                f"The event store can't be in {self.place}: its engine is {kind}, and Postback needs Atomic, which is "
-                "ClickHouse's default. Create another database, and name it in POSTBACK_EVENTS."
-            )
+            self._check_grants(client, GRANTS)
+            self.tables = self._tables(client)
+            self._check_grants(client, self.tables.grants)
+
+    def _check_grants(self, client: Client, grants: Sequence[str]) -> None:
+        for grant in (grant.format(database=self.database) for grant in grants):
+            if not client.command(f"CHECK GRANT {grant}"):
+                raise StartupError(
+                    f"The event store in {self.place} can't be used: its user lacks a permission. Run as an "
+                    f"administrator of ClickHouse: GRANT {grant} TO {self._url and self._url.user}"
+                )
+
+    def _tables(self, client: Client) -> TableEngines:
+        asked = "SELECT engine, getSetting('cloud_mode') FROM system.databases WHERE name = {name:String}"
+        for engine, cloud in client.query(asked, parameters={"name": self.database}).result_rows:
+            try:
+                return TableEngines.of(engine, cloud=cloud)
+            except ValueError:
+                raise StartupError(
+                    f"The event store can't be in {self.place}: its engine is {engine}, and Postback needs Atomic, "
+                    "which is ClickHouse's default, or Replicated. Create another database, and name it in "
+                    "POSTBACK_EVENTS."
+                ) from None
+        return TableEngines.PLAIN  # none for a user who may do nothing in it
 
     def _first_client(self, patience: float) -> Client:
         until, told = time.monotonic() + patience, 0.0

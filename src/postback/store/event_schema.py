@@ -19,6 +19,7 @@ from typing import NamedTuple
 from clickhouse_connect.driver.client import Client
 
 from postback.errors import StartupError
+from postback.store.table_engines import TableEngines
 
 __all__ = ["MIGRATIONS", "Migration", "upgrade"]
 
@@ -55,7 +56,9 @@ MIGRATIONS = _read_migrations()
 """Every migration, in order."""
 
 
-def upgrade(client: Client, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+def upgrade(
+    client: Client, migrations: Sequence[Migration] = MIGRATIONS, tables: TableEngines = TableEngines.PLAIN
+) -> None:
     """Bring a store to the schema of this code, whether it is empty, older, or interrupted in an upgrade.
 
     A store that was made before versions were recorded has none, so it begins with the first migration, which finds
@@ -65,7 +68,7 @@ def upgrade(client: Client, migrations: Sequence[Migration] = MIGRATIONS) -> Non
         StartupError: A newer Postback wrote the store.
         ClickHouseError: A statement failed; the next call completes what was begun.
     """
-    client.command((_SQL / "schema_version.sql").read_text())
+    client.command(tables.adapted((_SQL / "schema_version.sql").read_text()))
     version = int(client.query("SELECT max(version) FROM schema_version").result_rows[0][0])
     if version > migrations[-1].version:
         raise StartupError(
@@ -74,7 +77,7 @@ def upgrade(client: Client, migrations: Sequence[Migration] = MIGRATIONS) -> Non
         )
     for migration in (migration for migration in migrations if migration.version > version):
         for statement in migration.statements:
-            client.command(statement)
+            client.command(tables.adapted(statement))
         client.command(
             "INSERT INTO schema_version (version, name) VALUES ({version:UInt32}, {name:String})",
             parameters={"version": migration.version, "name": migration.name},

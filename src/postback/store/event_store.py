@@ -33,6 +33,7 @@ from postback.store.stored_events import (
     StoredEventStatus,
     StoredRejection,
 )
+from postback.store.table_engines import TableEngines
 
 __all__ = [
     "READERS",
@@ -108,7 +109,7 @@ class EventStore:
                 writer = undo.enter_context(closing(engine.client()))
                 deriver = undo.enter_context(closing(engine.client(session=True)))
                 readers = [undo.enter_context(closing(engine.client())) for _ in range(READERS)]
-                upgrade(writer)
+                upgrade(writer, tables=engine.tables)
                 undo.pop_all()
         except (ClickHouseError, OSError) as error:
             raise engine.unusable(error) from error
@@ -283,6 +284,17 @@ class EventStore:
         """
         own, elsewhere = self.receipt_times.stored_through(), self.stored_elsewhere()
         return from_micros(own if elsewhere is None else min(own, elsewhere))
+
+    def wait_for_inserts(self) -> None:
+        """Let the server that is read have what was inserted through another one of its replicated group.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        if self.engine.tables is TableEngines.REPLICATED:
+            with failures_reported(), self._reader() as client:
+                for (table,) in client.query(_sql("replicated_tables")).result_rows:
+                    client.command(f"SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")
 
     def count(self, table: Table) -> int:
         """How many rows a table has; copies count once."""
