@@ -181,6 +181,10 @@ def test_an_event_that_is_accepted_at_last_keeps_its_rejection_beside_it(store: 
     assert len(verdicts.rejections) == 1
 
 
+def _minute(received_at: int) -> datetime:
+    return datetime.fromtimestamp(received_at // 60_000_000 * 60, UTC)
+
+
 def test_activity_counts_what_a_source_sent_today(store: EventStore) -> None:
     yesterday = NOW - 25 * 3_600_000_000
     store.insert([purchases("busy", "old", received_at=yesterday, quality=0.0)])
@@ -193,13 +197,14 @@ def test_activity_counts_what_a_source_sent_today(store: EventStore) -> None:
             rejected_24h=1,
             last_event_at=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=NOW + 1),
             mean_quality_24h=0.5,
+            last_minute=_minute(NOW + 1),
         )
     }
 
 
 def test_a_source_whose_events_all_failed_has_no_last_event(store: EventStore) -> None:
     store.insert([rejection("failing", "a", "INVALID_REQUEST")])
-    assert store.activity("failing") == {"website": SourceActivity(1, 1, None, None)}
+    assert store.activity("failing") == {"website": SourceActivity(1, 1, None, None, last_minute=_minute(NOW))}
 
 
 def test_a_silent_account_has_no_activity(store: EventStore) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from tests.engine import open_events
 from postback.accounts.store import AccountStore
 from postback.clock import Clock
 from postback.event_sources.event_source import EventSource
+from postback.event_sources.rhythms import SourceKey, SourceRhythm
 from postback.event_sources.signals import SignalChange, SignalStore
 from postback.event_sources.store import SourceRegistry
 from postback.event_sources.watch import SourceWatch
@@ -295,6 +296,29 @@ def test_events_that_begin_to_match_nothing_are_noticed(seller: Seller) -> None:
 
     assert signal.kind == "match_rate"
     assert signal.reason.endswith("were attributed to an exposure at once; 100% are usual.")
+
+
+def test_what_an_account_is_judged_by_is_read_again_when_an_hour_is_over_or_an_event_came_in_a_later_minute(
+    seller: Seller,
+) -> None:
+    def read() -> Mapping[SourceKey, SourceRhythm]:
+        activity = seller.events.activity("acme")
+        return seller.watch.read("acme", {source: arrived.last_minute for source, arrived in activity.items()})
+
+    seller.send(NOW - timedelta(days=1), NOW)
+    known = read()
+    seller.send(NOW - MINUTE, NOW)
+
+    assert read() is known
+
+    seller.now += MINUTE
+    seller.send(NOW, NOW + MINUTE, accepted=0, rejected=1)
+    [rhythm] = read().values()
+    assert rhythm.last_minute == NOW
+
+    seller.now += timedelta(hours=1)
+    [rhythm] = read().values()
+    assert rhythm.learnt_before == NOW.replace(minute=0)
 
 
 def test_a_source_that_never_sent_has_no_signal(seller: Seller) -> None:

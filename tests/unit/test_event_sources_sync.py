@@ -77,7 +77,7 @@ class Buyer:
         )
         self.media_buys = SimpleNamespace(goals=lambda account_id: [])
         self.signals = SignalStore(self.control)
-        self.source_watch = SimpleNamespace(now=self.clock.utc, read=lambda account_id: {})
+        self.source_watch = SimpleNamespace(now=self.clock.utc, read=lambda *_: {})
 
     def call(self, release: str | None = "3.2", **arguments: Any) -> dict[str, Any]:
         return self.send(json.dumps(arguments).encode(), release)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any, NamedTuple
+
+from cachetools import LRUCache
 
 from postback.store.event_store import EventStore
 
@@ -27,6 +30,9 @@ LEARNT_DAYS = 42
 HOUR = timedelta(hours=1)
 BLOCK = timedelta(minutes=5)
 """In a block an event arrived, or none did: blocks are what silence is counted in."""
+
+_KEPT_SOURCES = 500
+"""Of so many sources what was read is kept: one that was heard in every hour takes 30 KB."""
 
 _FAR = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -102,12 +108,20 @@ class SourceRhythm:
     all_counts: Counts = NO_EVENTS
 
 
+class _Kept(NamedTuple):
+    hour: datetime
+    last_minutes: Mapping[str, datetime | None]
+    rhythms: Mapping[SourceKey, SourceRhythm]
+
+
 class SourceRhythms:
     """Reads the rhythms of sources, and sums up each hour once it is over. Synchronous and thread-safe."""
 
     def __init__(self, events: EventStore) -> None:
         self._events = events
         self._summed: datetime | None = None
+        self._kept: LRUCache[str, _Kept] = LRUCache(_KEPT_SOURCES, lambda kept: 1 + len(kept.rhythms))
+        self._keeping = Lock()
 
     def sum_up(self, stored_through: datetime) -> bool:
         """Sum up the hours that are complete and have no sums yet; returns whether there were any.
@@ -136,6 +150,33 @@ class SourceRhythms:
         """
         rows = self._events.query("long_silent_sources", since=start_of_hour(now) - HOUR - timedelta(days=LEARNT_DAYS))
         return {SourceKey(account_id, source): last_minute for account_id, source, last_minute in rows}
+
+    def of_account(
+        self, now: datetime, account_id: str, last_minutes: Mapping[str, datetime | None]
+    ) -> Mapping[SourceKey, SourceRhythm]:
+        """The rhythms of an account's sources, which cost much to read, and are kept while silence is judged the same.
+
+        That is until an hour is over, or an event comes in a later minute: blocks are longer. The counts of the last
+        hours, which tell nothing of silence, may be older.
+
+        Args:
+            now: The time through which all that was received is stored.
+            account_id: The account.
+            last_minutes: The last minute with an event of each source that ever had one.
+
+        Raises:
+            StoreUnavailable: The engine doesn't answer.
+        """
+        hour = start_of_hour(now)
+        with self._keeping:
+            kept = self._kept.get(account_id)
+        if kept is None or (kept.hour, kept.last_minutes) != (hour, last_minutes):
+            kept = _Kept(hour, last_minutes, self.read(now, account_id))
+            with self._keeping:
+                self._kept.pop(account_id, None)
+                if len(kept.rhythms) < _KEPT_SOURCES:
+                    self._kept[account_id] = kept
+        return kept.rhythms
 
     def read(
         self,

@@ -99,13 +99,13 @@ class SourceWatch:
         self._statuses = _statuses(found, left)
         self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, now)
 
-    def read(self, account_id: str) -> dict[SourceKey, SourceRhythm]:
-        """The rhythms of an account's sources now.
+    def read(self, account_id: str, last_minutes: Mapping[str, datetime | None]) -> Mapping[SourceKey, SourceRhythm]:
+        """The rhythms of an account's sources now, as ``SourceRhythms.of_account`` has them.
 
         Raises:
             StoreUnavailable: The event store is unavailable.
         """
-        return self._rhythms.read(self.now(), account_id)
+        return self._rhythms.of_account(self.now(), account_id, last_minutes)
 
     def statuses(self, account_id: str) -> dict[str, Status] | None:
         """The health status of the sources of an account that have sent events, by event_source_id, at the last look.

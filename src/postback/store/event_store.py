@@ -233,7 +233,7 @@ class EventStore:
         siblings = self._counts("sibling_differences", account_id=account_id, **kinds) if linked else {}
         arrived = self.query("activity", account_id=account_id)
         return {
-            event_source_id: SourceActivity(
+            source: SourceActivity(
                 events_received_24h=accepted + rejected,
                 rejected_24h=rejected,
                 last_event_at=last_at,
@@ -241,10 +241,11 @@ class EventStore:
                 duplicates_24h=duplicates,
                 different_24h=different,
                 from_browser_24h=from_browser,
-                repeated_orders_24h=repeated_orders.get(event_source_id, 0),
-                different_siblings_24h=siblings.get(event_source_id, 0),
+                last_minute=minute,
+                repeated_orders_24h=repeated_orders.get(source, 0),
+                different_siblings_24h=siblings.get(source, 0),
             )
-            for event_source_id, accepted, rejected, quality, last_at, duplicates, different, from_browser in arrived
+            for source, accepted, rejected, quality, last_at, duplicates, different, from_browser, minute in arrived
         }
 
     def unnamed_refunds(self, account_id: str, event_source_ids: Sequence[str]) -> dict[str, int]:

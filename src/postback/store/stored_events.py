@@ -108,6 +108,7 @@ class SourceActivity:
         repeated_orders_24h: How many order_ids came under several event_ids of one type; refunds aside.
         different_siblings_24h: How many of its events a linked source logged with another currency or order_id.
         from_browser_24h: Accepted ones that a browser tag sent.
+        last_minute: The last minute in which an event arrived, a rejected one included, UTC.
     """
 
     events_received_24h: int
@@ -119,6 +120,7 @@ class SourceActivity:
     repeated_orders_24h: int = 0
     different_siblings_24h: int = 0
     from_browser_24h: int = 0
+    last_minute: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

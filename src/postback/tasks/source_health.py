@@ -70,13 +70,15 @@ def account_traffic(services: Services, account_id: str) -> Traffic:
     for signal in services.signals.open([account_id]):
         signals[signal.event_source_id].append(signal)
     now = services.source_watch.now()
+    activity = services.events.activity(account_id, linked)
+    last_minutes = {source: arrived.last_minute for source, arrived in activity.items()}
     return Traffic(
         account_id=account_id,
         now=now,
         watched_since=services.signals.watched_since(now),
-        activity=services.events.activity(account_id, linked),
+        activity=activity,
         matching=services.events.matching(account_id),
         unnamed_refunds=services.events.unnamed_refunds(account_id, sorted(rules.near.keys() - refunded)),
-        rhythms=services.source_watch.read(account_id),
+        rhythms=services.source_watch.read(account_id, last_minutes),
         signals=signals,
     )
