@@ -13,6 +13,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.flusher import drain
+from postback.store.shards import Shards
 
 
 def open_events(data: Path) -> EventStore:
@@ -28,7 +29,7 @@ def opened(data: Path) -> Iterator[EventStore]:
         events = stack.enter_context(closing(open_events(data)))
         control = stack.enter_context(closing(ControlStore(folder.control_url)))
         control.migrate()
-        drain(folder, events, control)
+        drain(folder, Shards.alone(events), control)
         yield events
 
 

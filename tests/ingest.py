@@ -14,6 +14,7 @@ from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
 from postback.store.log_segments import LogSegments
+from postback.store.shards import Shards
 from postback.threads import ThreadPool
 
 
@@ -33,7 +34,7 @@ async def ingest_log(
     idempotency = IdempotencyStore(control, flushes)
     for answer in segments.recover():
         idempotency.logged(answer)
-    flusher = Flusher(segments, events, control, folder.quarantine, metrics)
+    flusher = Flusher(segments, Shards.alone(events), control, folder.quarantine, metrics)
     log = IngestLog(segments, flusher, idempotency, max_events, metrics, appends, flushes)
     flushing = asyncio.create_task(log.run())
     try:

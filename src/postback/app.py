@@ -23,6 +23,7 @@ from postback.config import Settings
 from postback.console import routes as console
 from postback.event_sources.watch import WATCH_SECONDS
 from postback.services import Resources, Services, open_services
+from postback.store.event_store import EventStore
 from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
@@ -108,7 +109,8 @@ def _start_background(services: Services, resources: Resources) -> None:
         background.start(
             "merge guard", partial(repeat, partial(_check_merges, services, services.merges), _MERGE_SECONDS)
         )
-        background.start("backups", _snapshots(services, services.merges).run)
+    if services.merges and services.shards.embedded:
+        background.start("backups", _snapshots(services, services.merges, services.shards.embedded).run)
     if services.retention:
         sweep = partial(services.retention.sweep, services.threads)
         background.start("retention", partial(repeat, sweep, _RETENTION_SECONDS))
@@ -117,10 +119,10 @@ def _start_background(services: Services, resources: Resources) -> None:
             background.start(f"forwarding to {destination}", loop)
 
 
-def _snapshots(services: Services, merges: MergeGuard) -> SnapshotServer:
+def _snapshots(services: Services, merges: MergeGuard, embedded: EventStore) -> SnapshotServer:
     return SnapshotServer(
         services.folder,
-        services.events,
+        embedded,
         services.control,
         services.log,
         merges,
@@ -162,7 +164,7 @@ async def _renew(services: Services) -> None:
 async def _publish(services: Services, node: Node) -> None:
     """Tell the other servers how far this one is, and stop it if another one uses a copy of its data folder."""
     receives = services.settings.takes_calls or services.log.waiting != (0, 0)
-    through = services.events.receipt_times.stored_through() if receives else None
+    through = services.shards.stored_through() if receives else None
     if await services.threads.background.run(node.publish, through):
         return
     _log.critical(
@@ -200,7 +202,8 @@ async def _watch_sources(services: Services) -> None:
 
 async def _attribute(services: Services) -> None:
     """Attribute what has arrived, or follow the server that does."""
-    attribution = services.attribution
-    await services.threads.attribution.run(attribution.work if services.settings.works else attribution.follow)
-    if services.attribution.complete_through:
-        services.metrics.attributed(services.attribution.complete_through)
+    for number, attribution in services.attribution.opened().items():
+        work = attribution.work if services.settings.works else attribution.follow
+        await services.threads.attribution.of(number).run(work)
+    if complete := services.attribution.complete_through():
+        services.metrics.attributed(complete)

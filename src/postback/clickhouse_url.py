@@ -78,13 +78,27 @@ class ClickHouseUrl:
             url.scheme, url.hostname, port or _PORTS[url.scheme], unquote(url.username), password, database, ca_cert
         )
 
+    def beside(self, text: str) -> Self:
+        """Read the URL of a further database, which has the same user and password, and names neither.
+
+        Raises:
+            ValueError: What is wrong with it, as the end of a sentence that begins with its name.
+        """
+        scheme, separator, rest = text.partition("://")
+        if "@" in rest.partition("/")[0]:
+            raise ValueError("names a user or a password. Leave them out: those of POSTBACK_EVENTS are used")
+        return self.parse(f"{scheme}{separator}{self._login}@{rest}" if separator else text)
+
+    @property
+    def _login(self) -> str:
+        return f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
+
     @property
     def text(self) -> str:
         """The URL, with the password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        user = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         options = f"?ca_cert={quote(self.ca_cert)}" if self.ca_cert else ""
-        return f"{self.scheme}://{user}@{host}:{self.port}/{self.database}{options}"
+        return f"{self.scheme}://{self._login}@{host}:{self.port}/{self.database}{options}"
 
     @property
     def place(self) -> str:

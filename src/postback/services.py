@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +12,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
+from postback.attribution.by_shard import ShardAttributions
 from postback.attribution.retention import Retention
 from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.auth.api_keys import KeyStore
@@ -51,7 +52,7 @@ from postback.store.event_store import READERS, EventStore
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
-from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store, open_event_store
+from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store
 from postback.store.leases import Lease
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
@@ -60,6 +61,7 @@ from postback.store.receipt_feeds import ReceiptFeeds
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
+from postback.store.shards import Shards, open_shards
 from postback.threads import Threads
 from postback.watchdog import Watchdog
 
@@ -139,7 +141,7 @@ class Services:
     visitor_clicks: VisitorClicks
     invalid_clicks: InvalidClicks
     validation: ValidationPool
-    events: EventStore
+    shards: Shards
     receipt_feeds: ReceiptFeeds
     recent_events: RecentIdentities
     recent_exposures: RecentIdentities
@@ -147,21 +149,33 @@ class Services:
     room: DiskRoom
     merges: MergeGuard | None
     watchdog: Watchdog
-    attribution: Attribution
+    attribution: ShardAttributions
     attribution_lease: Lease
     retention: Retention | None
     forwarding: Forwarding
 
     async def read_events(
-        self, read: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
+        self,
+        account_ids: Iterable[str],
+        read: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
     ) -> _Result:
-        """What ``read`` returns or raises; it finds all that was acknowledged before this call in the event store.
+        """What ``read`` returns or raises; all that was acknowledged for these accounts before this call is stored.
 
         Raises:
             StoreUnavailable: What was acknowledged is not stored in time.
         """
-        await self.log.flushed()
+        await self.flushed(account_ids)
         return await self.threads.reports.run(read, *args, **kwargs)
+
+    async def flushed(self, account_ids: Iterable[str]) -> None:
+        """Wait until everything that was acknowledged for these accounts before this call can be read.
+
+        Raises:
+            StoreUnavailable: That takes too long, or the control store doesn't answer.
+        """
+        await self.log.flushed()
 
 
 def open_services(
@@ -198,13 +212,13 @@ def _open_services(
     resources.closing("lease of attribution", lease.release)  # when its thread has ended
     running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
-    events = open_event_store(
+    shards = open_shards(
         folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
     )
-    resources.closing("event store", events.close)
-    node = Node.joined(control, folder, events, settings.role)
-    _warn_of_receipt_times(events.receipt_times)
-    watchdog = _watchdog(events, resources)
+    resources.closing("event store", shards.close)
+    node = Node.joined(control, folder, shards, settings.role)
+    _warn_of_receipt_times(shards.receipt_times)
+    watchdog = _watchdog(shards.embedded, resources)
     threads = Threads(READERS)
     resources.closing("threads", threads.close)
     if not accounts.list():
@@ -218,7 +232,7 @@ def _open_services(
     metrics = Metrics()
     metrics.clock_jump(lambda: clock.jump)
     room = DiskRoom(settings.data, metrics)
-    merges = MergeGuard(events, settings.data, metrics) if events.engine.embedded else None
+    merges = MergeGuard(shards.embedded, settings.data, metrics) if shards.embedded else None
     if merges:
         resources.closing("merge guard", merges.close)
     validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
@@ -231,14 +245,14 @@ def _open_services(
         alone=settings.control is None,
         quota_bytes=settings.response_quota_bytes,
     )
-    segments = LogSegments(folder.log, events.receipt_times, log_owner(control))
+    segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
     if node:
         resources.closing("node", partial(_leave, node, segments))  # when the log has stopped
     for answer in segments.recover():
         idempotency.logged(answer)
     log = IngestLog(
         segments,
-        Flusher(segments, events, control, folder.quarantine, metrics),
+        Flusher(segments, shards, control, folder.quarantine, metrics),
         idempotency,
         settings.queue_events,
         metrics,
@@ -249,8 +263,12 @@ def _open_services(
     )
     resources.closing("ingest log", log.stop)
     media_buys, signals = MediaBuyStore(control), SignalStore(control)
-    attribution = Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease)
-    retention = _retention(settings, events, attribution, sources, metrics, clock, running_time)
+
+    def attribution_of(events: EventStore) -> Attribution:
+        return Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease)
+
+    attribution = ShardAttributions(shards, attribution_of)
+    retention = _retention(settings, shards.get(1), attribution.opened()[1], sources, metrics, clock, running_time)
     if retention:
         resources.closing("retention", retention.close)
     services = Services(
@@ -275,7 +293,7 @@ def _open_services(
         console_sessions=ConsoleSessions(control, clock.now),
         sources=sources,
         signals=signals,
-        source_watch=SourceWatch(events, sources, signals, clock, metrics, forwarding.alert, lambda: not room.low),
+        source_watch=SourceWatch(shards, sources, signals, clock, metrics, forwarding.alert, lambda: not room.low),
         catalogue=_catalogue(settings, simulations),
         media_buys=media_buys,
         simulations=simulations,
@@ -286,9 +304,9 @@ def _open_services(
         visitor_clicks=VisitorClicks(settings.clicks_per_hour, clock.passed),
         invalid_clicks=InvalidClicks(),
         validation=validation,
-        events=events,
-        receipt_feeds=ReceiptFeeds(events, threads.reports),
-        recent_events=RecentIdentities(complete=not (node or segments.sealed or events.last_received_at())),
+        shards=shards,
+        receipt_feeds=ReceiptFeeds(shards, threads.reports),
+        recent_events=RecentIdentities(complete=not (node or segments.sealed or shards.last_received_at())),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
         room=room,
@@ -306,9 +324,9 @@ def _open_services(
     return services, new_key
 
 
-def _watchdog(events: EventStore, resources: Resources) -> Watchdog:
-    if events.engine.embedded:
-        asked = events.engine.client()
+def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
+    if embedded:
+        asked = embedded.engine.client()
         resources.closing("watchdog's client", asked.close)
         watchdog = Watchdog(asked.ping)
     else:

@@ -13,7 +13,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-__all__ = ["ThreadPool", "Threads"]
+__all__ = ["ShardThreads", "ThreadPool", "Threads"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -46,6 +46,31 @@ class ThreadPool:
         self._executor.shutdown(cancel_futures=True)
 
 
+class ShardThreads:
+    """Of each shard of the event store a pool of its own, so that one that is slow keeps none of the others waiting.
+
+    Args:
+        name: What the threads are called.
+        threads: Most threads of each.
+    """
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._threads = threads
+        self._pools: dict[int, ThreadPool] = {}
+
+    def of(self, shard: int) -> ThreadPool:
+        """The pool of the shard with this number; for one event loop."""
+        if shard not in self._pools:
+            self._pools[shard] = ThreadPool(f"{self._name} {shard}", self._threads)
+        return self._pools[shard]
+
+    def close(self) -> None:
+        """Wait for the work that has begun, and drop the rest."""
+        for pool in self._pools.values():
+            pool.close()
+
+
 class Threads:
     """Every thread pool of one server.
 
@@ -60,7 +85,7 @@ class Threads:
         inserts: One thread, which moves what is in the ingest log into the stores.
         reports: Reads of the event store. It has a thread for each reader, so that none waits for a reader.
         control: Transactions of the control store.
-        attribution: One thread, since attribution does one run at a time.
+        attribution: One thread for each shard, since its attribution does one run at a time.
         background: What nobody waits for: purges, deliveries.
 
     Args:
@@ -74,7 +99,7 @@ class Threads:
         self.inserts = ThreadPool("inserts", 1)
         self.reports = ThreadPool("reports", readers)
         self.control = ThreadPool("control", 4)
-        self.attribution = ThreadPool("attribution", 1)
+        self.attribution = ShardThreads("attribution", 1)
         self.background = ThreadPool("background", 4)
 
     def close(self) -> None:

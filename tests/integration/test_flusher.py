@@ -27,6 +27,7 @@ from postback.store.log_files import LogFiles
 from postback.store.log_frames import pack
 from postback.store.log_segments import LogSegments
 from postback.store.rows import Rows
+from postback.store.shards import Shards
 from postback.store.tables import forward, idempotency
 
 
@@ -39,7 +40,7 @@ class Stores(NamedTuple):
     segments: LogSegments
 
     def flusher(self) -> Flusher:
-        return Flusher(self.segments, self.events, self.control, self.folder.quarantine)
+        return Flusher(self.segments, Shards.alone(self.events), self.control, self.folder.quarantine)
 
     def counts(self) -> tuple[int, ...]:
         """Rows of events, those of them that were counted, rejections, those that were counted, answers, deliveries."""
@@ -137,7 +138,7 @@ def test_a_flush_that_is_cut_short_is_repeated_to_the_same_end(
             with flusher.between_flushes():
                 assert stores.counts() == ONCE
     with opened(tmp_path) as stores:
-        drain(stores.folder, stores.events, stores.control)
+        drain(stores.folder, Shards.alone(stores.events), stores.control)
         assert stores.counts() == ONCE
         assert stores.folder.log.names() == []
 
@@ -162,7 +163,7 @@ def test_an_insert_that_the_engine_had_noted_but_not_finished_when_it_was_killed
         shutil.rmtree(part)
     with opened(tmp_path) as stores:
         assert stores.counts()[:4] != ONCE[:4]
-        drain(stores.folder, stores.events, stores.control)
+        drain(stores.folder, Shards.alone(stores.events), stores.control)
         assert stores.counts() == ONCE
 
 
@@ -194,7 +195,7 @@ def test_a_delivery_that_arrived_before_its_flush_is_repeated_is_not_made_again(
                 stores.flusher().flush_oldest()
         outbox = Outbox(stores.control)
         outbox.delivered(outbox.listed())
-        drain(stores.folder, stores.events, stores.control)
+        drain(stores.folder, Shards.alone(stores.events), stores.control)
         assert stores.counts() == (*ONCE[:-1], 0)
 
 

@@ -27,6 +27,7 @@ from postback.store.log_frames import pack
 from postback.store.log_segments import LogSegments
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.rows import COLUMNS, Rows
+from postback.store.shards import Shards
 
 
 def start(path: Path, *, sandbox: bool = False, url: str | None = None) -> None:
@@ -148,7 +149,7 @@ def flush(data: Path) -> int:
         closing(open_control_store(folder, None)) as control,
         closing(open_event_store(folder, control)) as events,
     ):
-        drain(folder, events, control)
+        drain(folder, Shards.alone(events), control)
         return len(events.deriver.query("SELECT event_id FROM rejected_event").result_rows)
 
 

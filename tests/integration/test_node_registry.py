@@ -14,6 +14,7 @@ from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.nodes import MOST_NODES, Node, forget_node, list_nodes
 from postback.store.receipt_times import ReceiptTimes
+from postback.store.shards import Shards
 
 
 @pytest.fixture
@@ -54,12 +55,12 @@ def test_nothing_is_stored_through_a_time_that_another_server_has_not_reached(
 ) -> None:
     fast, slow = (Node.join(control, folders(name), ReceiptTimes()) for name in ("fast", "slow"))
 
-    assert fast.publish(5_000)
-    assert slow.publish(3_000)
-    assert (fast.stored_through_elsewhere(), slow.stored_through_elsewhere()) == (3_000, 5_000)
+    assert fast.publish({1: 5_000})
+    assert slow.publish({1: 3_000})
+    assert (fast.stored_through_elsewhere(1), slow.stored_through_elsewhere(1)) == (3_000, 5_000)
 
     slow.leave()
-    assert fast.stored_through_elsewhere() is None
+    assert fast.stored_through_elsewhere(1) is None
 
 
 def test_a_killed_server_holds_the_others_up_until_it_has_stored_its_log_or_is_removed(
@@ -68,17 +69,17 @@ def test_a_killed_server_holds_the_others_up_until_it_has_stored_its_log_or_is_r
     folder = folders("killed")
     other = Node.join(control, folders("other"), ReceiptTimes())
     killed = Node.join(control, folder, ReceiptTimes())
-    other.publish(1_000)
-    killed.publish(2_000)
-    other.publish(9_000)
+    other.publish({1: 1_000})
+    killed.publish({1: 2_000})
+    other.publish({1: 9_000})
     again = Node.join(control, folder, ReceiptTimes())
 
-    assert other.stored_through_elsewhere() == 2_000
-    assert again.publish(8_000)
-    assert other.stored_through_elsewhere() == 8_000
+    assert other.stored_through_elsewhere(1) == 2_000
+    assert again.publish({1: 8_000})
+    assert other.stored_through_elsewhere(1) == 8_000
 
     forget_node(control, again.number)
-    assert other.stored_through_elsewhere() is None
+    assert other.stored_through_elsewhere(1) is None
     with pytest.raises(StartupError, match="There is no node 7"):
         forget_node(control, 7)
 
@@ -87,7 +88,7 @@ def test_a_server_that_starts_issues_no_time_that_others_have_gone_past(
     control: ControlStore, folders: Callable[[str], DataDir]
 ) -> None:
     ahead, times = 2**62, ReceiptTimes()
-    Node.join(control, folders("ahead"), ReceiptTimes()).publish(ahead)
+    Node.join(control, folders("ahead"), ReceiptTimes()).publish({1: ahead})
 
     Node.join(control, folders("new"), times)
 
@@ -102,8 +103,8 @@ def test_a_server_notices_that_another_one_runs_on_a_copy_of_its_folder(
     (tmp_path / "copy" / "node").write_text((tmp_path / "original" / "node").read_text())
     copy = Node.join(control, folders("copy"), ReceiptTimes())
 
-    assert not original.publish(1_000)
-    assert copy.publish(1_000)
+    assert not original.publish({1: 1_000})
+    assert copy.publish({1: 1_000})
     assert [status.stored_through for status in list_nodes(control)] == [1_000]
 
 
@@ -124,8 +125,8 @@ def test_a_server_whose_events_are_in_its_folder_shares_its_database_with_none(
 ) -> None:
     alone, other = folders("alone"), folders("other")
     with closing(EventStore.open(alone.events_dsn, alone.scratch)) as events:
-        joined = [Node.joined(control, alone, events) for _ in range(2)]
+        joined = [Node.joined(control, alone, Shards.alone(events)) for _ in range(2)]
         with pytest.raises(StartupError, match="alone uses this database, too, and would lack them"):
-            Node.joined(control, other, events)
+            Node.joined(control, other, Shards.alone(events))
 
     assert [node and node.number for node in joined] == [0, 0]

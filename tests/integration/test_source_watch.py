@@ -22,6 +22,7 @@ from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
 from postback.store.receipt_times import ReceiptTimes
+from postback.store.shards import Shards
 from postback.store.tables import source_watch
 
 NOW = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
@@ -52,7 +53,13 @@ class Seller:
 
     def another_watch(self) -> SourceWatch:
         return SourceWatch(
-            self.events, self.sources, self.signals, self.clock(), self.metrics, self.tell, lambda: self.hears
+            Shards.alone(self.events),
+            self.sources,
+            self.signals,
+            self.clock(),
+            self.metrics,
+            self.tell,
+            lambda: self.hears,
         )
 
     def clock(self) -> Clock:

@@ -60,7 +60,7 @@ class Buyer:
         self.activity: dict[str, SourceActivity] = {}
         self.clock = Clock()
         self.threads = Threads(readers=1)
-        self.read_events = self.threads.reports.run
+        self.read_events = lambda account_ids, *work: self.threads.reports.run(*work)
         self.settings = SimpleNamespace(public_url="https://track.seller.example")
         self.tag_script = TagScript("/tag/v/abc.js", "sha384-abc")
         self.forwarding = Forwarding(
@@ -75,9 +75,10 @@ class Buyer:
         self.events = SimpleNamespace(
             activity=lambda *_: self.activity, matching=lambda account_id: {}, unnamed_refunds=lambda *_: {}
         )
+        self.shards = SimpleNamespace(of=lambda account_id: self.events)
         self.media_buys = SimpleNamespace(goals=lambda account_id: [])
         self.signals = SignalStore(self.control)
-        self.source_watch = SimpleNamespace(now=self.clock.utc, read=lambda *_: {})
+        self.source_watch = SimpleNamespace(now=lambda account_id: self.clock.utc(), read=lambda *_: {})
 
     def call(self, release: str | None = "3.2", **arguments: Any) -> dict[str, Any]:
         return self.send(json.dumps(arguments).encode(), release)

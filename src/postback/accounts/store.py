@@ -19,6 +19,7 @@ from postback.errors import InvalidRequest, StartupError
 from postback.protocol.domains import is_domain
 from postback.protocol.enums import AccountStatus
 from postback.store.control_store import ControlStore
+from postback.store.placements import place
 from postback.store.tables import account, api_key, api_key_account
 
 __all__ = ["AccountStore", "KeyAccounts"]
@@ -261,6 +262,7 @@ def _no_account(account_id: str) -> StartupError:
 def _insert(connection: Connection, created: Account, **more: object) -> None:
     values: Mapping[str, object] = {field: getattr(created, field) for field in Account.__slots__}
     connection.execute(account.insert().values({**values, "created_at": int(time.time()), **more}))
+    place(connection, created.account_id)
 
 
 def _update(connection: Connection, account_id: str, values: Mapping[str, object]) -> int:

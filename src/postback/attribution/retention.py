@@ -87,6 +87,7 @@ class Retention:
         self._done: _Bounds | None = None
         if problem := self._too_few_days():
             raise StartupError(problem)
+        self._shard = events.number
         self._client = events.engine.client()
         self._derived = DerivedStore(self._client, metrics.attribution_stages, events.deriving)
 
@@ -100,18 +101,18 @@ class Retention:
         Raises:
             StoreUnavailable: A store doesn't answer. The next sweep goes on from there.
         """
-        bounds = self._bounds()
-        if bounds == self._done or not await threads.attribution.run(self._attribution.lead):
+        bounds, runs = self._bounds(), threads.attribution.of(self._shard)
+        if bounds == self._done or not await runs.run(self._attribution.lead):
             return
         if problem := await threads.background.run(self._too_few_days):
             _log.error("Nothing is dropped: %s", problem)
             return
-        if not await threads.attribution.run(self._attribution.settle, *bounds):
+        if not await runs.run(self._attribution.settle, *bounds):
             return
         await self._dropped(threads)  # what a sweep began that was interrupted
         events, exposures = await threads.background.run(self._drop, bounds)
         await self._dropped(threads)
-        while await threads.attribution.run(self._attribution.forget_exposures, bounds.dropped_before):
+        while await runs.run(self._attribution.forget_exposures, bounds.dropped_before):
             pass
         self._done = bounds
         before = datetime.fromtimestamp(bounds.dropped_before // 1_000_000, UTC)

@@ -81,6 +81,11 @@ class Principal:
     scopes: frozenset[Scope] = BUYER
     browser: bool = False
 
+    @property
+    def account_ids(self) -> list[str]:
+        """The ids of its accounts."""
+        return [account.account_id for account in self.accounts]
+
     def account(self, account_id: str) -> Account:
         """The principal's account with this id; another id is a bug in the caller."""
         return next(account for account in self.accounts if account.account_id == account_id)

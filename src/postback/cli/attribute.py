@@ -19,8 +19,10 @@ from postback.delivery.figures import shown_number
 from postback.media_buys.store import MediaBuyStore
 from postback.store.data_folder import DataDir
 from postback.store.flusher import drain
-from postback.store.installation import open_control_store, open_event_store
+from postback.store.installation import open_control_store
 from postback.store.leases import Lease
+from postback.store.placements import FIRST_SHARD
+from postback.store.shards import open_shards
 
 __all__ = ["attribute"]
 
@@ -38,8 +40,9 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
     with ExitStack() as stack:
         folder = stack.enter_context(closing(DataDir.open(settings.data, settings.secret)))
         control = stack.enter_context(closing(open_control_store(folder, settings.control, settings.events)))
-        events = stack.enter_context(closing(open_event_store(folder, control, settings.events)))
-        drain(folder, events, control)
+        shards = stack.enter_context(closing(open_shards(folder, control, settings.events)))
+        drain(folder, shards, control)
+        events = shards.get(FIRST_SHARD)
         media_buys = MediaBuyStore(control)
         if compare:
             changes = comparison.compare(events, media_buys, folder.scratch)

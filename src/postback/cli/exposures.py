@@ -27,8 +27,9 @@ from postback.media_buys.store import MediaBuyStore
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.flusher import drain
-from postback.store.installation import open_control_store, open_event_store
+from postback.store.installation import open_control_store
 from postback.store.nodes import Node
+from postback.store.shards import open_shards
 
 __all__ = ["exposures"]
 
@@ -97,16 +98,17 @@ def import_(
         control = opened.enter_context(closing(open_control_store(folder, settings.control, settings.events)))
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens
-        events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
-        node = Node.joined(control, folder, events)
+        shards = opened.enter_context(closing(open_shards(folder, control, settings.events)))
+        events = shards.of(account.account_id)
+        node = Node.joined(control, folder, shards)
         if node:
             opened.callback(node.leave)
-        drain(folder, events, control)
+        drain(folder, shards, control)
         work = ExposureImport(folder, events, account, described, content.result(), rejects, registered)
         try:
             for _ in _run(work, restart=restart):
                 if node:
-                    node.publish(events.receipt_times.stored_through())
+                    node.publish(shards.stored_through())
         except StartupError:
             if work.progress.rows:
                 click.echo("Stopped before the end of the file. What came before is stored.", err=True)

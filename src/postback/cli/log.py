@@ -15,10 +15,10 @@ from postback.config import load_settings
 from postback.errors import StartupError
 from postback.protocol.timestamps import rfc3339
 from postback.store.adoption import adopt
-from postback.store.installation import open_shared_event_store
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame
 from postback.store.log_segments import SegmentContent, read_segments
+from postback.store.shards import open_shared_shards
 
 __all__ = ["log"]
 
@@ -66,8 +66,8 @@ def adopt_log(folder: Path, data: str | None) -> None:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
         control = stack.enter_context(open_control(data))
-        events = stack.enter_context(closing(open_shared_event_store(control, settings.events)))
-        adopted = adopt(folder.absolute(), control, events, settings.data / "quarantine")
+        shards = stack.enter_context(closing(open_shared_shards(control, settings.events)))
+        adopted = adopt(folder.absolute(), control, shards, settings.data / "quarantine")
     rows = "1 row is" if adopted.rows == 1 else f"{adopted.rows:,} rows are"
     if adopted.number is not None:
         click.echo(f"{rows} stored. Node {adopted.number} is removed.")

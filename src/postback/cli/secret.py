@@ -20,10 +20,10 @@ from postback.store.installation import (
     StoredFingerprint,
     complete_fingerprint,
     open_control_store,
-    open_event_store,
     replace_fingerprint,
     stored,
 )
+from postback.store.shards import open_shards
 from postback.transports.a2a_tasks import forget_tasks
 
 __all__ = ["secret"]
@@ -69,14 +69,14 @@ def rotate(yes: bool, data: str | None) -> None:
         control = opened.enter_context(
             closing(open_control_store(folder, settings.control, settings.events, rotating=True))
         )
-        events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
+        shards = opened.enter_context(closing(open_shards(folder, control, settings.events)))
         found = stored(control)
         if found is None:
             raise StartupError(f"No server of this version has used {folder.path}. Start 'postback serve' once first.")
-        drain(folder, events, control)
+        drain(folder, shards, control)
         new = folder.prepare_secret()
         replaced = _replace(control, found, folder.secret, new)
-        complete_fingerprint(control, events, (stored(control) or found).fingerprint)
+        complete_fingerprint(control, shards, (stored(control) or found).fingerprint)
         folder.replace_secret()
     click.echo(
         f"The secret is replaced; {replaced.deliveries:,} waiting deliveries are encrypted anew, {replaced.tasks:,} "

@@ -115,7 +115,7 @@ async def _listed(visit: Visit) -> Conversions:
         answer = media_buy_conversions(visit.services, visit.principal, buy.media_buy_id, query)
         return buy, answer, _sums(visit, buy, chosen)
 
-    buy, answer, sums = await visit.services.read_events(read)
+    buy, answer, sums = await visit.services.read_events(visit.principal.account_ids, read)
     filters = {name: visit.query[key] for key, name in _FILTERS.items() if visit.query.get(key)}
     path = f"/console/delivery/{quote(buy.media_buy_id, safe='')}"
     return Conversions(
@@ -125,7 +125,7 @@ async def _listed(visit: Visit) -> Conversions:
         filters=filters,
         sums=sums,
         conversions=tuple(_shown(visit, buy.account_id, conversion) for conversion in answer.conversions),
-        complete_through=visit.services.attribution.complete_through,
+        complete_through=visit.services.attribution.complete_through([buy.account_id]),
         buy_url=visit.url(path, account=buy.account_id),
         all_url=visit.url(f"{path}/conversions", account=buy.account_id) if filters else None,
         next_url=visit.url(cursor=answer.pagination.cursor) if answer.pagination.cursor else None,
@@ -148,7 +148,7 @@ def _sums(visit: Visit, buy: MediaBuy, chosen: ConversionFilter) -> Figures:
         ]
     else:
         of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id}
-        found = visit.services.events.query("conversion_sums", **of_buy, **chosen.stored())
+        found = visit.services.shards.of(buy.account_id).query("conversion_sums", **of_buy, **chosen.stored())
         rows = [(conversions, value) for conversions, value in found]
     value = sum((value for _, value in rows), Decimal(0))
     return Figures(conversions=sum(conversions for conversions, _ in rows), conversion_value=shown_number(value))
@@ -158,7 +158,7 @@ def _by_source(
     visit: Visit, buy: MediaBuy, chosen: ConversionFilter
 ) -> Sequence[tuple[str, int, Decimal, int, Decimal]]:
     of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id}
-    rows = visit.services.events.query("conversion_sums_by_source", **of_buy, **chosen.stored())
+    rows = visit.services.shards.of(buy.account_id).query("conversion_sums_by_source", **of_buy, **chosen.stored())
     return [(source, conversions, value, refunds, refunded) for source, conversions, value, refunds, refunded in rows]
 
 
@@ -209,7 +209,9 @@ async def _as_file(visit: Visit) -> CsvTable:
     async def parts() -> AsyncIterator[Iterable[Sequence[Cell]]]:
         after = None
         while True:
-            found, after = await visit.services.read_events(read_conversions, visit.services, buy, chosen, after, _SENT)
+            found, after = await visit.services.read_events(
+                [buy.account_id], read_conversions, visit.services, buy, chosen, after, _SENT
+            )
             shown = [_shown(visit, buy.account_id, conversion) for conversion in found]
             yield [[*(getattr(conversion, name) for name in _COLUMNS), buy.currency] for conversion in shown]
             if after is None:

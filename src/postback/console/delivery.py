@@ -113,7 +113,7 @@ async def _list(visit: Visit) -> Buys:
         status=visit.query.get("status", ""),
         statuses=_STATUSES,
         buys=tuple(shown_buy(visit, *pair, dates) for pair in zip(shown, report.media_buy_deliveries, strict=False)),
-        complete_through=visit.services.attribution.complete_through,
+        complete_through=visit.services.attribution.complete_through(),
         next_url=visit.url(cursor=cursor) if cursor else None,
         csv_url=visit.url(format="csv", cursor=None),
     )
@@ -126,13 +126,13 @@ async def _page_of_buys(
     status = visit.query.get("status") or None
     if status is not None and status not in get_args(MediaBuyStatus):
         raise InvalidRequest(f"status must be one of {', '.join(get_args(MediaBuyStatus))}.", field="status")
-    account_ids = [account.account_id for account in visit.principal.accounts]
+    account_ids = visit.principal.account_ids
 
     def read() -> tuple[list[MediaBuy], DeliveryReport]:
         found = visit.services.media_buys.find(account_ids, None, [status] if status else None, after, most)
         return found, delivery_report(visit.services, found, period)
 
-    return await visit.services.read_events(read)
+    return await visit.services.read_events(account_ids, read)
 
 
 async def _list_csv(visit: Visit) -> CsvTable:

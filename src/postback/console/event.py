@@ -138,7 +138,7 @@ def event_page(
     differs = (
         {copy.received_at: copy.differs for copy in event.differing_copies.earliest} if event.differing_copies else {}
     )
-    stored = tuple(_stored(row, differs) for row in services.events.query("stored_rows", **key))
+    stored = tuple(_stored(row, differs) for row in services.shards.of(event.account_id).query("stored_rows", **key))
     backlog = services.forwarding.backlog_of(event.account_id, event.event_source_id)
     destinations = tuple(ForwardedTo(name, waiting.waiting, waiting.dead) for name, waiting in backlog.items())
     latest = _latest(event)
@@ -158,6 +158,7 @@ def event_page(
 
 async def _event(visit: Visit) -> EventPage:
     return await visit.services.read_events(
+        visit.principal.account_ids,
         event_page,
         visit.services,
         visit.principal,

@@ -85,11 +85,11 @@ async def _failures(visit: Visit) -> Failures:
     since = _day(visit, "since", max(until - timedelta(days=_DAYS - 1), date.min))
     if since > until:
         raise InvalidRequest("since must not be after until.", field="since")
-    return await visit.services.read_events(_read, visit, account_id, since, until)
+    return await visit.services.read_events([account_id], _read, visit, account_id, since, until)
 
 
 def _read(visit: Visit, account_id: str, since: date, until: date) -> Failures:
-    events, source = visit.services.events, visit.query.get("source", "").strip()
+    events, source = visit.services.shards.of(account_id), visit.query.get("source", "").strip()
     span = {
         "since": datetime.combine(since, time(), UTC),
         "until": datetime.combine(until, time(), UTC) + timedelta(days=1),

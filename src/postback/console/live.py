@@ -14,6 +14,7 @@ from postback.console.page import Page, Resource, Visit
 from postback.errors import InvalidRequest, RateLimitExceeded
 from postback.protocol.enums import EVENT_TYPES
 from postback.protocol.timestamps import exact_moment
+from postback.services import Services
 from postback.store.receipt_feeds import MOST_VIEWERS, Stretch
 from postback.store.receipts import OUTCOMES, Outcome, Receipt, ReceiptFilter, count_receipts, receipts
 
@@ -156,9 +157,10 @@ def _read(
     visit: Visit, account_id: str, wanted: EventFilter, after: datetime | None, before: datetime | None
 ) -> LiveEvents:
     services = visit.services
-    through = services.events.stored_through()
+    events = services.shards.of(account_id)
+    through = events.stored_through()
     found, older = receipts(
-        services.events,
+        events,
         account_id,
         wanted.receipts,
         _ROWS,
@@ -187,10 +189,15 @@ async def _stream(visit: Visit) -> Response:
     last = visit.last_event_id
     after = exact_moment(last, "Last-Event-ID") if last else _time(visit, "after")
     if after is None:
-        after = await services.threads.reports.run(services.events.stored_through)
+        after = await services.threads.reports.run(_through, services, account_id)
     if not services.receipt_feeds.has_room(visit.principal.key_id):
         raise RateLimitExceeded(f"{MOST_VIEWERS} live views are open with this key.", retry_after=10)
     return EventSourceResponse(_messages(visit, account_id, wanted, after), send_timeout=_SEND_SECONDS)
+
+
+def _through(services: Services, account_id: str) -> datetime:
+    """The time through which all that was received for an account is stored."""
+    return services.shards.of(account_id).stored_through()
 
 
 async def _messages(
@@ -223,7 +230,8 @@ async def _fresh(visit: Visit, account_id: str, wanted: EventFilter, stretch: St
         found = [receipt for receipt in stretch.receipts if wanted.receipts.fits(receipt)]
         newest, count = found[:_FRESH_ROWS], len(found)
     else:
-        events, run = visit.services.events, visit.services.threads.reports.run
+        run = visit.services.threads.reports.run
+        events = await run(visit.services.shards.of, account_id)
         newest, more = await run(receipts, events, account_id, wanted.receipts, _FRESH_ROWS, after=after, before=before)
         count = len(newest)
         if more:

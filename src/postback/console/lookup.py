@@ -66,11 +66,13 @@ async def _lookup(visit: Visit) -> LookedUp:
     asked, source, kind = (visit.query.get(name, "").strip() for name in ("id", "source", "type"))
     if not asked:
         return LookedUp(source=source, type=kind)
-    return await visit.services.read_events(_find, visit, normalized_id(asked), source, kind)
+    return await visit.services.read_events(
+        visit.principal.account_ids, _find, visit, normalized_id(asked), source, kind
+    )
 
 
 def _find(visit: Visit, asked: str, source: str, kind: str) -> LookedUp:
-    chosen = [account.account_id for account in visit.principal.accounts]
+    chosen = visit.principal.account_ids
     found = _named(visit, chosen, asked, source, kind)
     if found:
         explained = [page for named in found[:_EXPLAINED] if (page := _explain(visit, named))]
@@ -89,10 +91,14 @@ def _find(visit: Visit, asked: str, source: str, kind: str) -> LookedUp:
 
 
 def _named(visit: Visit, account_ids: list[str], asked: str, source: str, kind: str) -> list[Named]:
-    rows = visit.services.events.query(
-        "named_events", account_ids=account_ids, id=asked, event_source_id=source, event_type=kind, most=_LISTED
-    )
-    return [Named(*row) for row in rows]
+    named = [
+        Named(*row)
+        for events, some in visit.services.shards.grouped(account_ids, str)
+        for row in events.query(
+            "named_events", account_ids=some, id=asked, event_source_id=source, event_type=kind, most=_LISTED
+        )
+    ]
+    return sorted(named, key=lambda each: (each.event_id != asked, msgspec.structs.astuple(each)))[:_LISTED]
 
 
 def _explain(visit: Visit, named: Named) -> EventPage | None:
@@ -113,13 +119,14 @@ def _similar(visit: Visit, account_ids: list[str], asked: str) -> list[Named]:
     """Events whose event_id contains what was asked for, of one account: more would take too long."""
     if len(asked) < _SIMILAR_LENGTH or len(account_ids) > 1:
         return []
+    events = visit.services.shards.of(account_ids[0])
     found, _ = receipts(
-        visit.services.events,
+        events,
         account_ids[0],
         ReceiptFilter(text=asked),
         _SIMILAR,
         after=_EPOCH,
-        before=visit.services.events.stored_through(),
+        before=events.stored_through(),
     )
     return [Named(account_ids[0], each.event_source_id, each.event_type, each.event_id) for each in found]
 
@@ -127,7 +134,7 @@ def _similar(visit: Visit, account_ids: list[str], asked: str) -> list[Named]:
 def _sources(visit: Visit, account_ids: list[str]) -> list[SourceHeard]:
     if len(account_ids) > 1:
         return []
-    rows = visit.services.events.query("last_events", account_id=account_ids[0])
+    rows = visit.services.shards.of(account_ids[0]).query("last_events", account_id=account_ids[0])
     heard = {source: last_event_at for source, last_event_at in rows}  # noqa: C416 rows are no pairs to mypy
     known = (source.event_source_id for source in visit.services.sources.list(account_ids[0]))
     return [SourceHeard(account_ids[0], source, heard.get(source)) for source in sorted(known)]

@@ -138,7 +138,7 @@ async def _one(visit: Visit) -> BuyDelivery:
             buy=shown,
             dates=dates,
             recent=recent(visit),
-            complete_through=visit.services.attribution.complete_through,
+            complete_through=visit.services.attribution.complete_through([buy.account_id]),
             unit=unit,
             units={name: visit.url(unit=name) for name in ("day", "hour") if name == unit or _few(dates, delivery)},
             moments=moments,
@@ -150,7 +150,7 @@ async def _one(visit: Visit) -> BuyDelivery:
             csv_urls={name: visit.url(format="csv", table=name) for name in _TABLES},
         )
 
-    return await visit.services.read_events(read)
+    return await visit.services.read_events(visit.principal.account_ids, read)
 
 
 def _by(visit: Visit) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from postback.console.page import Visit
+from postback.services import Services
 
 __all__ = ["shown_account"]
 
@@ -13,9 +16,18 @@ async def shown_account(visit: Visit) -> str:
     Raises:
         StoreUnavailable: The event store doesn't answer.
     """
-    account_ids = [account.account_id for account in visit.principal.accounts]
+    account_ids = visit.principal.account_ids
     if len(account_ids) == 1:
         return account_ids[0]
-    services = visit.services
-    latest = await services.threads.reports.run(services.events.query, "latest_account", account_ids=account_ids)
-    return str(latest[0][0]) if latest else account_ids[0]
+    latest = await visit.services.threads.reports.run(_latest, visit.services, account_ids)
+    return latest or account_ids[0]
+
+
+def _latest(services: Services, account_ids: Sequence[str]) -> str | None:
+    """Of these accounts the one that something was received for last, on the shards that are not away."""
+    found = [
+        (at, account_id)
+        for events in services.shards
+        for account_id, at in events.query("latest_account", account_ids=account_ids)
+    ]
+    return max(found)[1] if found else None

@@ -120,7 +120,7 @@ class ShownServer(msgspec.Struct, frozen=True):
 
 async def _server(visit: Visit) -> ShownServer:
     services = visit.services
-    through = services.attribution.complete_through
+    through = services.attribution.complete_through()
     rows, size = services.log.waiting
     return ShownServer(
         version=version("postback"),
@@ -152,7 +152,7 @@ def _operation(visit: Visit) -> Operation:
         disk_free_bytes=services.room.free(),
         disk_least_bytes=services.room.least,
         control_store="PostgreSQL" if services.control.engine == "postgresql" else "SQLite",
-        event_store=f"ClickHouse {services.events.version}",
+        event_store=f"ClickHouse {', '.join(dict.fromkeys(events.version for events in services.shards))}",
         python=platform.python_version(),
     )
 
@@ -176,7 +176,7 @@ def _concerns(
         yield Concern("The disk of the data folder is almost full: events are refused.", "Make room.", bad=True)
     if jump := services.clock.problem:
         yield Concern(jump, "Set the clock, for example by NTP.", bad=True)
-    through = services.attribution.complete_through
+    through = services.attribution.complete_through()
     if through is None:
         yield Concern("Attribution is on its first pass.", "Reports are complete when it is done.", bad=False)
     elif now - through > _LATE:

@@ -135,7 +135,7 @@ async def _one(visit: Visit) -> OneSource:
     resolve = visit.services.sources.resolve
     source = await visit.services.threads.reports.run(resolve, visit.principal, visit.path["event_source_id"], None)
     health = health_of(await visit.traffic(source.account_id), source.event_source_id, visit.now)
-    return await visit.services.read_events(_read, visit, source, health, days)
+    return await visit.services.read_events([source.account_id], _read, visit, source, health, days)
 
 
 def _days(visit: Visit) -> int:
@@ -147,16 +147,16 @@ def _days(visit: Visit) -> int:
 
 def _read(visit: Visit, source: EventSource, health: Health, days: int) -> OneSource:
     services = visit.services
-    key = source.account_id, source.event_source_id
+    key = services.shards.of(source.account_id), source.account_id, source.event_source_id
     step = _HOUR if days < max(_DAYS) else _DAY
     until = visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR
     if step == _DAY:
         until = visit.now.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
     since = until - _DAY * days
-    found = receipts_by_time(services.events, *key, since, until, daily=step == _DAY)
+    found = receipts_by_time(*key, since, until, daily=step == _DAY)
     moments = {since + step * number: found.get(since + step * number, {}) for number in range((until - since) // step)}
-    first, last = first_and_last_events(services.events, *key)
-    covered = identifier_coverage(services.events, *key, visit.now - _DAY)
+    first, last = first_and_last_events(*key)
+    covered = identifier_coverage(*key, visit.now - _DAY)
     issues = sorted(_issues(visit, source, since, until), key=lambda issue: (not issue.rejected, -issue.events))
     return OneSource(
         account_id=source.account_id,
@@ -236,7 +236,7 @@ def _seconds(span: timedelta | None) -> float | None:
 
 
 def _issues(visit: Visit, source: EventSource, since: datetime, until: datetime) -> Iterator[Issue]:
-    key = visit.services.events, source.account_id, source.event_source_id
+    key = visit.services.shards.of(source.account_id), source.account_id, source.event_source_id
     for rejected in rejections(*key, since=since, until=until):
         filters = {"outcome": "rejected", "code": rejected.reason, "field": rejected.field}
         yield Issue(

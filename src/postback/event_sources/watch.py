@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import cast
 
 from postback.clock import Clock
+from postback.errors import StoreUnavailable
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import Status, status_of
 from postback.event_sources.rhythms import SourceKey, SourceRhythm, SourceRhythms
@@ -27,6 +28,7 @@ from postback.event_sources.store import SourceRegistry
 from postback.event_sources.volume import volume_of
 from postback.metrics import Metrics
 from postback.store.event_store import EventStore
+from postback.store.shards import Shards
 
 __all__ = ["WATCH_SECONDS", "SourceWatch", "changes", "sentence"]
 
@@ -46,7 +48,7 @@ class SourceWatch:
     """Looks at every source. Synchronous and thread-safe.
 
     Args:
-        events: Where events arrive.
+        shards: Where events arrive.
         sources: The sources.
         signals: Where signals are kept.
         clock: The time.
@@ -57,7 +59,7 @@ class SourceWatch:
 
     def __init__(
         self,
-        events: EventStore,
+        shards: Shards,
         sources: SourceRegistry,
         signals: SignalStore,
         clock: Clock,
@@ -65,15 +67,15 @@ class SourceWatch:
         announce: Announce,
         hears: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._events = events
+        self._shards = shards
         self._sources = sources
         self._signals = signals
         self._clock = clock
         self._metrics = metrics
         self._announce = announce
         self._hears = hears
-        self._rhythms = SourceRhythms(events)
-        self._statuses: Mapping[SourceKey, Status] | None = None
+        self._rhythms: dict[int, SourceRhythms] = {}
+        self._statuses: dict[int, Mapping[SourceKey, Status]] = {}
 
     def look(self) -> None:
         """Look at every source once. A server that refuses or can't store events hears nothing, and judges nothing.
@@ -81,23 +83,47 @@ class SourceWatch:
         Raises:
             StoreUnavailable: A store is unavailable; nothing is changed.
         """
-        clock, now = self._clock.utc(), self.now()
-        if clock - now > LONGEST_BREAK or not self._hears():
+        if not self._hears():
             return
-        watched_since = self._signals.watched(clock)
+        clock = self._clock.utc()
+        current = [(events, now) for events in self._shards if clock - (now := self._now(events)) <= LONGEST_BREAK]
+        if not current:
+            return
+        watched_since, sources = self._signals.watched(clock), self._sources.everyones()
+        failures = []
+        for events, now in current:
+            here = [source for source in sources if self._shards.number(source.account_id) == events.number]
+            try:
+                self._look_at(events, here, now, watched_since)
+            except StoreUnavailable as error:  # those of the other shards are looked at all the same
+                failures.append(error)
+        kinds = Counter(signal.kind for signal in self._signals.open())
+        self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, min(now for _, now in current))
+        if failures:
+            raise failures[0]
+
+    def _look_at(
+        self, events: EventStore, sources: Sequence[EventSource], now: datetime, watched_since: datetime
+    ) -> None:
+        """Look at the sources of one shard."""
+        rhythms = self._rhythms_in(events)
         long_silent: Mapping[SourceKey, datetime] = {}
-        if self._rhythms.sum_up(now) and now - watched_since >= _ONE_DAY:
-            long_silent = self._rhythms.long_silent(now)
-        sources, known = self._sources.everyones(), self._signals.open()
-        found = self._rhythms.read(now, quiet=_QUIET, shown=[signal.source for signal in known])
+        if rhythms.sum_up(now) and now - watched_since >= _ONE_DAY:
+            long_silent = rhythms.long_silent(now)
+        known = self._open_in(events)
+        found = rhythms.read(now, quiet=_QUIET, shown=[signal.source for signal in known])
         done = self._signals.change(changes(sources, found, known, now, watched_since, long_silent), self._announce)
         for change in done:
             level = logging.WARNING if change.what == "opened" else logging.INFO
             _log.log(level, "%s", sentence(change))
-        left = self._signals.open()
-        kinds = Counter(signal.kind for signal in left)
-        self._statuses = _statuses(found, left)
-        self._metrics.sources(len(sources), {kind: kinds[kind] for kind in _OPENED}, now)
+        self._statuses[events.number] = _statuses(found, self._open_in(events))
+
+    def _open_in(self, events: EventStore) -> list[SourceSignal]:
+        """The open signals of the sources of one shard."""
+        return [each for each in self._signals.open() if self._shards.number(each.account_id) == events.number]
+
+    def _rhythms_in(self, events: EventStore) -> SourceRhythms:
+        return self._rhythms.setdefault(events.number, SourceRhythms(events))
 
     def read(self, account_id: str, last_minutes: Mapping[str, datetime | None]) -> Mapping[SourceKey, SourceRhythm]:
         """The rhythms of an account's sources now, as ``SourceRhythms.of_account`` has them.
@@ -105,20 +131,30 @@ class SourceWatch:
         Raises:
             StoreUnavailable: The event store is unavailable.
         """
-        return self._rhythms.of_account(self.now(), account_id, last_minutes)
+        events = self._shards.of(account_id)
+        return self._rhythms_in(events).of_account(self._now(events), account_id, last_minutes)
 
     def statuses(self, account_id: str) -> dict[str, Status] | None:
         """The health status of the sources of an account that have sent events, by event_source_id, at the last look.
 
         None before the first one.
         """
-        if self._statuses is None:
+        number = self._shards.known(account_id)
+        found = self._statuses.get(number) if number else None
+        if found is None:
             return None
-        return {key.event_source_id: status for key, status in self._statuses.items() if key.account_id == account_id}
+        return {key.event_source_id: status for key, status in found.items() if key.account_id == account_id}
 
-    def now(self) -> datetime:
-        """The time through which all that was received is stored: what is on its way isn't silence."""
-        return min(self._clock.utc(), self._events.stored_through())
+    def now(self, account_id: str) -> datetime:
+        """The time through which all that was received for an account is stored: what is on its way isn't silence.
+
+        Raises:
+            StoreUnavailable: A store is unavailable.
+        """
+        return self._now(self._shards.of(account_id))
+
+    def _now(self, events: EventStore) -> datetime:
+        return min(self._clock.utc(), events.stored_through())
 
 
 _OPENED: dict[SignalKind, str] = {

@@ -12,8 +12,8 @@ from postback.event_sources.event_source import EventSource
 from postback.events.columns import AcceptedEvents
 from postback.protocol.timestamps import micros
 from postback.store.copies import EventContent, changed_fields
-from postback.store.event_store import EventStore
 from postback.store.recent_identities import Claim, RecentIdentities, hashes_of
+from postback.store.shards import Shards
 
 __all__ = ["Duplicates", "find_duplicates"]
 
@@ -49,7 +49,7 @@ async def find_duplicates(
     source: EventSource,
     test_event_code: str,
     recent: RecentIdentities,
-    store: EventStore,
+    shards: Shards,
     read: Reader,
     *,
     exact: bool,
@@ -61,8 +61,8 @@ async def find_duplicates(
         source: Their source.
         test_event_code: Empty for live events. Duplicates are those of the same test.
         recent: What was received lately.
-        store: Where the first copies are.
-        read: How the store is read.
+        shards: Where the first copies are.
+        read: How they are read.
         exact: Ask the store, too, unless ``recent`` knows everything.
 
     Raises:
@@ -74,7 +74,7 @@ async def find_duplicates(
     if exact and not complete and len(accepted):
         keys = list(zip(_values(accepted, "event_type"), _values(accepted, "event_id"), strict=True))
         try:
-            firsts = await read(_first_copies, store, source, test_event_code, sorted(set(keys)))
+            firsts = await read(_first_copies, shards, source, test_event_code, sorted(set(keys)))
         except Exception:
             recent.release(claim)
             raise
@@ -119,10 +119,10 @@ def _compared(
 
 
 def _first_copies(
-    store: EventStore, source: EventSource, test_event_code: str, keys: Sequence[tuple[str, str]]
+    shards: Shards, source: EventSource, test_event_code: str, keys: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], EventContent]:
     """The stored first copies of events, by (event_type, event_id)."""
-    wanted, found = set(keys), {}
+    store, wanted, found = shards.of(source.account_id), set(keys), {}
     for start in range(0, len(keys), _LOOKED_UP):
         some = keys[start : start + _LOOKED_UP]
         for event_type, event_id, _, event_time, name, custom_data in store.query(

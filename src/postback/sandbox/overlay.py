@@ -13,14 +13,14 @@ from postback.delivery.request import Period, midnight
 from postback.media_buys.media_buy import MediaBuy
 from postback.sandbox.logged_value import logged_value
 from postback.sandbox.simulations import SimulatedDelivery, Simulations
-from postback.store.event_store import EventStore
+from postback.store.shards import Shards
 
 __all__ = ["overlay_simulations"]
 
 
 def overlay_simulations(
     simulations: Simulations,
-    events: EventStore,
+    shards: Shards,
     buys: Sequence[MediaBuy],
     figures: MutableMapping[tuple[str, str, str], Figures],
     period: Period,
@@ -31,7 +31,11 @@ def overlay_simulations(
         delivery = simulated.get((buy.account_id, buy.media_buy_id))
         if delivery:
             parts = [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
-            _overlay(parts, delivery, period, partial(logged_value, events, buy))
+            _overlay(parts, delivery, period, partial(_logged, shards, buy))
+
+
+def _logged(shards: Shards, buy: MediaBuy) -> Decimal:
+    return logged_value(shards.of(buy.account_id), buy)
 
 
 def _overlay(

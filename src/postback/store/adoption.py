@@ -16,12 +16,12 @@ from typing import IO, NamedTuple
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import node_id_in, require_restored, try_lock
-from postback.store.event_store import EventStore
 from postback.store.flusher import Flusher
 from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
 from postback.store.log_segments import LogSegments, read_segments, refuse_foreign
 from postback.store.nodes import MOST_NODES, Node
+from postback.store.shards import Shards
 
 __all__ = ["Adopted", "adopt"]
 
@@ -38,13 +38,13 @@ class Adopted(NamedTuple):
     rows: int
 
 
-def adopt(path: Path, control: ControlStore, events: EventStore, quarantine: Path) -> Adopted:
+def adopt(path: Path, control: ControlStore, shards: Shards, quarantine: Path) -> Adopted:
     """Store what lies in a log, and remove its node.
 
     Args:
         path: The data folder of a server that is gone for good, or its ``log`` only.
         control: The control store of its installation.
-        events: The event store of its installation.
+        shards: The event stores of its installation.
         quarantine: Where rows go that the event store refuses.
 
     Raises:
@@ -62,13 +62,13 @@ def adopt(path: Path, control: ControlStore, events: EventStore, quarantine: Pat
         except OSError as error:
             raise StartupError(f"The log in {path} can't be used ({error.strerror}). Give this user access.") from error
         node = Node.taken_over(control, node_id) if node_id else None
-        segments = LogSegments(files, events.receipt_times, owner)
+        segments = LogSegments(files, shards.receipt_times, owner)
         segments.recover()
         rows = sum(segment.rows for segment in segments.sealed)
-        flusher = Flusher(segments, events, control, LogFiles(quarantine))
+        flusher = Flusher(segments, shards, control, LogFiles(quarantine))
         while flusher.flush_oldest():
             if node:
-                node.publish(events.receipt_times.stored_through())
+                node.publish(shards.stored_through())
         if node:
             node.remove()
         return Adopted(node.number if node else None, rows)

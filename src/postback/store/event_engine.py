@@ -18,7 +18,7 @@ from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import InternalError, StartupError, StoreUnavailable
 from postback.store.table_engines import TableEngines
 
-__all__ = ["GRANTS", "EventEngine", "failures_reported", "fitted", "unfit_rows_refused"]
+__all__ = ["GRANTS", "EngineUnreachable", "EventEngine", "failures_reported", "fitted", "unfit_rows_refused"]
 
 _SETTINGS: dict[str, int] = {
     "async_insert": 0,  # else the engine answers before the rows are in a part
@@ -76,6 +76,10 @@ _WHAT_TO_DO = {
 }
 
 _log = logging.getLogger(__name__)
+
+
+class EngineUnreachable(StartupError):
+    """The server of an event store can't be reached at present."""
 
 
 class EventEngine:
@@ -138,6 +142,7 @@ class EventEngine:
             patience: For so many seconds it is asked again, if it can't be reached.
 
         Raises:
+            EngineUnreachable: It can't be reached.
             StartupError: It can't be used; says why, and what to do.
         """
         if self._url is None:
@@ -181,8 +186,10 @@ class EventEngine:
                 return self.client()
             except (ClickHouseError, OSError) as error:
                 now = time.monotonic()
-                if not _unreachable(error) or now > until:
+                if not _unreachable(error):
                     raise self.unusable(error) from error
+                if now > until:
+                    raise EngineUnreachable(str(self.unusable(error))) from error
                 if now - told > _REMINDER_SECONDS:
                     told = now
                     _log.warning("Waiting for %s, which can't be reached: %s", self.place, reason(error))

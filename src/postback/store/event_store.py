@@ -23,6 +23,7 @@ from postback.errors import InternalError
 from postback.protocol.timestamps import from_micros
 from postback.store.event_engine import EventEngine, failures_reported, fitted, unfit_rows_refused
 from postback.store.event_schema import upgrade
+from postback.store.placements import FIRST_SHARD
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.rows import COLUMNS, Rows, Table, arrow_stream
 from postback.store.stored_events import (
@@ -72,6 +73,7 @@ class EventStore:
         deriving: Held by each of those that writes.
         receipt_times: Of what is stored. They rise in the order of inserts, so that whoever reads what arrived since a
             time misses nothing.
+        number: The shard's, among those of the installation.
         stored_elsewhere: Returns the time through which other servers have stored what they received, in µs since the
             epoch; None where none holds anything up.
     """
@@ -81,6 +83,7 @@ class EventStore:
         self.deriver = deriver
         self.deriving = threading.Lock()
         self.receipt_times = ReceiptTimes()
+        self.number = FIRST_SHARD
         self.stored_elsewhere: Callable[[], int | None] = lambda: None
         self._inserting = threading.Lock()
         self._clients = (writer, deriver, *readers)
@@ -90,7 +93,14 @@ class EventStore:
             self._idle.put(reader)
 
     @classmethod
-    def open(cls, dsn: str, scratch: Path, clock: Clock | None = None, patience: float = 0) -> EventStore:
+    def open(
+        cls,
+        dsn: str,
+        scratch: Path,
+        clock: Clock | None = None,
+        patience: float = 0,
+        times: ReceiptTimes | None = None,
+    ) -> EventStore:
         """Connect, and bring the schema to that of this code.
 
         Args:
@@ -98,8 +108,10 @@ class EventStore:
             scratch: Folder for the files by which chDB takes its inserts; on the same disk as the data.
             clock: The time, for receipt times.
             patience: Seconds for which to wait for a server that can't be reached.
+            times: What issues receipt times, if they are not only this store's.
 
         Raises:
+            EngineUnreachable: The server can't be reached.
             StartupError: The store can't be opened or written, or a newer Postback wrote it.
         """
         engine = EventEngine(dsn)
@@ -116,7 +128,8 @@ class EventStore:
         if engine.embedded:
             tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
         store = cls(engine, writer, deriver, readers)
-        store.receipt_times = ReceiptTimes(store.last_received_at(), clock)
+        store.receipt_times = times or ReceiptTimes(clock=clock)
+        store.receipt_times.advance(store.last_received_at())
         return store
 
     @property
@@ -283,7 +296,7 @@ class EventStore:
         Raises:
             StoreUnavailable: It is not known of other servers.
         """
-        own, elsewhere = self.receipt_times.stored_through(), self.stored_elsewhere()
+        own, elsewhere = self.receipt_times.stored_through(self.number), self.stored_elsewhere()
         return from_micros(own if elsewhere is None else min(own, elsewhere))
 
     def wait_for_inserts(self) -> None:

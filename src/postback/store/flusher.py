@@ -14,12 +14,13 @@ from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.deliveries import insert_deliveries
-from postback.store.event_store import EventStore
 from postback.store.idempotency import IdempotencyScope, insert_answers, is_first
 from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
 from postback.store.log_segments import LogSegments, Segment
+from postback.store.placements import FIRST_SHARD
 from postback.store.rows import COLUMNS, Rows, Table
+from postback.store.shards import Shards
 
 __all__ = ["Flushed", "Flusher", "drain"]
 
@@ -57,7 +58,7 @@ class Flusher:
 
     Args:
         segments: What to flush.
-        events: The event store.
+        shards: The event stores.
         control: The control store.
         quarantine: Where frames go whose rows the event store refuses.
         metrics: Where flushes are counted.
@@ -66,13 +67,13 @@ class Flusher:
     def __init__(
         self,
         segments: LogSegments,
-        events: EventStore,
+        shards: Shards,
         control: ControlStore,
         quarantine: LogFiles,
         metrics: Metrics | None = None,
     ) -> None:
         self._segments = segments
-        self._events = events
+        self._shards = shards
         self._control = control
         self._quarantine = quarantine
         self._metrics = metrics or Metrics()
@@ -145,7 +146,7 @@ class Flusher:
         """Insert rows; if some are refused for what they are, the halves apart, down to the frame that has them."""
         token = f"{segment.name}-{table}-{parts[0].number}-{parts[-1].number}"
         try:
-            self._events.insert_block(table, [part.rows for part in parts], token)
+            self._shards.get(FIRST_SHARD).insert_block(table, [part.rows for part in parts], token)
         except InternalError:
             if len(parts) == 1:
                 self._set_aside(segment, table, parts[0])
@@ -174,15 +175,15 @@ class Flusher:
         )
 
 
-def drain(folder: DataDir, events: EventStore, control: ControlStore) -> None:
+def drain(folder: DataDir, shards: Shards, control: ControlStore) -> None:
     """Flush what a server left in its log, for a command that works on the stores while no server runs.
 
     Raises:
         StartupError: The log is damaged.
         StoreUnavailable: A store refused; what is left stays in the log.
     """
-    segments = LogSegments(folder.log, events.receipt_times, log_owner(control))
+    segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
     segments.recover()
-    flusher = Flusher(segments, events, control, folder.quarantine)
+    flusher = Flusher(segments, shards, control, folder.quarantine)
     while flusher.flush_oldest():
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from collections.abc import Iterable
 from contextlib import ExitStack
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +22,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_store import EventStore
 from postback.store.insert_tokens import forget_tokens_without_parts
+from postback.store.receipt_times import ReceiptTimes
 from postback.store.tables import account, installation
 
 __all__ = [
@@ -124,6 +126,7 @@ def open_event_store(
     *,
     sandbox: bool | None = None,
     clock: Clock | None = None,
+    times: ReceiptTimes | None = None,
     patience: float = 0,
 ) -> EventStore:
     """Open the event store of a data folder, in the newest schema; at the first start, note the installation in both.
@@ -134,6 +137,7 @@ def open_event_store(
         url: The event store, if it isn't in the folder.
         sandbox: Whether the server is a sandbox; None for a command, which may work on either.
         clock: The time, for receipt times.
+        times: Of a server with several event stores, which issues them for all; None makes them.
         patience: Seconds for which to wait for a server of ClickHouse that can't be reached.
 
     Raises:
@@ -145,7 +149,7 @@ def open_event_store(
     if url is None:
         forget_tokens_without_parts(folder.path / "events")
     with ExitStack() as undo:
-        events = EventStore.open(url or folder.events_dsn, folder.scratch, clock, patience)
+        events = EventStore.open(url or folder.events_dsn, folder.scratch, clock, patience, times)
         undo.callback(events.close)
         in_events = _in_events(events)
         if found is None and in_events:
@@ -161,15 +165,16 @@ def open_event_store(
     return events
 
 
-def open_shared_event_store(control: ControlStore, url: str) -> EventStore:
+def open_shared_event_store(control: ControlStore, url: str, times: ReceiptTimes | None = None) -> EventStore:
     """Open the event store on a server, for a command that has no data folder.
 
     Raises:
+        EngineUnreachable: The server can't be reached.
         StartupError: It can't be opened, or it belongs to another control store.
     """
     found = stored(control)
     with ExitStack() as undo:
-        events = EventStore.open(url, Path(tempfile.gettempdir()))
+        events = EventStore.open(url, Path(tempfile.gettempdir()), times=times)
         undo.callback(events.close)
         if found is None or _in_events(events) != found.fingerprint:
             raise StartupError(
@@ -200,9 +205,10 @@ def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> Non
     connection.execute(update(installation).values(fingerprint._asdict() | {"complete": False}))
 
 
-def complete_fingerprint(control: ControlStore, events: EventStore, fingerprint: Fingerprint) -> None:
-    """Give the event store the fingerprint that the control store has."""
-    events.execute("note_installation", **fingerprint._asdict())
+def complete_fingerprint(control: ControlStore, stores: Iterable[EventStore], fingerprint: Fingerprint) -> None:
+    """Give every event store the fingerprint that the control store has."""
+    for events in stores:
+        events.execute("note_installation", **fingerprint._asdict())
     with control.begin() as connection:
         connection.execute(update(installation).values(complete=True))
 
@@ -281,7 +287,7 @@ def _compare(
             f"from before and after a replacement of the secret. {_BACKUP}."
         )
     if not found.complete:
-        complete_fingerprint(control, events, found.fingerprint)
+        complete_fingerprint(control, [events], found.fingerprint)
 
 
 def _check_kind(folder: DataDir, was: bool, sandbox: bool | None) -> None:

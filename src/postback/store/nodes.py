@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, cast, delete, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, cast, delete, func, insert, select, update
 
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
-from postback.store.event_store import EventStore
 from postback.store.receipt_times import ReceiptTimes
+from postback.store.shards import Shards
 from postback.store.tables import node
 
 __all__ = ["GONE_SECONDS", "MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes"]
@@ -68,8 +69,8 @@ class Node:
         self.number = number
 
     @classmethod
-    def joined(cls, control: ControlStore, folder: DataDir, events: EventStore, role: str = "all") -> Node | None:
-        """Whoever receives into an event store, as a node; None on SQLite, where it is the only one.
+    def joined(cls, control: ControlStore, folder: DataDir, shards: Shards, role: str = "all") -> Node | None:
+        """Whoever receives into the event stores, as a node; None on SQLite, where it is the only one.
 
         Raises:
             StartupError: There are MOST_NODES others, or some although the event store is in the data folder.
@@ -77,14 +78,14 @@ class Node:
         """
         if not control.shared:
             return None
-        if events.engine.embedded and (others := _others(control, folder)):
+        if shards.embedded and (others := _others(control, folder)):
             raise StartupError(
                 f"The events of this server are in its data folder, but {others} uses this database, too, and would "
                 "lack them. Have all servers store events in one ClickHouse by POSTBACK_EVENTS; or, if that server is "
                 "gone for good, see 'postback nodes list' and 'postback nodes remove'."
             )
-        joined = cls.join(control, folder, events.receipt_times, role)
-        events.stored_elsewhere = joined.stored_through_elsewhere
+        joined = cls.join(control, folder, shards.receipt_times, role)
+        shards.stored_elsewhere = joined.stored_through_elsewhere
         return joined
 
     @classmethod
@@ -108,7 +109,7 @@ class Node:
                 )
             number = numbers.get(node_id, min(free, default=0))
             # Readers see this node before it looks how far they may have come.
-            began = connection.scalar(select(func.max(node.c.stored_through))) or 0
+            began = _furthest(connection)
             values: dict[str, Any] = {"process": process, "place": _place(folder.path), "role": role}
             values["seen_at"] = _NOW
             if node_id not in numbers:
@@ -118,7 +119,7 @@ class Node:
                 values |= {"stored_through": func.coalesce(node.c.stored_through, began)}
                 connection.execute(update(node).where(node.c.node_id == node_id).values(values))
         with control.connect() as connection:
-            times.share(number, MOST_NODES, connection.scalar(select(func.max(node.c.stored_through))) or 0)
+            times.share(number, MOST_NODES, _furthest(connection))
         return cls(control, node_id, process, number)
 
     @classmethod
@@ -158,10 +159,13 @@ class Node:
             node_id: str | None = connection.scalar(select(node.c.node_id).where(issued))
             return node_id
 
-    def publish(self, stored_through: int | None) -> bool:
+    def publish(self, stored_through: Mapping[int, int] | None) -> bool:
         """Tell the others through which time this node has stored what it received, in µs since the epoch.
 
         With None it holds nothing up, also when it is killed: it has stored everything, and receives nothing.
+
+        Args:
+            stored_through: By the number of the shard.
 
         Returns:
             Whether this process still is the node; not when another one uses a copy of its data folder.
@@ -169,7 +173,10 @@ class Node:
         Raises:
             StoreUnavailable: The control store rejects the write.
         """
-        return self._write(stored_through)
+        if stored_through is None:
+            return self._write(None)
+        several = {str(number): through for number, through in stored_through.items()}
+        return self._write(min(stored_through.values()), several if len(several) > 1 else None)
 
     def leave(self) -> None:
         """Tell the others that this node stops, and has stored everything.
@@ -188,18 +195,24 @@ class Node:
         with self._control.begin() as connection:
             connection.execute(delete(node).where(*self._own))
 
-    def stored_through_elsewhere(self) -> int | None:
+    def stored_through_elsewhere(self, shard: int) -> int | None:
         """The earliest time that another node has published, in µs since the epoch; None if none holds anything up.
+
+        Args:
+            shard: Of this shard.
 
         Raises:
             StoreUnavailable: The control store doesn't answer.
         """
+        published = select(node.c.stored_through, node.c.by_shard).where(
+            self._others, node.c.stored_through.is_not(None)
+        )
         with self._control.connect() as connection:
-            earliest: int | None = connection.scalar(select(func.min(node.c.stored_through)).where(self._others))
-            return earliest
+            rows = connection.execute(published).all()
+        return min(((row.by_shard or {}).get(str(shard), row.stored_through) for row in rows), default=None)
 
-    def _write(self, stored_through: int | None) -> bool:
-        values = {"stored_through": stored_through, "seen_at": _NOW}
+    def _write(self, stored_through: int | None, by_shard: dict[str, int] | None = None) -> bool:
+        values = {"stored_through": stored_through, "by_shard": by_shard, "seen_at": _NOW}
         with self._control.begin() as connection:
             return connection.execute(update(node).where(*self._own).values(values)).rowcount == 1
 
@@ -219,6 +232,12 @@ def forget_node(control: ControlStore, number: int) -> None:
     with control.begin() as connection:
         if not connection.execute(delete(node).where(node.c.number == number)).rowcount:
             raise StartupError(f"There is no node {number}. 'postback nodes list' lists the nodes.")
+
+
+def _furthest(connection: Connection) -> int:
+    """The latest time that a node has published of any shard, in µs since the epoch; 0 if none has."""
+    rows = connection.execute(select(node.c.stored_through, node.c.by_shard))
+    return max((max([row.stored_through or 0, *(row.by_shard or {}).values()]) for row in rows), default=0)
 
 
 def _others(control: ControlStore, folder: DataDir) -> str:

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from postback.errors import PostbackError, RateLimitExceeded
-from postback.store.event_store import EventStore
 from postback.store.receipts import Receipt, new_receipts
+from postback.store.shards import Shards
 from postback.threads import ThreadPool
 
 __all__ = ["MOST_VIEWERS", "ReceiptFeed", "ReceiptFeeds", "Stretch"]
@@ -74,12 +74,12 @@ class ReceiptFeeds:
     """The feeds of every account, for one event loop.
 
     Args:
-        events: The event store.
-        reads: Where it is read.
+        shards: The event stores.
+        reads: Where they are read.
     """
 
-    def __init__(self, events: EventStore, reads: ThreadPool) -> None:
-        self._events = events
+    def __init__(self, shards: Shards, reads: ThreadPool) -> None:
+        self._shards = shards
         self._reads = reads
         self._feeds: dict[str, ReceiptFeed] = {}
         self._readers: set[asyncio.Task[None]] = set()
@@ -123,9 +123,10 @@ class ReceiptFeeds:
         after: datetime | None = None
         while feed.viewers:
             try:
+                events = await self._reads.run(self._shards.of, account_id)
                 if after is None:
-                    after = await self._reads.run(self._events.stored_through)
-                found, through = await self._reads.run(new_receipts, self._events, account_id, _MOST, after=after)
+                    after = await self._reads.run(events.stored_through)
+                found, through = await self._reads.run(new_receipts, events, account_id, _MOST, after=after)
             except PostbackError as error:
                 _log.warning("what is new could not be read for the live view: %s", error)
             else:

@@ -28,7 +28,7 @@ class ReceiptTimes:
         self._last = last
         self._clock = clock or Clock()
         self._lock = threading.Lock()
-        self._on_their_way: dict[int, None] = {}
+        self._on_their_way: dict[int, frozenset[int] | None] = {}
 
     def share(self, number: int, step: int, after: int) -> None:
         """Issue from now on only times whose remainder is ``number`` when they are divided by ``step``.
@@ -41,13 +41,18 @@ class ReceiptTimes:
         with self._lock:
             self.step, self._number, self._last = step, number, max(self._last, after)
 
+    def advance(self, last: int) -> None:
+        """Issue from now on only times that are later than one that was issued before, in µs since the epoch."""
+        with self._lock:
+            self._last = max(self._last, last)
+
     def take(self, count: int) -> int:
         """The first of ``count`` consecutive receipt times, which are ``step`` apart, in µs since the epoch."""
         with self._lock:
             return self._take(count)
 
     def announce(self) -> int:
-        """Note that rows are on their way to the store. Their receipt times are later than the time that is returned.
+        """Note that rows are on their way to any shard. Their receipt times are later than the time that is returned.
 
         Returns:
             What ``settle`` takes when they are stored, or never will be.
@@ -56,6 +61,11 @@ class ReceiptTimes:
             announced = self._take(1)
             self._on_their_way[announced] = None
             return announced
+
+    def narrow(self, announced: int, shards: frozenset[int]) -> None:
+        """Note which shards the rows that are not stored yet are for."""
+        with self._lock:
+            self._on_their_way[announced] = shards
 
     def settle(self, announced: int) -> None:
         """Note that rows are stored, or never will be."""
@@ -87,10 +97,20 @@ class ReceiptTimes:
         with self._lock:
             return max(0.0, (self._last - self._clock.micros()) / 1_000_000)
 
-    def stored_through(self) -> int:
-        """The time through which whatever was received is stored, in µs since the epoch; others come later."""
+    def stored_through(self, shard: int | None = None) -> int:
+        """The time through which whatever was received is stored, in µs since the epoch; others come later.
+
+        Args:
+            shard: Only of what is for this shard.
+        """
         with self._lock:
-            return min(self._on_their_way) if self._on_their_way else self._take(1)
+            waiting = (
+                announced
+                for announced, shards in self._on_their_way.items()
+                if shard is None or shards is None or shard in shards
+            )
+            earliest = min(waiting, default=None)
+            return self._take(1) if earliest is None else earliest
 
     def _take(self, count: int) -> int:
         earliest = max(self._clock.micros(), self._last + 1)

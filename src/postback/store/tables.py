@@ -35,7 +35,9 @@ __all__ = [
     "lease",
     "media_buy",
     "node",
+    "placement",
     "running_time",
+    "shard",
     "signature_nonce",
     "simulation",
     "source_signal",
@@ -242,8 +244,27 @@ installation = Table(
     Column("complete", Boolean, nullable=False),
 )
 
+# The shards of the event store; without a row the first takes accounts. url: without user and password; empty for the
+# first, which POSTBACK_EVENTS names; draining: whether it takes no more accounts.
+shard = Table(
+    "shard",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("draining", Boolean, nullable=False),
+)
+
+# Which shard has the events of an account; without a row it is the first.
+placement = Table(
+    "placement",
+    METADATA,
+    Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
+    Column("shard", Integer, nullable=False),
+)
+
 # The servers that share these data. process: the one that is the node now; stored_through: in µs since the epoch, null
-# for one that was stopped and has stored all; seen_at: by the database's clock.
+# for one that was stopped and has stored all; by_shard: the same by the number of the shard, where there are several;
+# seen_at: by the database's clock.
 node = Table(
     "node",
     METADATA,
@@ -252,6 +273,7 @@ node = Table(
     Column("process", Text, nullable=False),
     Column("place", Text, nullable=False),
     Column("stored_through", BigInteger),
+    Column("by_shard", JSON(none_as_null=True)),
     Column("seen_at", BigInteger, nullable=False),
     Column("role", Text, nullable=False, server_default="all"),
 )

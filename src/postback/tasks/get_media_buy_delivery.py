@@ -7,7 +7,7 @@ a total for a package and hour replaces what was counted there.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,7 @@ from postback.protocol.releases import Release
 from postback.protocol.timestamps import rfc3339
 from postback.sandbox.overlay import overlay_simulations
 from postback.services import Services
+from postback.store.event_store import EventStore
 from postback.tasks.call import Payload, TaskCall
 from postback.tasks.task import Task
 
@@ -70,7 +71,8 @@ async def get_media_buy_delivery(call: TaskCall) -> Payload:
     accounts = matching_accounts(call.principal, request.account)
     if not accounts:
         raise AccountNotFound("No account of your API key matches this reference.", field="account")
-    return await call.services.read_events(_report, call, request, period, accounts)
+    account_ids = [account.account_id for account in accounts]
+    return await call.services.read_events(account_ids, _report, call, request, period, accounts)
 
 
 def _report(call: TaskCall, request: DeliveryRequest, period: Period, accounts: tuple[Account, ...]) -> Payload:
@@ -128,11 +130,13 @@ def hourly_delivery(services: Services, buy: MediaBuy, period: Period) -> list[t
 
 
 def _details(services: Services, buys: Sequence[MediaBuy], period: Period) -> ReportDetails:
-    complete = services.attribution.complete_through
-    asked = _asked(buys, period)
-    currencies = [buy.currency for buy in buys]
-    rows = services.events.query("delivery_left_out", **asked, currencies=currencies) if buys else ()
-    invalid = services.events.query("delivery_invalid_clicks", **asked) if buys else ()
+    complete = services.attribution.complete_through({buy.account_id for buy in buys} or None)
+    rows: list[Sequence[Any]] = []
+    invalid: list[Sequence[Any]] = []
+    for events, some in services.shards.grouped(buys, _account_of):
+        asked = _asked(some, period)
+        rows += events.query("delivery_left_out", **asked, currencies=[buy.currency for buy in some])
+        invalid += events.query("delivery_invalid_clicks", **asked)
     return ReportDetails(
         complete_through=rfc3339(complete) if complete else UNSET,
         left_out=left_out_amounts(rows) or UNSET,
@@ -154,22 +158,30 @@ def _asked(buys: Sequence[MediaBuy], period: Period) -> dict[str, Any]:
 def _figures(services: Services, buys: Sequence[MediaBuy], period: Period, *, hourly: bool = False) -> PackageFigures:
     """The figures of the buys' packages; ``hourly``: with each hour in the place of its day."""
     figures: PackageFigures = defaultdict(Figures)
-    if not buys:
-        return figures
-    asked, currencies = _asked(buys, period) | {"hourly": hourly}, [buy.currency for buy in buys]
-    for *key, moment, creative_id, impressions, clicks, spend in services.events.query(
+    for events, some in services.shards.grouped(buys, _account_of):
+        _add_figures(figures, events, _asked(some, period) | {"hourly": hourly}, [buy.currency for buy in some])
+    if buys and services.settings.sandbox:
+        overlay_simulations(services.simulations, services.shards, buys, figures, period)
+    return figures
+
+
+def _add_figures(
+    figures: PackageFigures, events: EventStore, asked: Mapping[str, Any], currencies: Sequence[str]
+) -> None:
+    for *key, moment, creative_id, impressions, clicks, spend in events.query(
         "delivery_exposures", **asked, currencies=currencies
     ):
         for part in _parts(figures[key[0], key[1], key[2]], moment, creative_id):
             part.deliver(impressions, clicks, spend)
-    for *key, moment, event_type, action_source, creative_id, conversions, value in services.events.query(
+    for *key, moment, event_type, action_source, creative_id, conversions, value in events.query(
         "delivery_conversions", **asked
     ):
         for part in _parts(figures[key[0], key[1], key[2]], moment, creative_id):
             part.attribute(event_type, action_source, conversions, value)
-    if services.settings.sandbox:
-        overlay_simulations(services.simulations, services.events, buys, figures, period)
-    return figures
+
+
+def _account_of(buy: MediaBuy) -> str:
+    return buy.account_id
 
 
 def _parts(package: Figures, moment: datetime, creative_id: str) -> Iterator[Figures]:

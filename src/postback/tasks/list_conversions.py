@@ -175,7 +175,7 @@ def media_buy_conversions(
     size = _size(query.get("max_results"))
     cursor = Pagination(cursor=query.get("cursor"))
     found, last = read_conversions(services, buy, ConversionFilter.of(query), position_of(cursor, Position), size)
-    complete = services.attribution.complete_through
+    complete = services.attribution.of(buy.account_id).complete_through
     return ConversionsResponse(
         media_buy_id=buy.media_buy_id,
         currency=buy.currency,
@@ -201,16 +201,17 @@ def read_conversions(
         StoreUnavailable: The event store is unavailable.
     """
     of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id, **chosen.stored()}
+    events = services.shards.of(buy.account_id)
     rows: list[Sequence[Any]] = []
     wanted = most + 1
     while len(rows) < wanted:
         start = {"first": after is None, **(after or _START).parameters("last")}
         asked = wanted - len(rows)
-        found = services.events.query("conversions_before", **of_buy, **start, most=asked)
+        found = events.query("conversions_before", **of_buy, **start, most=asked)
         if found:
             after = Position.of(found[-1])
             hashes = [event_hash for *_, event_hash in found]
-            rows += services.events.query("conversions", **of_buy, **start, **after.parameters("end"), hashes=hashes)
+            rows += events.query("conversions", **of_buy, **start, **after.parameters("end"), hashes=hashes)
         if len(found) < asked:
             break
     page = [_conversion(buy.media_buy_id, *row) for row in rows[:most]]
@@ -237,13 +238,14 @@ async def finalize_package(
                 f"Conversions can be attributed to the package until {rfc3339(closes)}, when its attribution window "
                 "closes.",
             )
-        await services.log.flushed()
+        await services.flushed([buy.account_id])
         names = buy.account_id, buy.media_buy_id, package_id
         if services.control.shared:
-            through = services.events.receipt_times.stored_through()
+            through = services.shards.receipt_times.stored_through(services.shards.number(buy.account_id))
             await threads.control.run(services.media_buys.request_finality, *names, through)
         else:  # a run may be at work for long, so whoever waits for it waits where it runs
-            await threads.attribution.run(services.attribution.finalize, *names)
+            runs = threads.attribution.of(services.shards.number(buy.account_id))
+            await runs.run(services.attribution.of(buy.account_id).finalize, *names)
         package = await _finalized(services, principal, *names)
     return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or services.clock.utc()))
 

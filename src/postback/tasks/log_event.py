@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -195,8 +196,8 @@ async def _duplicates(call: TaskCall, accepted: AcceptedEvents, source: EventSou
         source,
         code,
         services.recent_events,
-        services.events,
-        services.read_events,
+        services.shards,
+        partial(services.read_events, [source.account_id]),
         exact=isinstance(asked, dict) and asked.get("count_duplicates") == "exact",
     )
 

@@ -166,7 +166,9 @@ def look_up_event(
     """
     account = AccountRef(account_id=account_id) if account_id else None
     source = services.sources.resolve(principal, event_source_id, account)
-    stored = services.events.status(source.account_id, source.event_source_id, event_type, event_id)
+    stored = services.shards.of(source.account_id).status(
+        source.account_id, source.event_source_id, event_type, event_id
+    )
     packages = services.media_buys.goals(source.account_id) if stored.event or stored.tests else []
     rules = AccountRules.of(packages)
     linked = _linked_sources(rules, source, stored.event, event_type) if stored.event else []
@@ -218,16 +220,18 @@ def _attribution(
         "event_type": event_type,
         "event_id": event_id,
     }
-    outcomes = services.events.query("outcome", **key)
-    siblings = [other for (other,) in services.events.query("siblings", **key, linked=linked)] if linked else []
+    events = services.shards.of(source.account_id)
+    outcomes = events.query("outcome", **key)
+    siblings = [other for (other,) in events.query("siblings", **key, linked=linked)] if linked else []
     match_keys = {match_key for copy in stored.copies for match_key in copy.match_keys}
-    candidates = services.attribution.nearest_exposures(source.account_id, match_keys, event.event_time)
+    derived = services.attribution.of(source.account_id)
+    candidates = derived.nearest_exposures(source.account_id, match_keys, event.event_time)
     attribution = explanation(
         _named(source, event_type, event),
         StoredOutcome(*outcomes[0]) if outcomes else None,
         candidates,
         packages,
-        services.attribution.complete_through,
+        derived.complete_through,
     )
     attribution.linked_event_source_ids = siblings or UNSET
     return attribution
@@ -251,7 +255,7 @@ def _same_order(
     order_id = _order_id(stored)
     if not stored.event or event_type == "refund" or not order_id:
         return []
-    rows = services.events.query(
+    rows = services.shards.of(source.account_id).query(
         "same_order",
         account_id=source.account_id,
         event_source_ids=linked or [source.event_source_id],
@@ -274,7 +278,7 @@ def _name_purchase(
 ) -> None:
     """Name the purchase of a refund that no goal names, or the one that a refund without a purchase may mean."""
     unnamed = status.attribution is not UNSET and status.attribution.reason == "REFUND_NOT_NAMED"
-    found = services.events.query(
+    found = services.shards.of(source.account_id).query(
         "purchase_of_refund",
         account_id=source.account_id,
         searched=list(rules.near.get(source.event_source_id, (source.event_source_id,))),
@@ -348,9 +352,10 @@ def _tested(
             message="A live refund follows the purchase that it undoes. A test of one is attributed to nothing.",
         )
         return entry
-    exposures = services.attribution.exposures(source.account_id)
+    derived = services.attribution.of(source.account_id)
+    exposures = derived.exposures(source.account_id)
     outcome = outcome_if_live(rules, kind, exposures, test.match_keys, test.event_time) if kind and exposures else None
-    candidates = services.attribution.nearest_exposures(source.account_id, test.match_keys, test.event_time)
+    candidates = derived.nearest_exposures(source.account_id, test.match_keys, test.event_time)
     named = _named(source, event_type, test)
     found = explanation(named, outcome, candidates, packages, complete_through=test.received_at)
     entry.attribution_if_live = structs.replace(found, run_id=UNSET, conversions=UNSET, value=UNSET)

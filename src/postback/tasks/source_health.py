@@ -63,22 +63,23 @@ def account_traffic(services: Services, account_id: str) -> Traffic:
     Raises:
         StoreUnavailable: A store is unavailable.
     """
+    events = services.shards.of(account_id)
     rules = AccountRules.of(services.media_buys.goals(account_id))
     linked = {(kind.event_type, kind.event_source_id): "\n".join(sources) for kind, sources in rules.linked.items()}
     refunded = {kind.event_source_id for kind in rules.kinds if rules.may_refund((kind,))}
     signals: dict[str, list[SourceSignal]] = defaultdict(list)
     for signal in services.signals.open([account_id]):
         signals[signal.event_source_id].append(signal)
-    now = services.source_watch.now()
-    activity = services.events.activity(account_id, linked)
+    now = services.source_watch.now(account_id)
+    activity = events.activity(account_id, linked)
     last_minutes = {source: arrived.last_minute for source, arrived in activity.items()}
     return Traffic(
         account_id=account_id,
         now=now,
         watched_since=services.signals.watched_since(now),
         activity=activity,
-        matching=services.events.matching(account_id),
-        unnamed_refunds=services.events.unnamed_refunds(account_id, sorted(rules.near.keys() - refunded)),
+        matching=events.matching(account_id),
+        unnamed_refunds=events.unnamed_refunds(account_id, sorted(rules.near.keys() - refunded)),
         rhythms=services.source_watch.read(account_id, last_minutes),
         signals=signals,
     )

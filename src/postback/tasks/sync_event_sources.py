@@ -117,7 +117,9 @@ async def sync_event_sources(call: TaskCall) -> Payload:
 
     async def sync(save_in: SaveIn) -> SyncEventSourcesResponse:
         require_open(account)
-        traffic = await call.services.read_events(account_traffic, call.services, account.account_id)
+        traffic = await call.services.read_events(
+            [account.account_id], account_traffic, call.services, account.account_id
+        )
         answer, declared = await call.services.threads.control.run(
             _sync, call, request, account, entries, traffic, save_in
         )

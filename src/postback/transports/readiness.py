@@ -13,6 +13,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.leases import is_held
+from postback.store.placements import FIRST_SHARD
 
 __all__ = ["warnings_if_ready"]
 
@@ -31,12 +32,12 @@ async def warnings_if_ready(services: Services) -> Sequence[str]:
     """
     services.room.check()
     unattributed = await services.threads.ingestion.run(_ask_control, services.control)
-    if services.events.engine.embedded:
-        await services.threads.inserts.run(_ask_event_store, services.folder, services.events)
+    if services.shards.embedded:
+        await services.threads.inserts.run(_ask_event_store, services.folder, services.shards.embedded)
         return unattributed
     # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
     services.log.require_room()
-    answers = await services.threads.background.run(services.events.ping)
+    answers = await services.threads.background.run(services.shards.get(FIRST_SHARD).ping)
     if answers and not services.log.held_up:
         return unattributed
     trouble = "ClickHouse takes no inserts" if answers else "ClickHouse does not answer"

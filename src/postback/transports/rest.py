@@ -93,7 +93,7 @@ class _Rest:
         principal = await self._caller(request)
         account_id = request.query_params.get("account_id")
         found = await self._services.read_events(
-            look_up_event, self._services, principal, account_id, **request.path_params
+            principal.account_ids, look_up_event, self._services, principal, account_id, **request.path_params
         )
         return json_response(found)
 
@@ -102,7 +102,10 @@ class _Rest:
         principal = await self._caller(request)
         query = dict(request.query_params)
         media_buy_id = request.path_params["media_buy_id"]
-        found = await self._services.read_events(media_buy_conversions, self._services, principal, media_buy_id, query)
+        accounts = [account.account_id for account in principal.accounts]
+        found = await self._services.read_events(
+            accounts, media_buy_conversions, self._services, principal, media_buy_id, query
+        )
         return json_response(found)
 
     async def finalize(self, request: Request) -> Response:

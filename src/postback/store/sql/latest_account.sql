@@ -1,7 +1,7 @@
--- Which of these accounts something was received for last.
-SELECT account_id
+-- Which of these accounts something was received for last, and in which minute.
+SELECT account_id, max(minute) AS latest
 FROM source_activity
 WHERE account_id IN {account_ids:Array(String)}
 GROUP BY account_id
-ORDER BY max(minute) DESC, account_id
+ORDER BY latest DESC, account_id
 LIMIT 1
