@@ -31,7 +31,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -248,7 +247,10 @@ def _with_children(pid: int) -> Iterator[Path]:
 @contextmanager
 def fuzzed() -> Iterator[Target]:
     """A server of its own that hostile requests may be sent to."""
-    with tempfile.TemporaryDirectory(prefix="postback-fuzz-") as folder, servers(partial(Path, folder)) as start:
+    with (
+        tempfile.TemporaryDirectory(prefix="postback-fuzz-") as folder,
+        servers(lambda: Path(tempfile.mkdtemp(dir=folder))) as start,
+    ):
         yield Target.start(start)
 
 
