@@ -31,6 +31,7 @@ from postback.tag import routes as tag
 from postback.tag.script import SCRIPT
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
+from postback.telemetry import Telemetry
 from postback.transports import rest
 from postback.transports.a2a import A2aEndpoint
 from postback.transports.mcp import McpEndpoint
@@ -73,7 +74,16 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
         services.watchdog.start()
         _start_background(services, resources)
         await resources.entering("MCP sessions", mcp.run())
-        yield ExchangeMiddleware(router, services.metrics), new_key
+        yield _traced(ExchangeMiddleware(router, services.metrics), services.telemetry), new_key
+
+
+def _traced(app: ASGIApp, telemetry: Telemetry | None) -> ASGIApp:
+    """The application, with a span for each exchange if they are wanted."""
+    if telemetry is None:
+        return app
+    from postback.transports.tracing import TracingMiddleware
+
+    return TracingMiddleware(app, telemetry)
 
 
 def _call_routes(services: Services, mcp: McpEndpoint) -> list[BaseRoute]:
@@ -103,6 +113,9 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start(
         "invalid clicks", partial(repeat, partial(store_invalid_clicks, services), _INVALID_CLICKS_SECONDS)
     )
+    if services.telemetry and services.telemetry.export_seconds:
+        exported = partial(_export_metrics, services, services.telemetry)
+        background.start("telemetry", partial(repeat, exported, services.telemetry.export_seconds))
     background.start("event sources", partial(repeat, partial(_watch_sources, services), WATCH_SECONDS))
     background.start("disk room", partial(repeat, partial(_look_at_room, services), _MERGE_SECONDS))
     if services.merges:
@@ -156,6 +169,11 @@ async def _save_running_time(services: Services) -> None:
     await services.threads.background.run(services.running_time.save)
 
 
+async def _export_metrics(services: Services, telemetry: Telemetry) -> None:
+    """Send the metrics."""
+    await services.threads.background.run(telemetry.export, services.metrics.collect())
+
+
 async def _renew(services: Services) -> None:
     """Keep the lease of attribution while a run takes long."""
     await services.threads.background.run(services.attribution_lease.renew)
@@ -202,8 +220,11 @@ async def _watch_sources(services: Services) -> None:
 
 async def _attribute(services: Services) -> None:
     """Attribute what has arrived, or follow the server that does."""
+    flushes = services.telemetry.take_flushes() if services.telemetry else []
     for number, attribution in services.attribution.opened().items():
         work = attribution.work if services.settings.works else attribution.follow
+        if services.telemetry and flushes:
+            work = partial(services.telemetry.attribute, work, flushes, number)
         await services.threads.attribution.of(number).run(work)
     if complete := services.attribution.complete_through():
         services.metrics.attributed(complete)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from time import perf_counter
 from typing import NamedTuple
@@ -368,6 +368,10 @@ class Metrics:
     def queued(self, events: int) -> None:
         """Set the number of events that wait for the event store."""
         self._queued.set(events)
+
+    def collect(self) -> Iterable[Metric]:
+        """All metrics, with their series."""
+        return self._registry.collect()
 
     def render(self) -> bytes:
         """All metrics, in Prometheus' text format."""

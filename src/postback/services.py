@@ -62,6 +62,7 @@ from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
 from postback.store.shards import Shards, open_shards
+from postback.telemetry import Telemetry
 from postback.threads import Threads
 from postback.watchdog import Watchdog
 
@@ -119,6 +120,7 @@ class Services:
     shared_nonces: SharedNonces | None
     folder: DataDir
     metrics: Metrics
+    telemetry: Telemetry | None
     limits: RateLimits
     in_flight: InFlight
     failed_keys: FailedKeys
@@ -250,9 +252,13 @@ def _open_services(
         resources.closing("node", partial(_leave, node, segments))  # when the log has stopped
     for answer in segments.recover():
         idempotency.logged(answer)
-    log = IngestLog(
+    telemetry = Telemetry.of(os.environ)
+    log_kind, flusher_kind = _kinds_of_log(telemetry)
+    if telemetry:
+        resources.closing("telemetry", telemetry.close)
+    log = log_kind(
         segments,
-        Flusher(segments, shards, control, folder.quarantine, metrics),
+        flusher_kind(segments, shards, control, folder.quarantine, metrics),
         idempotency,
         settings.queue_events,
         metrics,
@@ -280,6 +286,7 @@ def _open_services(
         shared_nonces=shared_nonces,
         folder=folder,
         metrics=metrics,
+        telemetry=telemetry,
         limits=RateLimits(
             settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused, clock.passed
         ),
@@ -333,6 +340,15 @@ def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
         watchdog = Watchdog(None)
     resources.closing("watchdog", watchdog.stop)
     return watchdog
+
+
+def _kinds_of_log(telemetry: Telemetry | None) -> tuple[Callable[..., IngestLog], Callable[..., Flusher]]:
+    """The ingest log and its flusher; with spans, if they are wanted."""
+    if telemetry is None:
+        return IngestLog, Flusher
+    from postback.store.traced_log import TracedFlusher, TracedIngestLog
+
+    return partial(TracedIngestLog, telemetry=telemetry), partial(TracedFlusher, telemetry=telemetry)
 
 
 def _warn_of_receipt_times(times: ReceiptTimes) -> None:

@@ -11,8 +11,8 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 
 FLOORS = (
     {"errors"},
-    {"clickhouse_url", "protocol"},
-    {"clock", "config", "conformance", "logs", "metrics", "threads", "watchdog"},
+    {"clickhouse_url", "otlp_metrics", "protocol"},
+    {"clock", "config", "conformance", "logs", "metrics", "telemetry", "threads", "watchdog"},
     {"store"},
     {"auth", "backups"},
     {"accounts"},

@@ -21,7 +21,7 @@ from postback.store.log_segments import LogSegments
 from postback.store.rows import Rows
 from postback.threads import ThreadPool
 
-__all__ = ["IngestLog"]
+__all__ = ["Append", "IngestLog"]
 
 _GROUP_BYTES = 8 << 20
 _MOST_BYTES = 1 << 30
@@ -39,7 +39,9 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Append:
+class Append:
+    """A call that waits to be made durable."""
+
     call: PackedCall
     answer: LoggedAnswer | None
     done: asyncio.Future[None]
@@ -86,7 +88,7 @@ class IngestLog:
         self._flushes = flushes
         self._delivered = delivered
         self._check_room = check_room
-        self._queue: deque[_Append] = deque()
+        self._queue: deque[Append] = deque()
         self._open = True
         self._idle = asyncio.Event()
         self._idle.set()
@@ -134,7 +136,7 @@ class IngestLog:
             else:
                 call = await self._appends.run(pack, rows, answer, deliveries, self._segments.step)
                 self._require_open()
-            append = _Append(call, answer, asyncio.get_running_loop().create_future())
+            append = Append(call, answer, asyncio.get_running_loop().create_future())
         except BaseException:
             self._wait(-size)
             raise
@@ -172,7 +174,7 @@ class IngestLog:
         else:
             self._idle.set()
 
-    def _write(self, group: Sequence[_Append], loop: asyncio.AbstractEventLoop) -> None:
+    def _write(self, group: Sequence[Append], loop: asyncio.AbstractEventLoop) -> None:
         """In the thread."""
         bind_shared(append.request for append in group)
         started = time.perf_counter()
@@ -182,7 +184,7 @@ class IngestLog:
             written = error
         loop.call_soon_threadsafe(self._written, group, started, written)
 
-    def _written(self, group: Sequence[_Append], started: float, written: int | Exception) -> None:
+    def _written(self, group: Sequence[Append], started: float, written: int | Exception) -> None:
         try:
             if isinstance(written, Exception):
                 raise written
@@ -194,7 +196,7 @@ class IngestLog:
             self._settle(group, started)
         self._write_next()
 
-    def _next_group(self) -> list[_Append]:
+    def _next_group(self) -> list[Append]:
         group = [self._queue.popleft()]
         size = len(group[0].call.body)
         while self._queue and size + len(self._queue[0].call.body) <= _GROUP_BYTES:
@@ -202,7 +204,7 @@ class IngestLog:
             size += len(group[-1].call.body)
         return group
 
-    def _settle(self, group: Sequence[_Append], started: float, error: Exception | None = None) -> None:
+    def _settle(self, group: Sequence[Append], started: float, error: Exception | None = None) -> None:
         ended = time.perf_counter()
         for append in group:
             self._metrics.request_stages.observe("queue", started - append.queued_at)
