@@ -281,6 +281,11 @@ class Settings:
     pending_accounts: int = _setting(
         _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
     )
+    open_media_buys: int = _setting(
+        _whole(1, 1_000_000),
+        "5000",
+        "Media buys of one account that may be open, so neither canceled nor completed; further ones are refused.",
+    )
     rate_limit: int = _setting(
         _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns the rate limits of keys off."
     )

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from postback.accounts.store import AccountStore
+from postback.errors import InvalidRequest
 from postback.media_buys.attribution_windows import Duration, Window
 from postback.media_buys.goals import EventGoal, GoalSource, GoalTarget
 from postback.media_buys.media_buy import MediaBuy, Package
@@ -52,6 +53,17 @@ def media_buy(media_buy_id: str = "mb_1", **members: Any) -> MediaBuy:
         "packages": (package(goals=(GOAL,), start_at=NOW), package("p2")),
     }
     return MediaBuy(media_buy_id=media_buy_id, **defaults | members)
+
+
+def test_an_account_may_have_so_many_open_buys_and_any_number_that_are_over(store: MediaBuyStore) -> None:
+    store.create(media_buy("completed", end_at=NOW - timedelta(hours=1)), most_open=1)
+    store.create(media_buy("canceled", canceled_at=NOW), most_open=1)
+    store.create(media_buy("paused", paused=True), most_open=1)
+    store.create(media_buy(account_id="globex"), most_open=1)
+
+    with pytest.raises(InvalidRequest, match="The account has 1 media buys that are neither canceled nor completed"):
+        store.create(media_buy("one more"), most_open=1)
+    assert store.get("acme", "one more") is None
 
 
 def test_a_buy_comes_back_as_it_was_kept(store: MediaBuyStore) -> None:

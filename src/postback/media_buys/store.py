@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from postback.errors import MediaBuyNotFound
+from postback.errors import InvalidRequest, MediaBuyNotFound
 from postback.media_buys.media_buy import MediaBuy, PackageGoals
 from postback.store.control_store import ControlStore
 from postback.store.tables import account, finality_request, media_buy
@@ -33,21 +33,26 @@ class MediaBuyStore:
         self._control = control
         self._currencies: dict[str, tuple[int, dict[tuple[str, str], str]]] = {}
 
-    def create(self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None) -> MediaBuy | None:
+    def create(
+        self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None, most_open: int | None = None
+    ) -> MediaBuy | None:
         """Store a new media buy; returns it as read back, or None if the account has one with this id.
 
         Args:
             new: The media buy.
             in_transaction: Called in the same transaction.
+            most_open: How many of the account's may be open: reports and attribution go through all of them.
 
         Raises:
+            InvalidRequest: So many are.
             StoreUnavailable: The control store rejects the write.
         """
         try:
             with self._control.begin() as connection:
-                connection.execute(
-                    media_buy.insert().values(**_row(new), change=_next_change(connection, new.account_id))
-                )
+                change = _next_change(connection, new.account_id)
+                if most_open is not None:
+                    _require_place(connection, new.account_id, most_open)
+                connection.execute(media_buy.insert().values(**_row(new), change=change))
                 stored = _read(connection.execute(_one(new.account_id, new.media_buy_id)).one())
                 in_transaction(connection, stored)
                 return stored
@@ -246,6 +251,16 @@ def _next_change(connection: Connection, account_id: str) -> int:
     connection.execute(select(account.c.account_id).where(account.c.account_id == account_id).with_for_update())
     newest = select(func.max(media_buy.c.change)).where(media_buy.c.account_id == account_id)
     return (connection.scalar(newest) or 0) + 1
+
+
+def _require_place(connection: Connection, account_id: str, most_open: int) -> None:
+    still_open = _status(_now()).not_in(("canceled", "completed"))
+    count = select(func.count()).where(media_buy.c.account_id == account_id, still_open)
+    if (connection.scalar(count) or 0) >= most_open:
+        raise InvalidRequest(
+            f"The account has {most_open:,} media buys that are neither canceled nor completed, and may not have more.",
+            suggestion="Cancel those that aren't needed with update_media_buy, or add packages to one of them.",
+        )
 
 
 def _row(buy: MediaBuy) -> dict[str, Any]:

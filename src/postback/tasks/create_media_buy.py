@@ -32,7 +32,7 @@ async def create_media_buy(call: TaskCall) -> Payload:
 
     Raises:
         InvalidRequest, ProductNotFound, InvalidPricingOption, BudgetTooLow: Something is wrong with the order; the
-            error carries everything else that is.
+            error carries everything else that is. Or the account has too many open ones.
         AccountRequired, AccountNotFound, AccountAmbiguous: The reference doesn't match exactly one account.
         AccountSetupRequired, AccountSuspended, AccountPaymentRequired: The account may not buy.
         IdempotencyConflict: The key was used for another call.
@@ -80,7 +80,11 @@ def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, sa
     )
     raise_all(list(size_errors(ordered.packages, "packages")))
     response_to = partial(created, release=call.release, sandbox=account.sandbox)
-    stored = call.services.media_buys.create(ordered, lambda connection, buy: save_in(connection, response_to(buy)))
+    stored = call.services.media_buys.create(
+        ordered,
+        lambda connection, buy: save_in(connection, response_to(buy)),
+        call.services.settings.open_media_buys,
+    )
     if stored is None:
         raise InvalidRequest(
             "The account already has a media buy with this id.",
