@@ -510,14 +510,19 @@ def hours_of_exposures(exposures: Sequence[Exposure], packages: Sequence[Package
 
 
 def hours_of_conversions(outcomes: Mapping[tuple[Identity, ...], Outcome]) -> dict[Any, Any]:
-    """(package, hour, event type, action source, creative) → conversions, value; without those that are both 0."""
-    hours: dict[Any, list[Any]] = defaultdict(lambda: [0, _ZERO])
+    """(package, hour, event type, action source, creative, source) → conversions, value, and what refunds subtract.
+
+    Those that are all 0 are left out.
+    """
+    hours: dict[Any, list[Any]] = defaultdict(lambda: [0, _ZERO, _ZERO])
     for outcome in outcomes.values():
         if outcome.package != ("", ""):
             hour_at = outcome.hour_at // _HOUR * _HOUR
-            hour = hours[*outcome.package, hour_at, outcome.event_type, outcome.action_source, outcome.creative]
+            place = (outcome.event_type, outcome.action_source, outcome.creative, outcome.lead[0])
+            hour = hours[*outcome.package, hour_at, *place]
             hour[0] += outcome.conversions
             hour[1] += outcome.value
+            hour[2] += outcome.value if outcome.conversions == 0 else 0
     return {key: tuple(hour) for key, hour in hours.items() if any(hour)}
 
 

@@ -268,7 +268,7 @@ def _differences(events: EventStore, media_buys: MediaBuyStore) -> dict[str, Any
         "refunds": sum(outcome.purchase is not None for outcome in expected.values()),
         "outcomes": outcomes_of(rows(OUTCOMES)) == by_event,
         "exposure_hours": hours_of(rows(EXPOSURE_HOURS), 5) == hours_of_exposures(shown, packages),
-        "conversion_hours": hours_of(rows(CONVERSION_HOURS), 6) == hours_of_conversions(expected),
+        "conversion_hours": hours_of(rows(CONVERSION_HOURS), 7) == hours_of_conversions(expected),
     }
 
 

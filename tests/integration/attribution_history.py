@@ -224,7 +224,7 @@ class History:
 
     def hours(self) -> tuple[dict[Any, Any], dict[Any, Any]]:
         exposures = hours_of(self.stores.rows(EXPOSURE_HOURS, self.account_id), 5)
-        return exposures, hours_of(self.stores.rows(CONVERSION_HOURS, self.account_id), 6)
+        return exposures, hours_of(self.stores.rows(CONVERSION_HOURS, self.account_id), 7)
 
     def dump(self) -> str:
         """Everything that attribution derived, as one text."""

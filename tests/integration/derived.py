@@ -22,7 +22,7 @@ EXPOSURE_HOURS = """
 """
 CONVERSION_HOURS = """
     SELECT media_buy_id, package_id, toUnixTimestamp(hour) * 1000000, event_type, action_source, creative_id,
-        sum(conversions), sum(value)
+        event_source_id, sum(conversions), sum(value), sum(refunded)
     FROM conversion_hour WHERE account_id = {account_id:String} AND media_buy_id != '' GROUP BY ALL
 """
 _TOO_LATE = {"FINAL", "SETTLED"}

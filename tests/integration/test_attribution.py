@@ -121,7 +121,7 @@ def test_thousands_of_refunds_of_one_order_are_each_compared_once(stores: Stores
         stores.stamp += 10_000
     history.attribution.catch_up()
 
-    conversions, values = zip(*history.hours()[1].values(), strict=True)
+    conversions, values, _ = zip(*history.hours()[1].values(), strict=True)
     assert (sum(conversions), sum(values)) == (10_000, Decimal("12.5") * 10_000 - 10)
     undone = stores.rows(
         "SELECT DISTINCT purchase_id FROM attribution FINAL "
@@ -151,6 +151,44 @@ def test_sums_of_a_run_whose_outcomes_were_not_stored_are_taken_back(stores: Sto
         "VALUES ({account_id:String}, 'm0', 'p0', '2026-10-01 00:00:00', 'purchase', 7, {run_id:UInt64})",
         parameters={"account_id": history.account_id, "run_id": state.run_id + 1},
     )
+
+    stores.attribution().catch_up()
+
+    history.check()
+
+
+def test_sums_of_an_earlier_release_are_told_apart_by_source(stores: Stores) -> None:
+    history = History(stores, Limits())
+    goal = EventGoal(
+        kind="event",
+        event_sources=tuple(
+            GoalSource(event_source_id=source, event_type=kind, value_field="value")
+            for source in ("web", "crm")
+            for kind in ("purchase", "refund")
+        ),
+    )
+    history.buy("m0", "USD", [(goal,)])
+    moment = int(START.timestamp()) * 1_000_000
+    history.receive(Exposure("x1", "click", moment, 0, ("m0", "p0"), (key(1, 1),)))
+    data = parse('{"currency":"USD","value":12.5}')
+    for source, number in (("web", "1"), ("crm", "2")):
+        history.receive(Event(source, "purchase", number, moment, 0, (key(1, 1),), "", "website", data))
+    history.receive(Event("crm", "refund", "2", moment, 0, (), "", "website", parse('{"currency":"USD","value":2.5}')))
+    history.attribution.catch_up()
+    columns = (
+        "account_id, media_buy_id, package_id, hour, event_type, action_source, creative_id, value_reason, "
+        "left_out_currency"
+    )
+    own = "account_id = {account_id:String}"
+    for statement in (
+        f"INSERT INTO conversion_hour ({columns}, conversions, value, left_out, left_out_events) "
+        f"SELECT {columns}, sum(conversions), sum(value), sum(left_out), sum(left_out_events) FROM conversion_hour "
+        f"WHERE {own} GROUP BY {columns}",
+        f"DELETE FROM conversion_hour WHERE {own} AND event_source_id != ''",
+    ):
+        stores.events.deriver.command(statement, parameters={"account_id": history.account_id})
+    with pytest.raises(AssertionError):
+        history.check()
 
     stores.attribution().catch_up()
 
@@ -204,4 +242,7 @@ def test_a_comparison_tells_what_would_change_and_changes_nothing(stores: Stores
     assert history.dump() == before
     assert select(stores.events, "SELECT name FROM system.databases WHERE name = 'comparison'") == []
     history.attribution.catch_up()
-    assert history.hours()[1][("m0", "p0", moment // HOUR_US * HOUR_US, "purchase", "", "")] == (1, Decimal(50))
+    assert history.hours()[1][("m0", "p0", moment // HOUR_US * HOUR_US, "purchase", "", "", "web")][:2] == (
+        1,
+        Decimal(50),
+    )

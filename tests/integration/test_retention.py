@@ -170,7 +170,7 @@ def test_a_refund_takes_what_settled_refunds_left_of_a_settled_purchase(stores: 
     history.attribution.catch_up()
 
     history.check()
-    assert list(history.hours()[1].values()) == [(1, Decimal(0))]
+    assert list(history.hours()[1].values()) == [(1, Decimal(0), Decimal(-80))]
     assert history.outcomes()["web", "refund", "r2"].reason == "EXCEEDS_PURCHASE"
 
 

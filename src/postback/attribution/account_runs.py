@@ -129,6 +129,8 @@ class AccountRuns:
             self._drop()
         for account_id, (state, pending, sums) in self._states.load().items():
             self._keep(account_id, self._recovered(account_id, state, pending, sums) if pending else state)
+        for (account_id,) in self._derived.rows("summed_without_source"):
+            self._derived.run("reconcile_conversions", account_id=account_id)
         self._derived.empty(*RUN_TABLES)
 
     def _drop(self) -> None:

@@ -136,29 +136,30 @@ async def _listed(visit: Visit) -> Conversions:
 def sums_by_source(visit: Visit, buy: MediaBuy, period: Period) -> Iterable[tuple[str, Figures, int, float]]:
     """Of each source of events that count: its figures, how many refunds it sent, and what they subtract."""
     for source, conversions, value, refunds, refunded in _by_source(visit, buy, ConversionFilter(period=period)):
-        figures = Figures(conversions=conversions, conversion_value=shown_number(value + refunded))
-        yield source, figures, refunds, shown_number(refunded)
+        yield source, _figures(conversions, value), refunds, shown_number(refunded)
 
 
 def _sums(visit: Visit, buy: MediaBuy, chosen: ConversionFilter) -> Figures:
-    """The sums of what was chosen, from the sums of reports where these tell it apart."""
-    if chosen.event_source_id or chosen.kind:
-        rows = [
-            (conversions, value + refunded) for _, conversions, value, _, refunded in _by_source(visit, buy, chosen)
-        ]
-    else:
-        of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id}
-        found = visit.services.shards.of(buy.account_id).query("conversion_sums", **of_buy, **chosen.stored())
-        rows = [(conversions, value) for conversions, value in found]
-    value = sum((value for _, value in rows), Decimal(0))
-    return Figures(conversions=sum(conversions for conversions, _ in rows), conversion_value=shown_number(value))
+    """The sums of what was chosen, from those that reports read."""
+    rows = _by_source(visit, buy, chosen)
+    refunded = sum((refunded for *_, refunded in rows), Decimal(0))
+    if chosen.kind == "refund":
+        return _figures(0, refunded)
+    value = sum((value for _, _, value, *_ in rows), Decimal(0))
+    return _figures(
+        sum(conversions for _, conversions, *_ in rows), value - refunded if chosen.kind == "conversion" else value
+    )
+
+
+def _figures(conversions: int, value: Decimal) -> Figures:
+    return Figures(conversions=conversions, conversion_value=shown_number(value))
 
 
 def _by_source(
     visit: Visit, buy: MediaBuy, chosen: ConversionFilter
 ) -> Sequence[tuple[str, int, Decimal, int, Decimal]]:
     of_buy = {"account_id": buy.account_id, "media_buy_id": buy.media_buy_id}
-    rows = visit.services.shards.of(buy.account_id).query("conversion_sums_by_source", **of_buy, **chosen.stored())
+    rows = visit.services.shards.of(buy.account_id).query("conversion_sums", **of_buy, **chosen.stored())
     return [(source, conversions, value, refunds, refunded) for source, conversions, value, refunds, refunded in rows]
 
 
