@@ -16,6 +16,7 @@ from postback.errors import InternalError, StartupError
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore, SourceActivity, StoredRejection
 from postback.store.rows import Rows, Table
+from postback.tasks.list_conversions import ConversionFilter
 
 NOW = time.time_ns() // 1_000
 EMAIL_KEY, CLICK_KEY = b"\x01" + b"e" * 15, b"\x03" + b"c" * 15
@@ -220,3 +221,23 @@ def test_a_restart_knows_the_newest_stamp(store: EventStore) -> None:
 def test_an_event_store_that_cannot_be_opened_stops_the_start(store: EventStore, tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="can't be opened"):  # one engine, one folder in a process
         EventStore.open(f"chdb://{tmp_path}/elsewhere", tmp_path)
+
+
+def test_the_newest_conversions_of_one_hour_are_found_among_many(store: EventStore) -> None:
+    # So many that the engine reads in blocks: its 26.5 compared another column with the times that it sorts by.
+    conversions = (
+        "INSERT INTO attribution (account_id, event_type, event_id, event_source_id, run_id, event_time, media_buy_id, "
+        "package_id, counted, conversions) SELECT 'sold', 'purchase', toString(number), 'website', 1, "
+        "toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalSecond(sipHash64(number) % 864000), 'mb', 'p', true, "
+        "1 FROM numbers({first:UInt32}, 60000)"
+    )
+    for first in (0, 60_000):
+        store.deriver.command(conversions, parameters={"first": first})
+
+    for hour in range(5):
+        chosen = ConversionFilter.of({"hour": f"2026-10-17T{hour:02}:00:00Z"}).stored()
+        buy = {"account_id": "sold", "media_buy_id": "mb"}
+        after = {"first": True, "last_time": 0, "last_type": "", "last_id": "", "last_source": ""}
+        found = store.query("conversions_before", **buy, **chosen, **after, most=101)
+        assert len(found) == 101
+        assert {row[3].hour for row in found} == {hour}
