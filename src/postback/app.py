@@ -28,6 +28,7 @@ from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
 from postback.tag import routes as tag
+from postback.tag.openapi import tag_paths
 from postback.tag.script import SCRIPT
 from postback.tasks.follow_click_link import store_invalid_clicks, store_last_invalid_clicks
 from postback.tasks.registry import offered
@@ -88,7 +89,7 @@ def _traced(app: ASGIApp, telemetry: Telemetry | None) -> ASGIApp:
 
 def _call_routes(services: Services, mcp: McpEndpoint) -> list[BaseRoute]:
     a2a = A2aEndpoint(services)
-    return [*rest.routes(services), *mcp.routes(), *a2a.routes(), *console.routes(services), *tag.routes(services)]
+    return [*rest.routes(services, tag_paths()), *mcp.routes(), *a2a.routes(), *console.routes(services), *tag.routes(services)]
 
 
 def _start_background(services: Services, resources: Resources) -> None:

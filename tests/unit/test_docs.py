@@ -31,6 +31,7 @@ from postback.protocol.json_size import MAX_EVENT_VALUES
 from postback.protocol.releases import RELEASES
 from postback.protocol.strict_json import MAX_DEPTH, MAX_ITEMS
 from postback.store.idempotency import REPLAY_TTL_SECONDS
+from postback.tag.openapi import tag_paths
 from postback.tasks.registry import TASKS
 from postback.transports.middleware import AccessLine
 from postback.transports.schemas.openapi import openapi_json
@@ -95,10 +96,10 @@ def test_every_documented_setting_exists() -> None:
 
 
 def test_every_route_is_named() -> None:
-    document = json.loads(openapi_json("http://127.0.0.1:8787", list(TASKS)))
+    document = json.loads(openapi_json("http://127.0.0.1:8787", list(TASKS), tag_paths()))
     routes = {f"{method.upper()} {path}" for path, item in document["paths"].items() for method in item}
     tasks = {f"POST /v1/{task}" for task in TASKS}
-    documented = set(rows(reference("rest")))
+    documented = set(rows(reference("rest"))) | set(rows(reference("tag")))
 
     assert (
         routes - tasks | {"POST /v1/{task}", "POST /mcp", "POST /a2a", "GET /.well-known/agent-card.json"} <= documented

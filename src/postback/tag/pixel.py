@@ -12,7 +12,7 @@ import msgspec
 from postback.protocol.strict_json import Json
 from postback.tag.visits import TagCall
 
-__all__ = ["GIF", "pixel_call"]
+__all__ = ["GIF", "PARAMETERS", "pixel_call"]
 
 GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
 """A transparent image of one pixel."""
@@ -25,7 +25,8 @@ _LISTS = ("content_ids",)
 _CALL = ("consent", "test_event_code")
 _DECISIONS: dict[str, Literal["granted", "denied"]] = {"granted": "granted", "denied": "denied"}
 _AGAINST_CACHES = ("cb", "ord", "rnd")
-_KNOWN = (*_EVENT, *_USER_MATCH, *_NUMBERS, *_TEXTS, *_LISTS, *_CALL)
+PARAMETERS = (*_EVENT, *_USER_MATCH, *_NUMBERS, *_TEXTS, *_LISTS, *_CALL)
+"""Those that the query may have."""
 
 
 def pixel_call(query: bytes) -> tuple[TagCall, str | None]:
@@ -44,8 +45,10 @@ def pixel_call(query: bytes) -> tuple[TagCall, str | None]:
     event |= {"custom_data": data} if data else {}
     if user_match := {name: sent[name] for name in _USER_MATCH if name in sent}:
         event["user_match"] = user_match
-    unknown = [name for name in sent if name not in (*_KNOWN, *_AGAINST_CACHES)]
-    problem = f"{len(unknown)} of the parameters are unknown. The pixel has {', '.join(_KNOWN)}." if unknown else None
+    unknown = [name for name in sent if name not in (*PARAMETERS, *_AGAINST_CACHES)]
+    problem = (
+        f"{len(unknown)} of the parameters are unknown. The pixel has {', '.join(PARAMETERS)}." if unknown else None
+    )
     consent = _DECISIONS.get(sent.get("consent", ""))
     if "consent" in sent and not consent:
         problem = "consent is granted or denied."

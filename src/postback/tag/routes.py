@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -36,7 +36,7 @@ from postback.transports.client_address import client_address
 from postback.transports.middleware import Exchange, read, run_task
 from postback.transports.responses import json_response
 
-__all__ = ["routes"]
+__all__ = ["TagAnswer", "TagError", "TagSource", "routes"]
 
 _SELLER_ID = re.compile(r"src_[0-9a-f]{16}")
 _YEAR = "public, max-age=31536000, immutable"
@@ -64,6 +64,33 @@ class TagAnswer(msgspec.Struct, kw_only=True):
     errors: Annotated[list[TagEventFailure] | UnsetType, Meta(description="Events that were not accepted.")] = UNSET
     warnings: Annotated[list[str] | UnsetType, Meta(description="What would make the events match better.")] = UNSET
     dropped: Annotated[str | UnsetType, Meta(description="Why the events were dropped.")] = UNSET
+
+
+class TagSource(msgspec.Struct):
+    """What the tag of a source may send."""
+
+    event_types: Annotated[list[str], Meta(description="The event types that it may send.")]
+    page_view: Annotated[bool, Meta(description="Whether it sends a page_view for each page by itself.")]
+    gpc: Annotated[
+        Literal["drop", "strip"], Meta(description="What becomes of events of a visitor with Global Privacy Control.")
+    ]
+    consent_required: Annotated[bool, Meta(description="Whether nothing is stored or sent before consent.")]
+    now: Annotated[int, Meta(description="The server's time in milliseconds since the epoch.")]
+
+
+class TagRefusal(msgspec.Struct):
+    """Why a request was refused."""
+
+    code: Annotated[str, Meta(description="For programs.")]
+    message: Annotated[str, Meta(description="What is wrong.")]
+    suggestion: Annotated[str, Meta(description="What to do.")]
+    field: Annotated[str | UnsetType, Meta(description="The field that it is about.")] = UNSET
+
+
+class TagError(msgspec.Struct):
+    """The body of a request's refusal."""
+
+    error: TagRefusal
 
 
 def routes(services: Services) -> list[Route]:
@@ -118,13 +145,13 @@ class _Tag:
                 raise _not_allowed(visit)
             types = tag_event_types(visit.settings, visit.source.event_types)
             return json_response(
-                {
-                    "event_types": sorted(types),
-                    "page_view": visit.settings.page_view and "page_view" in types,
-                    "gpc": visit.settings.gpc,
-                    "consent_required": visit.settings.consent_required,
-                    "now": int(self._services.clock.utc().timestamp() * 1000),
-                }
+                TagSource(
+                    event_types=sorted(types),
+                    page_view=visit.settings.page_view and "page_view" in types,
+                    gpc=visit.settings.gpc,
+                    consent_required=visit.settings.consent_required,
+                    now=int(self._services.clock.utc().timestamp() * 1000),
+                )
             )
 
         return await self._answered(request, settings)
@@ -184,7 +211,7 @@ class _Tag:
             response = await work(visit)
         except PostbackError as error:
             Exchange.of(request.scope).outcome = error.reason
-            response = json_response({"error": _told(error)}, error)
+            response = json_response(TagError(_told(error)), error)
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Origin"
         origin = request.headers.get("origin")
@@ -277,6 +304,5 @@ def _not_allowed(visit: Visit) -> AuthError:
     )
 
 
-def _told(error: PostbackError) -> dict[str, str]:
-    told = {"code": error.reason, "message": error.message, "suggestion": error.suggestion}
-    return told | ({"field": error.field} if error.field else {})
+def _told(error: PostbackError) -> TagRefusal:
+    return TagRefusal(error.reason, error.message, error.suggestion, error.field or UNSET)

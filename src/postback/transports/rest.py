@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from hmac import compare_digest
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,9 +38,9 @@ _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-downgrade"}
 
 
-def routes(services: Services) -> list[Route]:
-    """The routes of the REST API."""
-    rest = _Rest(services)
+def routes(services: Services, further_paths: Mapping[str, Any]) -> list[Route]:
+    """The routes of the REST API, whose description has these paths of others, too."""
+    rest = _Rest(services, further_paths)
     return [
         Route("/v1/{task}", _Tasks(services), methods=["POST"]),
         Route("/v1/events/{event_source_id}/{event_type}/{event_id:path}", rest.event, methods=["GET"]),
@@ -78,10 +80,11 @@ class _Tasks:
 
 
 class _Rest:
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, further_paths: Mapping[str, Any]) -> None:
         self._services = services
         self._warned = False
-        self._openapi = openapi_json(services.settings.public_url, offered(services.settings.sandbox))
+        settings = services.settings
+        self._openapi = openapi_json(settings.public_url, offered(settings.sandbox), further_paths)
 
     async def _caller(self, request: Request) -> Principal:
         """The caller of a request that is not a task call."""

@@ -30,8 +30,14 @@ _FAILURES = {
 _WAITING = {429, 503}
 
 
-def openapi_json(url: str, tasks: Sequence[str]) -> bytes:
-    """The document, for a server that callers reach under ``url`` and that offers these AdCP tasks."""
+def openapi_json(url: str, tasks: Sequence[str], further: Mapping[str, Any]) -> bytes:
+    """The document, for a server that callers reach under ``url`` and that offers these AdCP tasks.
+
+    Args:
+        url: The server's address.
+        tasks: The names of the tasks.
+        further: Paths of others than the REST API.
+    """
     calls = {name: TASKS[name] for name in tasks} | SELLER_TASKS
     return msgspec.json.encode(
         {
@@ -54,7 +60,8 @@ def openapi_json(url: str, tasks: Sequence[str]) -> bytes:
                 _FINALIZE_PATH: {"post": _finalize()},
                 _CLICK_PATH: {"get": _click()},
             }
-            | {path: {"get": _open(*about)} for path, about in _OPERATIONS.items()},
+            | {path: {"get": _open(*about)} for path, about in _OPERATIONS.items()}
+            | dict(further),
             "components": _components(calls),
         }
     )
