@@ -89,7 +89,13 @@ def _traced(app: ASGIApp, telemetry: Telemetry | None) -> ASGIApp:
 
 def _call_routes(services: Services, mcp: McpEndpoint) -> list[BaseRoute]:
     a2a = A2aEndpoint(services)
-    return [*rest.routes(services, tag_paths()), *mcp.routes(), *a2a.routes(), *console.routes(services), *tag.routes(services)]
+    return [
+        *rest.routes(services, tag_paths()),
+        *mcp.routes(),
+        *a2a.routes(),
+        *console.routes(services),
+        *tag.routes(services),
+    ]
 
 
 def _start_background(services: Services, resources: Resources) -> None:

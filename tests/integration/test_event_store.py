@@ -225,12 +225,13 @@ def test_an_event_store_that_cannot_be_opened_stops_the_start(store: EventStore,
 
 def test_the_newest_conversions_of_one_hour_are_found_among_many(store: EventStore) -> None:
     # So many that the engine reads in blocks: its 26.5 compared another column with the times that it sorts by.
-    conversions = (
-        "INSERT INTO attribution (account_id, event_type, event_id, event_source_id, run_id, event_time, media_buy_id, "
-        "package_id, counted, conversions) SELECT 'sold', 'purchase', toString(number), 'website', 1, "
-        "toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalSecond(sipHash64(number) % 864000), 'mb', 'p', true, "
-        "1 FROM numbers({first:UInt32}, 60000)"
-    )
+    conversions = """
+        INSERT INTO attribution
+        (account_id, event_type, event_id, event_source_id, run_id, event_time, media_buy_id, counted, conversions)
+        SELECT 'sold', 'purchase', toString(number), 'website', 1,
+            toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalSecond(sipHash64(number) % 864000), 'mb', true, 1
+        FROM numbers({first:UInt32}, 60000)
+    """
     for first in (0, 60_000):
         store.deriver.command(conversions, parameters={"first": first})
 

@@ -39,7 +39,7 @@ _FILTERS = {
     "kind": "kind",
     "hour": "hour",
     "start_date": "from",
-    "end_date": "until before",
+    "end_date": "before",
 }
 """The parameters that choose conversions → their names."""
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from postback.auth.principal import Principal
 from postback.console.page import Page, Visit
+from postback.console.rendering import minute
 from postback.events.identifiers import KINDS
 from postback.events.warnings import WARNINGS
 from postback.services import Services
@@ -230,7 +231,9 @@ def _attribution_steps(event: EventStatus, latest: EventStatusEntry) -> Iterator
     if not attribution:
         return
     if attribution.exposure_id:
-        exposure = f"{attribution.exposure_kind} {attribution.exposure_id} of {attribution.exposure_at}"
+        exposure = f"{attribution.exposure_kind} {attribution.exposure_id}"
+        if attribution.exposure_at:
+            exposure += f" of {minute(datetime.fromisoformat(attribution.exposure_at))}"
         yield Step("matched", "done", None, f"By {attribution.identifier} to the {exposure}.")
     elif attribution.status == "pending":
         yield Step("matched", "waiting", None, attribution.message)

@@ -43,7 +43,7 @@ class Renderer:
             auto_reload=False,
         )
         self._environment.globals.update(sections=sections, static=static, plot=plot)
-        for made in (ago, clock, day, full_time, minute, part, rfc3339, span):
+        for made in (ago, clock, day, full_time, minute, moment, part, rfc3339, span):
             self._environment.filters[made.__name__] = made
         self._environment.filters["amount"] = shown_amount
 
@@ -76,6 +76,11 @@ def part(text: str) -> str:
 def rfc3339(time: datetime) -> str:
     """A time in UTC, as in JSON."""
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """A time as it is in JSON."""
+    return datetime.fromisoformat(text)
 
 
 def day(time: datetime) -> str:
