@@ -24,7 +24,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 
-__all__ = ["measure_attribution", "measure_reports"]
+__all__ = ["convert_in_a_process", "measure_attribution", "measure_reports"]
 
 _BATCH = 10_000
 _REPORTS = 20
@@ -101,7 +101,7 @@ def measure_reports(size: Size, folder: Path) -> Section:
     medians: list[float] = []
     filled = 0
     for conversions in size.growing_conversions:
-        _in_a_process(_convert, folder, filled, conversions)
+        convert_in_a_process(folder, filled, conversions)
         filled = conversions
         with serving(folder) as server:
             answered_in = [_report(server, conversions) for _ in range(1 + _REPORTS)][1:]
@@ -160,8 +160,15 @@ def _attribute(folder: Path, exposures: int) -> _Attributed:
     return _Attributed(exposures, exposures / count_s, events / events_s, batch_s, conversions, peak_mb)
 
 
+def convert_in_a_process(folder: Path, first: int, end: int) -> None:
+    """Have the persons from ``first`` to ``end`` click and buy, once each, and attribute everything.
+
+    ``folder`` is one that a server has served from and doesn't.
+    """
+    _in_a_process(_convert, folder, first, end)
+
+
 def _convert(folder: Path, first: int, end: int) -> None:
-    """Have the persons from ``first`` to ``end`` click and buy, once each."""
     with _opened(data_folder(folder)) as opened:
         if not first:
             buy_media(opened.media_buys)

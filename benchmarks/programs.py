@@ -13,6 +13,7 @@ from benchmarks import (
     copies,
     exposure_import,
     growth,
+    live,
     mcp_calls,
     peer,
     resources,
@@ -57,7 +58,10 @@ PROGRAMS = {
     "import": Program(exposure_import.measure, "exposures from a file of 10 million, beside inserting alone", 3),
     "attribution": Program(attribution.measure, "attribution at 1 and 10 million exposures, beside pandas", 5),
     "growth": Program(growth.measure_attribution, "attribution from 1 to 10 million exposures; --large: to 50", 3),
-    "console": Program(console.measure, "the console's pages about events, idle and while batches arrive", 4),
+    "console": Program(console.measure, "the console's pages: CPU time, idle, and while batches arrive", 7),
+    "live": Program(
+        live.measure, "the console's live view under 1,000 events/s: its lag, and rows that are missing", 2
+    ),
     "reports": Program(growth.measure_reports, "the delivery report from 0.1 to 5 million conversions in a buy", 4),
 }
 """By the name that the command line takes."""
