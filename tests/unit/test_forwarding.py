@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from tests.clocks import Hands
 
 from postback.errors import Overloaded, StartupError
+from postback.event_sources.signals import SignalChange, SourceSignal
+from postback.forwarding.alerts import alerts_of
 from postback.forwarding.destination import read_destinations
 from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.forwarding.forwarding import Forwarding
@@ -218,6 +220,33 @@ async def delivered(outbox: Outbox, metrics: Metrics, answer: Callable[[httpx2.R
 
 
 ENCRYPTOR = Encryptor(b"s" * 32)
+
+
+@pytest.mark.anyio
+async def test_an_alert_whose_command_fails_waits_and_is_handed_over_again(
+    control: ControlStore, tmp_path: Path
+) -> None:
+    program, told = tmp_path / "page", tmp_path / "told"
+    program.write_text('#!/bin/sh\ntest -e "$1.ready" || exit 7\ncat > "$1"\n')
+    program.chmod(0o700)
+    entry = {"name": "pager", "command": [str(program), str(told)]}
+    [destination] = read_destinations([], "seller.toml", {}, [entry]).alerts
+    clock, metrics = Clock(), Metrics()
+    outbox = Outbox(control, clock)
+    signal = SourceSignal("acme", "website", "offline", "imp_1", datetime.now(UTC), "No event.")
+    outbox.put([*alerts_of(ENCRYPTOR, [destination], [SignalChange(signal, "opened")])])
+    sender = Sender(destination, outbox, ENCRYPTOR, metrics, SentCalls(0), ThreadPool("background", 2))
+
+    async with httpx2.AsyncClient() as client:
+        await sender.deliver(client)
+        [waiting] = outbox.listed(dead=False)
+        assert (waiting.attempts, waiting.error) == (1, "the command ended with status 7")
+        (tmp_path / "told.ready").touch()
+        clock.time += 3602
+        await sender.deliver(client)
+
+    assert outbox.listed(dead=False) == []
+    assert b'"signal_id":"imp_1"' in told.read_bytes()
 
 
 @pytest.mark.anyio

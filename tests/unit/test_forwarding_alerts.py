@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from postback.errors import StartupError
 from postback.event_sources.signals import SignalChange, SourceSignal
 from postback.forwarding.alerts import alerts_of
+from postback.forwarding.commands import CommandFailed, run_command
 from postback.forwarding.destination import Destination, read_destinations
 from postback.forwarding.encryption import Encryptor
 
@@ -91,13 +93,59 @@ def test_a_url_may_come_from_the_environment() -> None:
         ({"event_source_id": "website"}, "event_source_id"),
         ({"name": "crm"}, "is already the name of an earlier destination"),
         ({"headers": {"Content-Type": "text/plain"}}, "is set by Postback itself"),
+        ({"command": ["page"]}, "absolute path"),
+        ({"command": ["/usr/bin/no-such-program"]}, "absolute path"),
+        ({"command": []}, "command"),
+        ({"command": ["/bin/sh"], "url": "https://hooks.example/1"}, "url"),
     ],
 )
 def test_a_wrong_destination_is_refused_at_the_start(alert: dict[str, Any], wrong: str) -> None:
     forward = {"name": "crm", "event_source_id": "website", "url": "https://crm.example"}
     entry = {"name": "slack", "url": "https://hooks.example/1"} | alert
 
+    if "command" in alert and "url" not in alert:
+        del entry["url"]
+
     with pytest.raises(StartupError, match=wrong) as error:
         read_destinations([forward], "seller.toml", {}, [entry])
 
     assert str(error.value).startswith("seller.toml: alerts[0]")
+
+
+_PROGRAM = """#!/bin/sh
+env > "$1.environ"
+echo "$2" > "$1.argument"
+cat > "$1"
+"""
+
+
+@pytest.mark.anyio
+async def test_a_command_gets_the_alert_on_its_standard_input_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTBACK_SECRET", "of the server")
+    program, told = tmp_path / "page", tmp_path / "told"
+    program.write_text(_PROGRAM)
+    program.chmod(0o700)
+
+    await run_command([str(program), str(told), "$(id) `id` ;id"], b'{"text": "offline"}', "d1", 60)
+
+    assert told.read_bytes() == b'{"text": "offline"}'
+    assert (tmp_path / "told.argument").read_text() == "$(id) `id` ;id\n"
+    environ = (tmp_path / "told.environ").read_text()
+    assert "of the server" not in environ
+    assert "IDEMPOTENCY_KEY=d1\n" in environ
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("command", "seconds", "why"),
+    [
+        (["/bin/sh", "-c", "exit 3"], 60, "ended with status 3"),
+        (["/bin/sh", "-c", "sleep 600 & wait"], 0.2, "took longer"),
+        (["/usr/bin/no-such-program"], 60, "could not be started"),
+    ],
+)
+async def test_a_command_that_fails_says_why(command: list[str], seconds: float, why: str) -> None:
+    with pytest.raises(CommandFailed, match=why):
+        await run_command(command, b"{}" * 100_000, "d1", seconds)

@@ -1,9 +1,13 @@
-"""Alerts: what went wrong or well again with an event source, posted to the operator's own systems.
+"""Alerts: what went wrong or well again with an event source, for the operator's own systems.
 
 ```toml
 [[alerts]]
 name = "slack"
 url = "env:SLACK_WEBHOOK"
+
+[[alerts]]
+name = "pager"
+command = ["/usr/local/bin/page", "--team", "ads"]
 ```
 
 An alert is JSON that Slack, and whatever is compatible with it, shows: ``text`` is for people, the rest for programs.

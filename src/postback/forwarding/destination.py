@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import httpx2
@@ -29,18 +30,25 @@ from postback.forwarding.template import EventTemplate
 __all__ = ["Destination", "Destinations", "read_destinations"]
 
 _Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
-_AnyDeclared = TypeVar("_AnyDeclared", bound="_Declared")
+_AnyDeclared = TypeVar("_AnyDeclared", bound="_Named")
 _FROM_ENVIRONMENT = "env:"
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([\t -~]*[!-~])?")
 _RESERVED_HEADERS = frozenset(("content-length", "content-type", "host", "idempotency-key", "transfer-encoding"))
 
 
-class _Declared(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Named(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: _Name
+
+
+class _Declared(_Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url: str
     headers: dict[str, str] = {}
     allow_private: bool = False
+
+
+class _DeclaredCommand(_Named, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    command: Annotated[list[str], Meta(min_length=1)]
 
 
 class _DeclaredForward(_Declared, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,10 +65,11 @@ class Destination:
         name: Unique name, used in metrics and on the command line.
         account_id: The account of the source; empty for alerts.
         event_source_id: The source; it need not exist yet. Empty for alerts.
-        url: The URL that events are posted to.
+        url: The URL that events are posted to; empty for a command.
         headers: Headers of each request.
         template: Renders the body of a request, one per event; None posts batches in the form of log_event.
         allow_private: Whether the address may be private or the machine's own.
+        command: The program that alerts are handed to instead, and its arguments; else empty.
     """
 
     name: str
@@ -70,6 +79,7 @@ class Destination:
     headers: Mapping[str, str]
     template: EventTemplate | None
     allow_private: bool
+    command: tuple[str, ...] = ()
 
 
 class Destinations:
@@ -126,7 +136,18 @@ def _read_forward(entry: dict[str, Any], at: str, environ: Mapping[str, str], na
 
 
 def _read_alert(entry: dict[str, Any], at: str, environ: Mapping[str, str], names: set[str]) -> Destination:
-    return _destination(_declared(entry, _Declared, at, names), at, environ)
+    if "command" not in entry:
+        return _destination(_declared(entry, _Declared, at, names), at, environ)
+    declared = _declared(entry, _DeclaredCommand, at, names)
+    program = Path(declared.command[0])
+    if not (program.is_absolute() and program.is_file() and os.access(program, os.X_OK)):
+        raise StartupError(
+            f"{at}.command must begin with the absolute path of a program that the server's user may execute, for "
+            'example ["/usr/local/bin/page", "--team", "ads"]. No shell reads it.'
+        )
+    if any("\0" in argument for argument in declared.command):
+        raise StartupError(f"{at}.command contains a zero byte. Remove it.")
+    return Destination(declared.name, "", "", "", {}, None, allow_private=False, command=tuple(declared.command))
 
 
 def _declared(entry: dict[str, Any], shape: type[_AnyDeclared], at: str, names: set[str]) -> _AnyDeclared:

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import httpx2
 
+from postback.forwarding.commands import CommandFailed, run_command
 from postback.forwarding.destination import Destination
 from postback.forwarding.encryption import Encryptor, Undecryptable
 from postback.forwarding.outbox import Delivery, Outbox
@@ -49,7 +50,7 @@ class _Failed(Exception):
 
 
 class Sender:
-    """Delivers to one destination.
+    """Delivers to one destination: by requests, or by a command.
 
     Args:
         destination: The destination.
@@ -120,7 +121,7 @@ class Sender:
         try:
             request = await self._threads.run(self._request, delivery)
             if request is not None:
-                await self._post(client, delivery, request)
+                await self._hand_over(client, delivery, request)
                 self._metrics.forwarded(delivery.destination, "delivered", delivery.events)
         except _Failed as failure:
             return failure
@@ -147,6 +148,15 @@ class Sender:
             return template.body(bytes(events[0]), delivery.event_source_id, delivery.account_id)
         except Unrenderable as error:
             raise _Failed(f"the template does not render valid JSON for this event ({error})", None) from None
+
+    async def _hand_over(self, client: httpx2.AsyncClient, delivery: Delivery, body: bytes) -> None:
+        if not self._destination.command:
+            await self._post(client, delivery, body)
+            return
+        try:
+            await run_command(self._destination.command, body, delivery.delivery_id, _REQUEST_TIMEOUT_SECONDS)
+        except CommandFailed as error:
+            raise _Failed(str(error), backoff(delivery.attempts)) from None
 
     async def _post(self, client: httpx2.AsyncClient, delivery: Delivery, body: bytes) -> None:
         headers = {"Content-Type": "application/json", "Idempotency-Key": delivery.delivery_id}
