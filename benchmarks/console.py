@@ -45,7 +45,7 @@ _PAGES = {
     "Delivery": "/console/delivery",
     "Delivery, as CSV": "/console/delivery?format=csv",
     "a media buy": _BUY,
-    "a media buy by hour and creative": f"{_BUY}?unit=hour&by=creative",
+    "a media buy on a day, by hour and creative": f"{_BUY}?{_DAY}&unit=hour&by=creative",
     "a media buy by event source": f"{_BUY}?by=source",
     "a media buy by event source, as CSV": f"{_BUY}?by=source&format=csv&table=parts",
     "its conversions": f"{_BUY}/conversions",

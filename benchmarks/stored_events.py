@@ -31,6 +31,7 @@ _LEAST_SHARE = 0.8
 
 _INSERT_ROWS = 100_000
 _KEY_BYTES = 16
+_ORDER = b'"order_id":"'
 _SCATTER = 2654435761
 """Odd, so that multiplying by it maps numbers below 2³² one to one; neighbours end up far apart, as with UUIDs."""
 
@@ -87,7 +88,7 @@ def _fill(folder: Path, batches: Batches, first: int, end: int) -> None:
 
 
 def _distinct_rows(like: Mapping[str, Sequence[Any]], start: int, end: int) -> Rows:
-    """Rows with these numbers, alike but for their event_id, their first match key and their time of receipt."""
+    """Rows with these numbers, alike but for their event_id and order_id, a match key and their time of receipt."""
     many = end - start
     columns = {name: (list(values) * (many // len(values) + 1))[:many] for name, values in like.items()}
     chance = os.urandom(_KEY_BYTES * many)
@@ -95,6 +96,8 @@ def _distinct_rows(like: Mapping[str, Sequence[Any]], start: int, end: int) -> R
     columns["match_keys"] = [
         k[:1] + chance[i * _KEY_BYTES + 1 : (i + 1) * _KEY_BYTES] + k[_KEY_BYTES:] for i, k in keys
     ]
+    orders = enumerate(columns["custom_data"], start)
+    columns["custom_data"] = [data.replace(_ORDER, b"%b%d-" % (_ORDER, number)) for number, data in orders]
     columns["event_id"] = [f"stored-{number * _SCATTER % 2**32:08x}" for number in range(start, end)]
     now = time.time_ns() // 1000
     columns["received_at"] = list(range(now, now + many))
