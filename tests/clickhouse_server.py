@@ -30,6 +30,7 @@ _CONFIG = """<clickhouse>
   <http_port>{port}</http_port>
   <users_config>users.xml</users_config>
   <mark_cache_size>100000000</mark_cache_size>
+  {more}
 </clickhouse>
 """
 
@@ -60,14 +61,17 @@ class ClickHouseServer:
     Its user ``default`` may do everything; Postback's is ``postback``, with the password ``PASSWORD``, and has what
     the documentation says that it needs, in databases whose names begin with ``postback_``.
 
+    Args:
+        port: Where it listens.
+        more: XML of further settings.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, more: str = "") -> None:
         if not _PYTHON.exists():
             pytest.skip("There is no ClickHouse server; 'make build/clickhouse/installed' installs one")
         self.port = port
         self._folder = Path(tempfile.mkdtemp(prefix="postback-clickhouse-"))
-        (self._folder / "config.xml").write_text(_CONFIG.format(port=port))
+        (self._folder / "config.xml").write_text(_CONFIG.format(port=port, more=more))
         grants = "".join(f"<query>{grant}</query>" for grant in _documented_grants())
         (self._folder / "users.xml").write_text(_USERS.format(password=PASSWORD, grants=grants))
         self._process: subprocess.Popen[bytes] | None = None
