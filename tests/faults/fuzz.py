@@ -47,7 +47,7 @@ from postback.console.routes import PAGES
 
 __all__ = ["Target", "table"]
 
-COUNTED = "build/fuzz.jsonl"
+COUNTED = "tests/faults/counted/fuzz.jsonl"
 CONNECTIONS = 4
 SLOW_CONNECTIONS = 100
 REQUESTS_A_SECOND = 300
