@@ -273,5 +273,5 @@ def test_a_folder_that_a_command_works_on_is_not_backed_up(data: Path, backups: 
     folder.close()
 
     assert refused.exit_code == 2
-    assert f"is in use by process {os.getpid()}, which takes no backup" in refused.output
+    assert f"is in use by process {os.getpid()}, which gives no snapshot" in refused.output
     assert [entry.name for entry in backups.iterdir()] == ["lock"]

@@ -15,7 +15,7 @@ FLOORS = (
     {"clock", "config", "conformance", "logs", "metrics", "telemetry", "threads", "watchdog"},
     {"store"},
     {"auth", "backups"},
-    {"accounts"},
+    {"accounts", "moving"},
     {"event_sources"},
     {"events", "forwarding", "products"},
     {"record_files"},

@@ -20,7 +20,7 @@ from postback.config import Settings
 from postback.errors import StartupError
 from postback.store.data_folder import CONTROL_FILES, LEFT_OUT, require_restored, try_lock
 
-__all__ = ["CONTROL_DUMP", "Source", "open_source"]
+__all__ = ["CONTROL_DUMP", "Source", "open_source", "server_snapshot"]
 
 CONTROL_DUMP = "control.dump"
 """What pg_dump writes where the control store is in PostgreSQL."""
@@ -70,7 +70,7 @@ def open_source(settings: Settings) -> Iterator[Source]:
             f"The data folder {data} can't be locked ({error.strerror}). Run the command as the server's user."
         ) from error
     if isinstance(lock, str):
-        with _snapshot_of_server(data, settings.control, lock) as source:
+        with server_snapshot(data, settings.control, lock) as source:
             yield source
     else:
         with lock:
@@ -90,7 +90,17 @@ def _stopped(data: Path, control: str | None) -> Source:
 
 
 @contextmanager
-def _snapshot_of_server(data: Path, control: str | None, process: str) -> Iterator[Source]:
+def server_snapshot(data: Path, control: str | None, process: str) -> Iterator[Source]:
+    """What the server that runs on a data folder has stored at this moment.
+
+    Args:
+        data: The folder.
+        control: The control store's database, if it isn't in the folder.
+        process: The server's process, for messages.
+
+    Raises:
+        StartupError: The server gives no snapshot.
+    """
     with closing(socket.socket(socket.AF_UNIX)) as connection, socket_path(data) as path:
         connection.settimeout(_ANSWER_SECONDS)
         try:
@@ -100,11 +110,11 @@ def _snapshot_of_server(data: Path, control: str | None, process: str) -> Iterat
             answer = msgspec.json.decode(line, type=SnapshotAnswer)
         except (OSError, msgspec.DecodeError) as error:
             raise StartupError(
-                f"The data folder {data} is in use by process {process}, which takes no backup: it is starting or "
+                f"The data folder {data} is in use by process {process}, which gives no snapshot: it is starting or "
                 "stopping, or is a command. Run this command again when it has started or ended."
             ) from error
         if answer.error:
-            raise StartupError(f"The server can't be backed up at present. {answer.error} Run this command again.")
+            raise StartupError(f"The server can give no snapshot at present. {answer.error} Run this command again.")
         if bool(answer.postgresql) != bool(control):
             raise StartupError(
                 "POSTBACK_CONTROL must be set for this command as it is for the server, whose control store is in "

@@ -32,6 +32,7 @@ _COMMANDS = {
     "forwards": "forwards",
     "keys": "keys",
     "log": "log",
+    "move": "move",
     "nodes": "nodes",
     "restore": "restore",
     "secret": "secret",

@@ -13,6 +13,7 @@ import click
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
+from postback.store.installation import require_not_moved, stored
 
 __all__ = ["data_option", "format_minute", "open_control", "print_table", "require_folder"]
 
@@ -29,6 +30,7 @@ def open_control(data: str | None) -> Iterator[ControlStore]:
     control = ControlStore(settings.control or f"sqlite:///{settings.data}/control.db")
     control.migrate()
     try:
+        require_not_moved(stored(control))
         yield control
     finally:
         control.close()

@@ -26,6 +26,7 @@ __all__ = [
     "DataDir",
     "node_id_in",
     "require_restored",
+    "secret_in",
     "sync_names",
     "try_lock",
     "write_durably",
@@ -247,6 +248,21 @@ def try_lock(file: Path) -> IO[str] | str:
     lock.write(f"{os.getpid()}\n")
     lock.flush()
     return lock
+
+
+def secret_in(path: Path) -> bytes:
+    """The secret of a data folder, which a server may have locked.
+
+    Raises:
+        StartupError: There is none.
+    """
+    try:
+        return _read_secret(path / _SECRET)
+    except OSError as error:
+        raise StartupError(
+            f"{path} is not a data folder: {_SECRET} can't be read ({error.strerror}). Name the server's data folder "
+            "with --data."
+        ) from error
 
 
 def require_restored(path: Path) -> None:

@@ -21,7 +21,7 @@ from clickhouse_connect.driver.client import Client
 from postback.errors import StartupError
 from postback.store.table_engines import TableEngines
 
-__all__ = ["MIGRATIONS", "Migration", "upgrade"]
+__all__ = ["MIGRATIONS", "Migration", "drop_materialized_views", "upgrade"]
 
 _SQL = resources.files("postback.store") / "sql"
 _FILE_NAME = re.compile(r"(?P<version>\d{3})_(?P<name>(pre|post)_[a-z_]+)\.sql")
@@ -83,6 +83,12 @@ def upgrade(
             parameters={"version": migration.version, "name": migration.name},
         )
     _replace_materialized_views(client)
+
+
+def drop_materialized_views(client: Client) -> None:
+    """Have nothing added to sums by what is inserted, until the next ``upgrade``."""
+    for file in (_SQL / "materialized_views").iterdir():
+        client.command(f"DROP VIEW IF EXISTS {file.name.removesuffix('.sql')}")
 
 
 def _replace_materialized_views(client: Client) -> None:

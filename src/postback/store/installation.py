@@ -32,10 +32,12 @@ __all__ = [
     "complete_fingerprint",
     "log_owner",
     "note_commits",
+    "note_moved",
     "open_control_store",
     "open_event_store",
     "open_shared_event_store",
     "replace_fingerprint",
+    "require_not_moved",
     "stored",
 ]
 
@@ -75,14 +77,21 @@ class Fingerprint(NamedTuple):
 
 
 class StoredFingerprint(NamedTuple):
-    """The fingerprint in the control store, and whether the event store has it, too."""
+    """The fingerprint in the control store.
+
+    Attributes:
+        fingerprint: The fingerprint.
+        complete: Whether the event store has it, too.
+        moved_to: The place to which the installation is being moved, or has.
+    """
 
     fingerprint: Fingerprint
     complete: bool
+    moved_to: str | None = None
 
 
 def open_control_store(
-    folder: DataDir, url: str | None, events_url: str | None = None, *, rotating: bool = False
+    folder: DataDir, url: str | None, events_url: str | None = None, *, rotating: bool = False, moving: bool = False
 ) -> ControlStore:
     """Open the control store that belongs to a data folder, in the newest schema.
 
@@ -91,9 +100,11 @@ def open_control_store(
         url: The database, if it isn't the file in the folder.
         events_url: The event store, if it isn't in the folder.
         rotating: Whether this is to replace the secret, or to complete an interrupted replacement.
+        moving: Whether this is to move the installation elsewhere, or to complete that.
 
     Raises:
-        StartupError: It can't be opened, it is missing, damaged or older than it was, or it is another installation's.
+        StartupError: It can't be opened, it is missing, damaged or older than it was, it is another installation's, or
+            the installation has moved.
     """
     if folder.next_secret and folder.next_secret != folder.given_secret and not rotating:
         raise StartupError(
@@ -112,6 +123,8 @@ def open_control_store(
         control.migrate()
         control.let_shrink()
         found = stored(control)
+        if not moving:
+            require_not_moved(found)
         _check_secret(folder, url, found.fingerprint if found else None, rotating=rotating)
         if found and found.complete and not (events_url or folder.has_events):
             raise _lost_events(f"{folder.path}/events")
@@ -191,13 +204,33 @@ def stored(control: ControlStore) -> StoredFingerprint | None:
         row = connection.execute(select(installation)).first()
     if row is None:
         return None
-    return StoredFingerprint(Fingerprint(*(getattr(row, name) for name in Fingerprint._fields)), row.complete)
+    fingerprint = Fingerprint(*(getattr(row, name) for name in Fingerprint._fields))
+    return StoredFingerprint(fingerprint, row.complete, row.moved_to)
+
+
+def require_not_moved(found: StoredFingerprint | None) -> None:
+    """Check that stores with this fingerprint were not left for others.
+
+    Raises:
+        StartupError: They were.
+    """
+    if found and found.moved_to:
+        raise StartupError(
+            f"This installation has moved to {found.moved_to}, or is being moved there: whatever is stored here now "
+            "would be missing there. Use the settings that 'postback move' printed; if it did not end, run it again. "
+            "To use these stores all the same, give the move up: postback move --undo"
+        )
 
 
 def log_owner(control: ControlStore) -> str:
     """The mark of the installation that the segments of its ingest log have; empty before its first start."""
     found = stored(control)
     return found.fingerprint.mark if found else ""
+
+
+def note_moved(connection: Connection, place: str | None) -> None:
+    """Note in the control store where the installation is being moved, in a transaction; None: it stays."""
+    connection.execute(update(installation).values(moved_to=place))
 
 
 def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> None:

@@ -23,7 +23,7 @@ from postback.store.receipt_times import ReceiptTimes
 from postback.store.shards import Shards
 from postback.store.tables import node
 
-__all__ = ["GONE_SECONDS", "MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes"]
+__all__ = ["GONE_SECONDS", "MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes", "nodes_at_work"]
 
 MOST_NODES = 16
 """A node issues every sixteenth receipt time: 62,500 a second."""
@@ -53,6 +53,11 @@ class NodeStatus(NamedTuple):
     role: str
     stored_through: int | None
     silent_seconds: int
+
+    @property
+    def may_work(self) -> bool:
+        """Whether it only works, and may live: of such a node nothing else tells."""
+        return self.role == "work" and self.silent_seconds < GONE_SECONDS
 
 
 class Node:
@@ -221,6 +226,14 @@ def list_nodes(control: ControlStore) -> list[NodeStatus]:
     """Every node, by its number."""
     with control.connect() as connection:
         return [NodeStatus(*row) for row in connection.execute(select(*_STATUS).order_by(node.c.number))]
+
+
+def nodes_at_work(control: ControlStore, node_id: str) -> list[NodeStatus]:
+    """The nodes, but for one, that have not stopped, or have not stored all that they received."""
+    others = select(*_STATUS).where(node.c.node_id != node_id).order_by(node.c.number)
+    with control.connect() as connection:
+        found = [NodeStatus(*row) for row in connection.execute(others)]
+    return [each for each in found if each.stored_through is not None or each.may_work]
 
 
 def forget_node(control: ControlStore, number: int) -> None:

@@ -233,7 +233,8 @@ attribution_state = Table(
 )
 
 # One row: which secret, which event store and which kind of server belong to these control data.
-# complete: whether the event store has the same; rotation: how often the secret was replaced.
+# complete: whether the event store has the same; rotation: how often the secret was replaced; moved_to: the place to
+# which the installation is being moved, or has.
 installation = Table(
     "installation",
     METADATA,
@@ -242,6 +243,7 @@ installation = Table(
     Column("sandbox", Boolean, nullable=False),
     Column("rotation", Integer, nullable=False),
     Column("complete", Boolean, nullable=False),
+    Column("moved_to", Text),
 )
 
 # The shards of the event store; without a row the first takes accounts. url: without user and password; empty for the
