@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,10 +137,13 @@ def has_rows(clickhouse: ClickHouseServer, database: str, table: str) -> bool:
     return clickhouse.execute(known).strip() not in ("0", "\\N")
 
 
-def is_left(url: str) -> bool:
-    """Whether a control store was left, or is being left."""
-    engine = create_engine(url)
+def is_ending(data: Path, control: str) -> bool:
+    """Whether an installation is leaving a data folder, and its control data have yet to arrive in PostgreSQL."""
+    with closing(sqlite3.connect(data / "control.db")) as left:
+        if left.execute("SELECT moved_to FROM installation").fetchone()[0] is None:
+            return False
+    engine = create_engine(control)
     with engine.connect() as connection:
-        left = connection.scalar(text("SELECT moved_to FROM installation"))
+        arrived = connection.scalar(text("SELECT count(*) FROM installation"))
     engine.dispose()
-    return left is not None
+    return not arrived
