@@ -118,7 +118,7 @@ def _require_own(client: Client, engine: EventEngine, fingerprint: Fingerprint) 
     found = [Fingerprint(*row) for row in client.query(query).result_rows] if known else []
     if found and found != [fingerprint]:
         raise StartupError(f"Another installation has its events in {engine.place}. Create an empty database.")
-    upgrade(client)
+    upgrade(client, tables=engine.tables)
     if not found and any(client.query(f"SELECT 1 FROM {table.name} LIMIT 1").result_rows for table in EVENT_TABLES):  # noqa: S608
         raise StartupError(f"There are events in {engine.place} already. Create an empty database.")
     drop_materialized_views(client)

@@ -101,8 +101,9 @@ class TableCopy:
         self._types = {name: kind for name, kind, _ in columns}
         self._columns = [name for name, _, computed in columns if not computed]
         self._key = key.split(", ")
-        self._replaces = engine.startswith("Replacing")
-        self._rows = table.name if engine == "MergeTree" else f"{table.name} FINAL"
+        kind = engine.removeprefix("Replicated").removeprefix("Shared")
+        self._replaces = kind == "ReplacingMergeTree"
+        self._rows = table.name if kind == "MergeTree" else f"{table.name} FINAL"
         self._block_rows = _FIRST_ROWS
         self._copied = 0
 
