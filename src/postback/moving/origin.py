@@ -79,6 +79,7 @@ class Origin:
                     raise StartupError("The server ended.")
                 snapshot = opened.enter_context(server_snapshot(self.settings.data, self.settings.control, lock))
                 engine = EventEngine(f"chdb://{snapshot.root}/events")
+            engine.check()
             try:
                 client = opened.enter_context(closing(engine.client()))
                 _leave_parts(engine, client)
