@@ -18,8 +18,10 @@ from postback.store.data_folder import DataDir, secret_in, try_lock
 from postback.store.event_engine import EventEngine
 from postback.store.event_schema import MIGRATIONS
 from postback.store.flusher import drain
-from postback.store.installation import StoredFingerprint, open_control_store, open_event_store, stored
+from postback.store.installation import StoredFingerprint, open_control_store, stored
 from postback.store.nodes import nodes_at_work
+from postback.store.placements import FIRST_SHARD, list_shards
+from postback.store.shards import open_shards
 
 __all__ = ["Origin", "StoppedOrigin", "open_origin"]
 
@@ -102,14 +104,15 @@ class Origin:
             control = opened.enter_context(
                 closing(open_control_store(folder, settings.control, settings.events, moving=True))
             )
-            events = opened.enter_context(closing(open_event_store(folder, control, settings.events)))
-            drain(folder, events, control)
+            shards = opened.enter_context(closing(open_shards(folder, control, settings.events)))
+            drain(folder, shards, control)
             if users := nodes_at_work(control, folder.node_id()) if control.shared else []:
                 raise StartupError(
                     f"The server on {users[0].place} has started again. Stop it, and run the command again."
                 )
-            client = opened.enter_context(closing(events.engine.client()))
-            _leave_parts(events.engine, client)
+            engine = shards.get(FIRST_SHARD).engine
+            client = opened.enter_context(closing(engine.client()))
+            _leave_parts(engine, client)
             yield StoppedOrigin(folder, control, client)
 
 
@@ -136,6 +139,8 @@ def open_origin(settings: Settings) -> Iterator[Origin]:
                 f"The secret in {settings.data} is not the one of this installation. Run the command as the server "
                 "runs, with its settings."
             )
+        if len(list_shards(control)) > 1:
+            raise StartupError("The events of this installation are on several shards, and only one can be moved.")
         yield Origin(settings, control, secret, found)
 
 
