@@ -23,6 +23,8 @@ test: .venv/installed-dev build/clickhouse/installed build/deploy/installed ## l
 
 test-clickhouse: .venv/installed-dev build/clickhouse/installed ## run the acceptance suite and more on a ClickHouse server
 	@TEST_EVENTS=clickhouse $(BIN)/python -m pytest tests/acceptance $(ON_CLICKHOUSE) $(IN_PARALLEL)
+	@echo "Running the acceptance suite on two of its databases"
+	@TEST_EVENTS=two-shards $(BIN)/python -m pytest tests/acceptance $(IN_PARALLEL)
 
 SOME_ON_CLICKHOUSE = tests/acceptance/test_closed_loop.py tests/integration/test_flusher.py
 ON_CLICKHOUSE = $(addprefix tests/integration/test_, attribution.py duplicates_after_a_restart.py event_store.py \

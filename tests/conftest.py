@@ -6,12 +6,13 @@ import atexit
 import os
 import random
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import cycle
@@ -140,9 +141,10 @@ def clickhouse() -> ClickHouseServer:
 def events_of(data: Path) -> str | None:
     """The URL of the event store that belongs to a data folder; None if it is in the folder.
 
-    ``TEST_EVENTS=clickhouse`` moves the event stores of all servers that tests start to ClickHouse.
+    ``TEST_EVENTS=clickhouse`` moves the event stores of all servers that tests start to ClickHouse;
+    ``TEST_EVENTS=two-shards`` divides the accounts of each among two databases there.
     """
-    if os.environ.get("TEST_EVENTS") != "clickhouse":
+    if os.environ.get("TEST_EVENTS") not in ("clickhouse", "two-shards"):
         return None
     if data not in _EVENTS:
         _EVENTS[data] = shared_clickhouse().new_database()
@@ -164,14 +166,21 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
             f"POSTBACK_{name.upper()}": str(value) for name, value in chosen.items()
         }
         log = folder / "log"
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
-            )
-        started.append(process)
-        server = Server(f"http://127.0.0.1:{chosen['port']}", _KEY, Path(str(chosen["data"])), log, process)
-        _wait_until_ready(server)
-        return server
+
+        def run() -> Server:
+            with log.open("ab") as stream:
+                process = subprocess.Popen(
+                    [*prefix, sys.executable, "-m", "postback", "serve"], env=environ, stdout=stream, stderr=stream
+                )
+            started.append(process)
+            server = Server(f"http://127.0.0.1:{chosen['port']}", _KEY, Path(str(chosen["data"])), log, process)
+            _wait_until_ready(server)
+            return server
+
+        divided = os.environ.get("TEST_EVENTS") == "two-shards" and not {"control", "data", "events"} & set(settings)
+        if divided:
+            _divide(run())
+        return run()
 
     try:
         yield start
@@ -180,6 +189,15 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
             process.terminate()
         for process in started:
             process.wait(timeout=_PATIENCE)
+
+
+def _divide(server: Server) -> None:
+    """Give a new server a second shard, which has the account that its first start made, and stop it."""
+    url = shared_clickhouse().new_database()
+    server.command("shards", "add", f"clickhouse://{url.rpartition('@')[2]}")
+    server.stop()
+    with closing(sqlite3.connect(server.data / "control.db")) as control, control:
+        control.execute("INSERT INTO placement VALUES ('default', 2)")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from typing import NoReturn
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
+from postback.attribution.runner import Attribution
 from postback.auth.windows import WINDOW_SECONDS
 from postback.background import Background, repeat
 from postback.backups.snapshot_server import SnapshotServer
@@ -27,6 +28,7 @@ from postback.store.event_store import EventStore
 from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node
+from postback.store.placements import FIRST_SHARD
 from postback.tag import routes as tag
 from postback.tag.openapi import tag_paths
 from postback.tag.script import SCRIPT
@@ -42,6 +44,7 @@ __all__ = ["open_app"]
 
 _PURGE_SECONDS = 3600.0
 _ATTRIBUTION_SECONDS = 1.0
+_SHARDS_SECONDS = 1.0
 _MERGE_SECONDS = 1.0
 _COMMIT_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
@@ -108,7 +111,12 @@ def _start_background(services: Services, resources: Resources) -> None:
     background.start("idempotency keys", partial(_learn, services))
     background.start("purge", partial(repeat, partial(_purge, services), _PURGE_SECONDS))
     background.start("failed keys", partial(repeat, partial(_log_failed_keys, services), WINDOW_SECONDS))
-    background.start("attribution", partial(repeat, partial(_attribute, services), _ATTRIBUTION_SECONDS))
+    started: set[int] = set()
+    _start_shards(services, background, started)
+    if not services.shards.embedded:
+        background.start("backlogs", services.log.work_off)
+        shards = partial(_look_for_shards, services, background, started)
+        background.start("shards", partial(repeat, shards, _SHARDS_SECONDS))
     background.start("clock", partial(repeat, partial(_look_at_clock, services), _CLOCK_SECONDS))
     background.start("running time", partial(repeat, partial(_save_running_time, services), _RUNNING_TIME_SECONDS))
     if services.node:
@@ -131,12 +139,30 @@ def _start_background(services: Services, resources: Resources) -> None:
         )
     if services.merges and services.shards.embedded:
         background.start("backups", _snapshots(services, services.merges, services.shards.embedded).run)
-    if services.retention:
-        sweep = partial(services.retention.sweep, services.threads)
-        background.start("retention", partial(repeat, sweep, _RETENTION_SECONDS))
     if services.settings.works:
         for destination, loop in services.forwarding.loops().items():
             background.start(f"forwarding to {destination}", loop)
+
+
+def _start_shards(services: Services, background: Background, started: set[int]) -> None:
+    """Start what works on the shards that are open, and of which it was not started yet."""
+    for number, (attribution, retention) in services.attribution.opened().items():
+        if number in started:
+            continue
+        started.add(number)
+        of_shard = "" if number == FIRST_SHARD else f" of shard {number}"
+        attribute = partial(_attribute, services, number, attribution)
+        background.start(f"attribution{of_shard}", partial(repeat, attribute, _ATTRIBUTION_SECONDS))
+        if retention:
+            sweep = partial(retention.sweep, services.threads)
+            background.start(f"retention{of_shard}", partial(repeat, sweep, _RETENTION_SECONDS))
+
+
+async def _look_for_shards(services: Services, background: Background, started: set[int]) -> None:
+    """See which shards were added, or are back."""
+    await services.threads.background.run(services.shards.refresh)
+    await services.threads.background.run(services.attribution.opened)
+    _start_shards(services, background, started)
 
 
 def _snapshots(services: Services, merges: MergeGuard, embedded: EventStore) -> SnapshotServer:
@@ -182,8 +208,8 @@ async def _export_metrics(services: Services, telemetry: Telemetry) -> None:
 
 
 async def _renew(services: Services) -> None:
-    """Keep the lease of attribution while a run takes long."""
-    await services.threads.background.run(services.attribution_lease.renew)
+    """Keep the leases of attribution while a run takes long."""
+    await services.threads.background.run(services.attribution.renew)
 
 
 async def _publish(services: Services, node: Node) -> None:
@@ -225,13 +251,14 @@ async def _watch_sources(services: Services) -> None:
     await services.threads.background.run(services.source_watch.look)
 
 
-async def _attribute(services: Services) -> None:
-    """Attribute what has arrived, or follow the server that does."""
+async def _attribute(services: Services, shard: int, attribution: Attribution) -> None:
+    """Attribute what a shard has received, or follow the server that does."""
     flushes = services.telemetry.take_flushes() if services.telemetry else []
-    for number, attribution in services.attribution.opened().items():
-        work = attribution.work if services.settings.works else attribution.follow
-        if services.telemetry and flushes:
-            work = partial(services.telemetry.attribute, work, flushes, number)
-        await services.threads.attribution.of(number).run(work)
+    work = attribution.work if services.settings.works else attribution.follow
+    if services.telemetry and flushes:
+        work = partial(services.telemetry.attribute, work, flushes, shard)
+    await services.threads.attribution.of(shard).run(work)
+    if len(services.shards.numbers) > 1 and (through := attribution.complete_through):
+        services.metrics.shard_attributed(shard, through)
     if complete := services.attribution.complete_through():
         services.metrics.attributed(complete)

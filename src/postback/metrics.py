@@ -159,6 +159,18 @@ class Metrics:
         )
         self._queued = Gauge("postback_queued_events", "Events that wait for the event store.", registry=registry)
         self._log_calls = Counter("postback_log_calls", "Calls made durable in the ingest log.", registry=registry)
+        self._backlogs = Gauge(
+            "postback_shard_backlog_events",
+            "Events that wait for a shard that could not take them.",
+            ["shard"],
+            registry=registry,
+        )
+        self._shard_attributed = Gauge(
+            "postback_shard_attributed_through_timestamp_seconds",
+            "Unix time through which every event that a shard received is attributed.",
+            ["shard"],
+            registry=registry,
+        )
         self._log_bytes = Counter("postback_log_bytes", "Bytes made durable in the ingest log.", registry=registry)
         self._log_sync = Histogram(
             "postback_log_append_duration_seconds",
@@ -315,6 +327,10 @@ class Metrics:
         """Set the time through which every received event is attributed."""
         self._attributed.set(through.timestamp())
 
+    def shard_attributed(self, shard: int, through: datetime) -> None:
+        """Set the same for one of several shards."""
+        self._shard_attributed.labels(str(shard)).set(through.timestamp())
+
     def forwarded(self, destination: str, outcome: str, events: int) -> None:
         """Count the events of one attempt: ``delivered``, ``failed`` (and tried again) or ``dead_lettered``."""
         self._forwarding.labels(destination, outcome).inc(events)
@@ -364,6 +380,11 @@ class Metrics:
     def background_failure(self, name: str) -> None:
         """Count a failure of a background loop."""
         self._background_failures.labels(name).inc()
+
+    def backlogs(self, waiting: Mapping[int, int]) -> None:
+        """Set the number of rows that wait for each shard that could not take them, by its number."""
+        for shard, rows in waiting.items():
+            self._backlogs.labels(str(shard)).set(rows)
 
     def queued(self, events: int) -> None:
         """Set the number of events that wait for the event store."""

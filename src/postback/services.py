@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from postback.accounts.store import AccountStore
 from postback.attribution.by_shard import ShardAttributions
 from postback.attribution.retention import Retention
-from postback.attribution.runner import ATTRIBUTION, Attribution
+from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.console_keys import ConsoleKeys
 from postback.auth.console_sessions import ConsoleSessions
@@ -45,6 +45,7 @@ from postback.products.product import Catalogue
 from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
 from postback.sandbox.test_kits import admit_test_kits
+from postback.store.backlogs import Backlogs
 from postback.store.control_store import ControlStore, one_start_at_a_time
 from postback.store.data_folder import DataDir
 from postback.store.disk_room import DiskRoom
@@ -152,8 +153,6 @@ class Services:
     merges: MergeGuard | None
     watchdog: Watchdog
     attribution: ShardAttributions
-    attribution_lease: Lease
-    retention: Retention | None
     forwarding: Forwarding
 
     async def read_events(
@@ -177,7 +176,13 @@ class Services:
         Raises:
             StoreUnavailable: That takes too long, or the control store doesn't answer.
         """
-        await self.log.flushed()
+        shards: set[int] = set()
+        for account_id in account_ids:
+            number = self.shards.known(account_id)
+            if number is None:
+                number = await self.threads.ingestion.run(self.shards.number, account_id)
+            shards.add(number)
+        await self.log.flushed(shards)
 
 
 def open_services(
@@ -210,8 +215,6 @@ def _open_services(
     resources.closing("data folder", folder.close)
     control = open_control_store(folder, settings.control, settings.events)
     resources.closing("control store", control.close)
-    lease = Lease(control, ATTRIBUTION)
-    resources.closing("lease of attribution", lease.release)  # when its thread has ended
     running_time = RunningTime(control, clock)
     accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
     shards = open_shards(
@@ -221,6 +224,16 @@ def _open_services(
     node = Node.joined(control, folder, shards, settings.role)
     _warn_of_receipt_times(shards.receipt_times)
     watchdog = _watchdog(shards.embedded, resources)
+    metrics, media_buys = Metrics(), MediaBuyStore(control)
+    retain = _retention(settings, sources, metrics, clock, running_time)
+
+    def attribution_of(events: EventStore, lease: Lease) -> Attribution:
+        mine = partial(shards.has, events)
+        return Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease, mine=mine)
+
+    attribution = ShardAttributions(shards, control, attribution_of, retain)
+    resources.closing("retention", attribution.close)
+    resources.closing("leases of attribution", attribution.release)  # when its threads have ended
     threads = Threads(READERS)
     resources.closing("threads", threads.close)
     if not accounts.list():
@@ -231,7 +244,6 @@ def _open_services(
     shared_nonces = SharedNonces(control, threads.ingestion) if control.shared else None
     signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
     identifiers = IdentifierHasher(folder.secret)
-    metrics = Metrics()
     metrics.clock_jump(lambda: clock.jump)
     room = DiskRoom(settings.data, metrics)
     merges = MergeGuard(shards.embedded, settings.data, metrics) if shards.embedded else None
@@ -248,17 +260,19 @@ def _open_services(
         quota_bytes=settings.response_quota_bytes,
     )
     segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
-    if node:
-        resources.closing("node", partial(_leave, node, segments))  # when the log has stopped
-    for answer in segments.recover():
-        idempotency.logged(answer)
     telemetry = Telemetry.of(os.environ)
-    log_kind, flusher_kind = _kinds_of_log(telemetry)
     if telemetry:
         resources.closing("telemetry", telemetry.close)
+    log_kind, flusher_kind = _kinds_of_log(telemetry)
+    flusher = flusher_kind(segments, shards, control, folder.quarantine, metrics)
+    if node:
+        resources.closing("node", partial(_leave, node, segments, flusher.backlogs, shards))  # when the log has stopped
+    for answer in segments.recover():
+        idempotency.logged(answer)
+    flusher.recover()
     log = log_kind(
         segments,
-        flusher_kind(segments, shards, control, folder.quarantine, metrics),
+        flusher,
         idempotency,
         settings.queue_events,
         metrics,
@@ -266,17 +280,12 @@ def _open_services(
         threads.inserts,
         forwarding.wake,
         room.check,
+        threads.backlogs,
     )
     resources.closing("ingest log", log.stop)
-    media_buys, signals = MediaBuyStore(control), SignalStore(control)
+    signals = SignalStore(control)
 
-    def attribution_of(events: EventStore) -> Attribution:
-        return Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease)
-
-    attribution = ShardAttributions(shards, attribution_of)
-    retention = _retention(settings, shards.get(1), attribution.opened()[1], sources, metrics, clock, running_time)
-    if retention:
-        resources.closing("retention", retention.close)
+    attribution.opened()  # refuses a retention that is too short
     services = Services(
         settings=settings,
         clock=clock,
@@ -313,15 +322,13 @@ def _open_services(
         validation=validation,
         shards=shards,
         receipt_feeds=ReceiptFeeds(shards, threads.reports),
-        recent_events=RecentIdentities(complete=not (node or segments.sealed or shards.last_received_at())),
+        recent_events=RecentIdentities(complete=_receives_first(node, shards, segments, flusher.backlogs)),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
         room=room,
         merges=merges,
         watchdog=watchdog,
         attribution=attribution,
-        attribution_lease=lease,
-        retention=retention,
         forwarding=forwarding,
     )
     # Last of what can fail: a key that is made but never shown would lock the operator out.
@@ -360,8 +367,18 @@ def _warn_of_receipt_times(times: ReceiptTimes) -> None:
         )
 
 
-def _leave(node: Node, segments: LogSegments) -> None:
-    if not segments.sealed and not segments.unsealed:
+def _receives_first(node: Node | None, shards: Shards, segments: LogSegments, backlogs: Backlogs) -> bool:
+    """Whether nothing was ever received, here or elsewhere."""
+    return not (node or segments.sealed or backlogs.rows or shards.away or shards.last_received_at())
+
+
+def _leave(node: Node, segments: LogSegments, backlogs: Backlogs, shards: Shards) -> None:
+    if segments.sealed or segments.unsealed:
+        return
+    if behind := backlogs.behind():  # nobody waits for this server but for what only these shards lack
+        through = shards.stored_through()
+        node.publish({number: through[number] if number in behind else None for number in through})
+    else:
         node.leave()
 
 
@@ -372,13 +389,11 @@ def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
 
 def _retention(
     settings: Settings,
-    events: EventStore,
-    attribution: Attribution,
     sources: SourceRegistry,
     metrics: Metrics,
     clock: Clock,
     running_time: RunningTime,
-) -> Retention | None:
+) -> Callable[[EventStore, Attribution], Retention] | None:
     if settings.retention_days is None or not settings.works:
         return None
 
@@ -386,7 +401,7 @@ def _retention(
         return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
 
     limit, days = settings.max_event_age_days, settings.retention_days
-    return Retention(events, attribution, sources, limit, days, metrics, now)
+    return lambda events, attribution: Retention(events, attribution, sources, limit, days, metrics, now)
 
 
 def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:

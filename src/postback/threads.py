@@ -83,6 +83,7 @@ class Threads:
         compute: Work without a store: decompression, large signed bodies, validation and encryption of large batches.
         log: One thread, which appends to the ingest log.
         inserts: One thread, which moves what is in the ingest log into the stores.
+        backlogs: One thread for each shard that could not take everything, which moves the rest.
         reports: Reads of the event store. It has a thread for each reader, so that none waits for a reader.
         control: Transactions of the control store.
         attribution: One thread for each shard, since its attribution does one run at a time.
@@ -99,6 +100,7 @@ class Threads:
         self.inserts = ThreadPool("inserts", 1)
         self.reports = ThreadPool("reports", readers)
         self.control = ThreadPool("control", 4)
+        self.backlogs = ShardThreads("backlog", 1)
         self.attribution = ShardThreads("attribution", 1)
         self.background = ThreadPool("background", 4)
 
@@ -113,5 +115,6 @@ class Threads:
             self.background,
             self.log,
             self.inserts,
+            self.backlogs,
         ):
             pool.close()

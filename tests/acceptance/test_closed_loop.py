@@ -39,10 +39,10 @@ def person(name: str) -> dict[str, str]:
     return {"hashed_email": sha256(f"{name}@example.com".encode()).hexdigest()}
 
 
-def bought(seller: Server, *, packages: int = 2) -> tuple[str, list[str]]:
+def bought(seller: Server, *, packages: int = 2, account_id: str = "default") -> tuple[str, list[str]]:
     """A media buy whose packages count purchases and refunds."""
     arguments = {
-        "account": {"account_id": "default"},
+        "account": {"account_id": account_id},
         "idempotency_key": unique_key(),
         "brand": {"domain": "acme.example"},
         "start_time": "asap",

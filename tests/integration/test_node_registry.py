@@ -63,6 +63,18 @@ def test_nothing_is_stored_through_a_time_that_another_server_has_not_reached(
     assert fast.stored_through_elsewhere(1) is None
 
 
+def test_a_shard_that_one_server_could_not_reach_is_all_that_the_others_wait_for(
+    control: ControlStore, folders: Callable[[str], DataDir]
+) -> None:
+    here, there = (Node.join(control, folders(name), ReceiptTimes()) for name in ("here", "there"))
+
+    there.publish({1: 5_000, 2: 3_000})
+    assert [here.stored_through_elsewhere(shard) for shard in (1, 2, 3)] == [5_000, 3_000, 3_000]
+
+    there.publish({1: None, 2: 3_000})  # it was stopped, and what it received for the second shard waits
+    assert [here.stored_through_elsewhere(shard) for shard in (1, 2)] == [None, 3_000]
+
+
 def test_a_killed_server_holds_the_others_up_until_it_has_stored_its_log_or_is_removed(
     control: ControlStore, folders: Callable[[str], DataDir]
 ) -> None:

@@ -168,6 +168,8 @@ def test_every_metric_has_its_labels() -> None:
     metrics.click("recorded")
     metrics.tag_dropped("GPC", 1)
     metrics.quarantined("event", 1)
+    metrics.backlogs({2: 1})
+    metrics.shard_attributed(2, datetime.now(UTC))
     metrics.background_failure("purge")
     metrics.forwarded("crm", "delivered", 1)
     metrics.background_loop("purge")

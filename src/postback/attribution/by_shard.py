@@ -1,4 +1,4 @@
-"""The attribution of every shard: one for each store, which works on the accounts that are placed on it."""
+"""The attribution and the retention of every shard: they work on the accounts that are placed on it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from postback.attribution.runner import Attribution
+from postback.attribution.retention import Retention
+from postback.attribution.runner import ATTRIBUTION, Attribution
+from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
+from postback.store.leases import Lease
+from postback.store.placements import FIRST_SHARD
 from postback.store.shards import Shards
 
-__all__ = ["ShardAttributions"]
+__all__ = ["ShardAttributions", "lease_of"]
 
 
 class ShardAttributions:
@@ -18,13 +22,23 @@ class ShardAttributions:
 
     Args:
         shards: The shards.
+        control: Where each shard has a lease, so that several servers divide the shards among them.
         make: Makes the attribution of a store.
+        retain: Makes the retention of a store; None where everything is kept.
     """
 
-    def __init__(self, shards: Shards, make: Callable[[EventStore], Attribution]) -> None:
+    def __init__(
+        self,
+        shards: Shards,
+        control: ControlStore,
+        make: Callable[[EventStore, Lease], Attribution],
+        retain: Callable[[EventStore, Attribution], Retention] | None = None,
+    ) -> None:
         self._shards = shards
+        self._control = control
         self._make = make
-        self._made: dict[int, Attribution] = {}
+        self._retain = retain
+        self._made: dict[int, tuple[Attribution, Lease, Retention | None]] = {}
         self._making = threading.Lock()
         self._stopped = False
 
@@ -34,11 +48,12 @@ class ShardAttributions:
         Raises:
             StoreUnavailable: Its event store is away, or the control store doesn't answer.
         """
-        return self._of(self._shards.of(account_id))
+        return self._of(self._shards.of(account_id))[0]
 
-    def opened(self) -> dict[int, Attribution]:
-        """The attribution of each shard that is open, by its number."""
-        return {events.number: self._of(events) for events in self._shards}
+    def opened(self) -> dict[int, tuple[Attribution, Retention | None]]:
+        """The attribution and the retention of each shard that is open, by its number."""
+        made = {events.number: self._of(events) for events in self._shards}
+        return {number: (attribution, retention) for number, (attribution, _, retention) in made.items()}
 
     def complete_through(self, account_ids: Iterable[str] | None = None) -> datetime | None:
         """The time through which whatever was received is in the results; None while a first pass is at work.
@@ -49,20 +64,56 @@ class ShardAttributions:
         Raises:
             StoreUnavailable: An event store is away, or the control store doesn't answer.
         """
-        some = self.opened().values() if account_ids is None else [self.of(account_id) for account_id in account_ids]
+        some = (
+            [attribution for attribution, _ in self.opened().values()]
+            if account_ids is None
+            else [self.of(account_id) for account_id in account_ids]
+        )
         times = {each.complete_through for each in some}
         return None if None in times else min((time for time in times if time), default=None)
+
+    def renew(self) -> None:
+        """Keep the leases of the shards whose runs take long.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        for _, lease, _ in list(self._made.values()):
+            lease.renew()
+
+    def release(self) -> None:
+        """Let other servers go on at once; no run is at work any more.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        for _, lease, _ in self._made.values():
+            lease.release()
 
     def stop(self) -> None:
         """Let each run that is at work be the last of its call."""
         self._stopped = True
-        for attribution in self._made.values():
+        for attribution, _, _ in list(self._made.values()):
             attribution.stop()
 
-    def _of(self, events: EventStore) -> Attribution:
+    def close(self) -> None:
+        """Close what retention has open."""
+        for _, _, retention in self._made.values():
+            if retention:
+                retention.close()
+
+    def _of(self, events: EventStore) -> tuple[Attribution, Lease, Retention | None]:
         with self._making:
             if events.number not in self._made:
-                self._made[events.number] = self._make(events)
+                lease = lease_of(self._control, events.number)
+                attribution = self._make(events, lease)
                 if self._stopped:
-                    self._made[events.number].stop()
+                    attribution.stop()
+                retention = self._retain(events, attribution) if self._retain else None
+                self._made[events.number] = attribution, lease, retention
             return self._made[events.number]
+
+
+def lease_of(control: ControlStore, shard: int) -> Lease:
+    """The lease of the server that attributes on a shard."""
+    return Lease(control, ATTRIBUTION if shard == FIRST_SHARD else f"{ATTRIBUTION} on shard {shard}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Attribution:
         limits: What one run takes on.
         metrics: Where its statements are timed and what it finds is counted; None where they are not read.
         lease: Held by the one of several servers that attributes; None makes one.
+        mine: Whether an account is one of this event store.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Attribution:
         limits: Limits | None = None,
         metrics: Metrics | None = None,
         lease: Lease | None = None,
+        mine: Callable[[str], bool] = lambda _: True,
     ) -> None:
         metrics, limits = metrics or Metrics(), limits or Limits()
         self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
@@ -60,7 +62,8 @@ class Attribution:
         self._media_buys = media_buys
         self._lease = lease or Lease(control, ATTRIBUTION)
         self._lease_number: int | None = None
-        self._states = StateStore(control, self._lease)
+        self._mine = mine
+        self._states = StateStore(control, self._lease, mine, events.number)
         self._exposures = ExposureSpans(self._derived, folder, limits.exposures, metrics)
         self._runs = AccountRuns(self._derived, self._states, media_buys, self._exposures, self._lease, limits)
         self._work = threading.RLock()
@@ -215,7 +218,7 @@ class Attribution:
         self._recovered = False
         changes = self._media_buys.changes()
         self._look_for_arrivals(micros(stored_through))
-        for account_id in sorted(self._newest.keys() | changes.keys() | self._runs.accounts.keys()):
+        for account_id in filter(self._mine, sorted({*self._newest, *changes, *self._runs.accounts})):
             newest_event, newest_exposure = self._newest.get(account_id, (0, 0))
             self._runs.catch_up(account_id, changes.get(account_id, 0), newest_event, newest_exposure)
         self._recovered = True
@@ -232,7 +235,8 @@ class Attribution:
         if self._runs.stopping or self._complete is None:
             return
         for package in self._media_buys.finality_requests(micros(self._complete)):
-            self._media_buys.finalize(*package, datetime.now(UTC))
+            if self._mine(package[0]):
+                self._media_buys.finalize(*package, datetime.now(UTC))
 
     def _require_lead(self) -> None:
         if not self.lead():

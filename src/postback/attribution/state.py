@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import bindparam, delete, select
 
 from postback.store.control_store import ControlStore
 from postback.store.leases import Lease
+from postback.store.placements import FIRST_SHARD
 from postback.store.tables import attribution_state
 
 __all__ = ["NEVER", "AccountState", "Backfill", "StateStore"]
@@ -14,8 +17,8 @@ __all__ = ["NEVER", "AccountState", "Backfill", "StateStore"]
 NEVER = -(2**63)
 """Events from before this time, in µs since the epoch, are settled while retention has settled none."""
 
-_REBUILD = ""
-"""Takes the place of an account_id to record that a rebuild is under way."""
+_REBUILDS = ("", " ")
+"""How what takes the place of an account_id begins, to record that a rebuild is under way; behind it is the shard."""
 
 
 class Backfill(msgspec.Struct, frozen=True):
@@ -72,17 +75,33 @@ class StateStore:
 
     Before a run's sums are added, the run is recorded as pending, with the table of its sums. Nothing is written but by
     the server that holds the lease.
+
+    Args:
+        control: The control store.
+        lease: Without which nothing is written.
+        mine: Which accounts it is about.
+        shard: The shard that has them.
     """
 
-    def __init__(self, control: ControlStore, lease: Lease) -> None:
+    def __init__(
+        self,
+        control: ControlStore,
+        lease: Lease,
+        mine: Callable[[str], bool] = lambda _: True,
+        shard: int = FIRST_SHARD,
+    ) -> None:
         self._control = control
         self._lease = lease
+        self._mine = mine
+        self._rebuild = "" if shard == FIRST_SHARD else f" {shard}"
 
     def load(self) -> dict[str, tuple[AccountState, AccountState | None, str]]:
         """By account: its state, the state after an interrupted run, and the table of that run's sums."""
         with self._control.connect() as connection:
             rows = connection.execute(select(attribution_state)).all()
-        documents = {row.account_id: msgspec.convert(row.document, _Document) for row in rows if row.account_id}
+        documents = {
+            row.account_id: msgspec.convert(row.document, _Document) for row in rows if self._is_mine(row.account_id)
+        }
         return {account_id: (d.state, d.pending, d.sums) for account_id, d in documents.items()}
 
     def save(self, account_id: str, state: AccountState, pending: AccountState | None = None, sums: str = "") -> None:
@@ -99,11 +118,11 @@ class StateStore:
 
     def note_rebuild(self) -> None:
         """Record durably that all derived data has to be dropped."""
-        self.save(_REBUILD, AccountState())
+        self.save(self._rebuild, AccountState())
 
     def rebuilding(self) -> bool:
         """Whether ``note_rebuild`` was called and ``clear`` was not called since."""
-        noted = select(attribution_state).where(attribution_state.c.account_id == _REBUILD)
+        noted = select(attribution_state).where(attribution_state.c.account_id == self._rebuild)
         with self._control.connect() as connection:
             return connection.execute(noted).first() is not None
 
@@ -111,4 +130,12 @@ class StateStore:
         """Delete every state, and the record of a rebuild."""
         with self._control.begin() as connection:
             self._lease.require(connection)
-            connection.execute(attribution_state.delete())
+            ids = connection.scalars(select(attribution_state.c.account_id)).all()
+            gone = [{"gone": each} for each in ids if each == self._rebuild or self._is_mine(each)]
+            if gone:
+                connection.execute(
+                    delete(attribution_state).where(attribution_state.c.account_id == bindparam("gone")), gone
+                )
+
+    def _is_mine(self, account_id: str) -> bool:
+        return account_id[:1] not in _REBUILDS and self._mine(account_id)

@@ -38,6 +38,7 @@ _COMMANDS = {
     "secret": "secret",
     "send": "send.command",
     "serve": "serve",
+    "shards": "shards",
     "sources": "sources",
 }
 """The module of each command, which has the command's name, with '_' for '-'."""

@@ -6,13 +6,15 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 
 import click
 
 from postback.attribution import comparison
+from postback.attribution.by_shard import lease_of
 from postback.attribution.comparison import PackageChange
 from postback.attribution.retention import settled_before
-from postback.attribution.runner import ATTRIBUTION, Attribution
+from postback.attribution.runner import Attribution
 from postback.cli.control import data_option
 from postback.config import load_settings
 from postback.delivery.figures import shown_number
@@ -20,8 +22,6 @@ from postback.media_buys.store import MediaBuyStore
 from postback.store.data_folder import DataDir
 from postback.store.flusher import drain
 from postback.store.installation import open_control_store
-from postback.store.leases import Lease
-from postback.store.placements import FIRST_SHARD
 from postback.store.shards import open_shards
 
 __all__ = ["attribute"]
@@ -41,22 +41,24 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
         folder = stack.enter_context(closing(DataDir.open(settings.data, settings.secret)))
         control = stack.enter_context(closing(open_control_store(folder, settings.control, settings.events)))
         shards = stack.enter_context(closing(open_shards(folder, control, settings.events)))
+        shards.require_all()
         drain(folder, shards, control)
-        events = shards.get(FIRST_SHARD)
         media_buys = MediaBuyStore(control)
         if compare:
-            changes = comparison.compare(events, media_buys, folder.scratch)
+            changes = [change for events in shards for change in comparison.compare(events, media_buys, folder.scratch)]
             click.echo("\n".join(_lines_of(changes, media_buys)))
             return
-        lease = Lease(control, ATTRIBUTION)
-        stack.callback(lease.release)
-        attribution = Attribution(events, control, media_buys, folder.derived, lease=lease)
-        if rebuild:
-            attribution.rebuild()
-        else:
-            attribution.catch_up()
-        processed, attributed = events.query("attributed")[0]
-        settled = settled_before(events)
+        for events in shards:
+            lease = lease_of(control, events.number)
+            stack.callback(lease.release)
+            mine = partial(shards.has, events)
+            attribution = Attribution(events, control, media_buys, folder.derived, lease=lease, mine=mine)
+            if rebuild:
+                attribution.rebuild()
+            else:
+                attribution.catch_up()
+        processed, attributed = map(sum, zip(*(events.query("attributed")[0] for events in shards), strict=True))
+        settled = min((before for events in shards if (before := settled_before(events))), default=None)
     click.echo(
         f"{attributed:,} of the {processed:,} events covered by goals are attributed "
         f"({time.monotonic() - begun:.1f} s)."

@@ -99,6 +99,7 @@ def import_(
         account, registered = _account(control, account_id)
         content = opened.enter_context(ThreadPoolExecutor(1)).submit(described.digest)  # while the store opens
         shards = opened.enter_context(closing(open_shards(folder, control, settings.events)))
+        shards.require_all()
         events = shards.of(account.account_id)
         node = Node.joined(control, folder, shards)
         if node:

@@ -10,7 +10,8 @@ import click
 from postback.cli.control import data_option
 from postback.config import load_settings
 from postback.store.data_folder import DataDir
-from postback.store.event_store import EventStore
+from postback.store.installation import open_control_store
+from postback.store.shards import open_shards
 
 __all__ = ["reused"]
 
@@ -25,9 +26,11 @@ def reused(data: str | None) -> None:
     settings = load_settings(os.environ, data=data)
     with (
         closing(DataDir.open(settings.data, settings.secret)) as folder,
-        closing(EventStore.open(settings.events or folder.events_dsn, folder.scratch)) as events,
+        closing(open_control_store(folder, settings.control, settings.events)) as control,
+        closing(open_shards(folder, control, settings.events)) as shards,
     ):
-        found = events.query("reused_exposures")
+        shards.require_all()
+        found = [row for events in shards for row in events.query("reused_exposures")]
     for account_id, exposure_id, copies in found:
         (_, *first), *others = copies
         also = dict.fromkeys(_described(*other) for _, *other in others if other != first)

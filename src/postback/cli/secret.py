@@ -70,6 +70,7 @@ def rotate(yes: bool, data: str | None) -> None:
             closing(open_control_store(folder, settings.control, settings.events, rotating=True))
         )
         shards = opened.enter_context(closing(open_shards(folder, control, settings.events)))
+        shards.require_all()
         found = stored(control)
         if found is None:
             raise StartupError(f"No server of this version has used {folder.path}. Start 'postback serve' once first.")

@@ -64,11 +64,13 @@ def adopt(path: Path, control: ControlStore, shards: Shards, quarantine: Path) -
         node = Node.taken_over(control, node_id) if node_id else None
         segments = LogSegments(files, shards.receipt_times, owner)
         segments.recover()
-        rows = sum(segment.rows for segment in segments.sealed)
         flusher = Flusher(segments, shards, control, LogFiles(quarantine))
+        flusher.recover()
+        rows = sum(segment.rows for segment in segments.sealed) + flusher.backlogs.rows
         while flusher.flush_oldest():
             if node:
                 node.publish(shards.stored_through())
+        flusher.flush_backlogs()
         if node:
             node.remove()
         return Adopted(node.number if node else None, rows)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from postback.errors import InternalError, StoreUnavailable
+from postback.errors import InternalError, StartupError, StoreUnavailable
 from postback.metrics import Metrics
+from postback.store.backlogs import Backlogs
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.deliveries import insert_deliveries
+from postback.store.event_store import EventStore
 from postback.store.idempotency import IdempotencyScope, insert_answers, is_first
 from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
+from postback.store.log_frames import Frame
 from postback.store.log_segments import LogSegments, Segment
 from postback.store.placements import FIRST_SHARD
 from postback.store.rows import COLUMNS, Rows, Table
@@ -28,10 +32,10 @@ _log = logging.getLogger(__name__)
 
 
 class _Part(NamedTuple):
-    """Rows of one frame for one table; the numbers are the rows' place among these of the segment, and the frame's."""
+    """Rows of one frame for one table of a shard; ``number`` is their place among these of the segment."""
 
     number: int
-    sequence: int
+    frame: Frame
     rows: Rows
 
 
@@ -52,6 +56,9 @@ class Flushed(NamedTuple):
 class Flusher:
     """Flushes one segment at a time, in order. Each table gets its rows in one insert, whose token is the segment's.
 
+    What one of several shards does not take moves into its backlog, so that the others go on; a backlog is flushed by
+    itself, by a thread of its own.
+
     A flush that fails or is cut short anywhere is repeated from its beginning, also by the next start: the event store
     drops an insert whose token it knows, and the control store keeps the first response of each key and knows whose
     deliveries it had.
@@ -62,6 +69,9 @@ class Flusher:
         control: The control store.
         quarantine: Where frames go whose rows the event store refuses.
         metrics: Where flushes are counted.
+
+    Attributes:
+        backlogs: What waits for shards that could not take it.
     """
 
     def __init__(
@@ -72,6 +82,7 @@ class Flusher:
         quarantine: LogFiles,
         metrics: Metrics | None = None,
     ) -> None:
+        self.backlogs = Backlogs(segments.files, shards.receipt_times)
         self._segments = segments
         self._shards = shards
         self._control = control
@@ -120,17 +131,14 @@ class Flusher:
         """Store what a segment has."""
         started = time.perf_counter()
         frames = self._segments.frames(segment)
-        by_table: dict[Table, list[_Part]] = {table: [] for table in COLUMNS}
-        deliveries = []
-        for frame in frames:
-            body = frame.body()
-            deliveries += body.deliveries
-            for rows in body.rows:
-                parts = by_table[rows.table]
-                parts.append(_Part(len(parts), frame.sequence, rows))
-        for table, parts in by_table.items():
-            if parts:
-                self._insert(segment, table, parts)
+        by_shard, deliveries = self._parts(frames)
+        left = {}
+        for shard, parts in by_shard.items():
+            if not self._stored(segment, shard, parts):
+                left[shard] = sum(len(part.rows) for part in parts)
+        if left:
+            self.backlogs.add(segment, left)
+        segment.owed = bool(left)
         answers = [frame.summary.answer for frame in frames if frame.summary.answer]
         if answers or deliveries:
             with self._control.begin() as connection:
@@ -142,28 +150,104 @@ class Flusher:
         destinations = frozenset(row["destination"] for row in deliveries)
         return Flushed(segment, [answer.scope for answer in answers], destinations)
 
-    def _insert(self, segment: Segment, table: Table, parts: Sequence[_Part]) -> None:
+    def recover(self) -> None:
+        """Read what an earlier process left for shards that were away.
+
+        Raises:
+            StartupError: A file is damaged, or can't be read.
+        """
+        try:
+            self.backlogs.recover()
+        except OSError as error:
+            raise StartupError(f"The backlogs in the ingest log can't be read ({error.strerror}).") from error
+
+    def flush_backlogs(self) -> None:
+        """Store all that waits for shards.
+
+        Raises:
+            StoreUnavailable: A shard refused, or is away.
+        """
+        for shard in self.backlogs.behind():
+            while self.flush_backlog(shard) is not None:
+                pass
+
+    def flush_backlog(self, shard: int) -> int | None:
+        """Store the oldest segment that waits for a shard; returns how many rows it had, or None if nothing waits.
+
+        Raises:
+            StoreUnavailable: The shard refused, or is away.
+        """
+        segment = self.backlogs.oldest(shard)
+        if segment is None:
+            return None
+        by_shard, _ = self._parts(self.backlogs.read(shard, segment))
+        self._insert_all(segment, shard, by_shard.get(shard, []))
+        self.backlogs.remove(shard, segment)
+        return segment.rows
+
+    def _parts(self, frames: Sequence[Frame]) -> tuple[dict[int, list[_Part]], list[dict[str, Any]]]:
+        """The rows of frames by the shard that has their account, and their deliveries."""
+        by_shard: dict[int, list[_Part]] = {}
+        numbers: Counter[tuple[int, Table]] = Counter()
+        deliveries = []
+        for frame in frames:
+            body = frame.body()
+            deliveries += body.deliveries
+            for rows in body.rows:
+                for shard, some in rows.by(self._shards.number).items():
+                    number = numbers[shard, rows.table]
+                    numbers[shard, rows.table] += 1
+                    by_shard.setdefault(shard, []).append(_Part(number, frame, some))
+        return dict(sorted(by_shard.items())), deliveries
+
+    def _stored(self, segment: Segment, shard: int, parts: Sequence[_Part]) -> bool:
+        """Whether a shard took its rows; one of several that doesn't, or has a backlog already, holds up no other.
+
+        Raises:
+            StoreUnavailable: The only shard refused.
+        """
+        if self.backlogs.oldest(shard):
+            return False
+        try:
+            self._insert_all(segment, shard, parts)
+        except StoreUnavailable:
+            if self._shards.numbers == [shard]:
+                raise
+            _log.warning("Shard %d takes no events at present: they wait for it in its backlog.", shard)
+            return False
+        return True
+
+    def _insert_all(self, segment: Segment, shard: int, parts: Sequence[_Part]) -> None:
+        """Insert the rows of a shard: one insert for each table."""
+        events = self._shards.get(shard) if parts else None
+        for table in COLUMNS:
+            of_table = [part for part in parts if part.rows.table == table]
+            if of_table and events:
+                self._insert(segment, events, table, of_table)
+
+    def _insert(self, segment: Segment, events: EventStore, table: Table, parts: Sequence[_Part]) -> None:
         """Insert rows; if some are refused for what they are, the halves apart, down to the frame that has them."""
         token = f"{segment.name}-{table}-{parts[0].number}-{parts[-1].number}"
         try:
-            self._shards.get(FIRST_SHARD).insert_block(table, [part.rows for part in parts], token)
+            events.insert_block(table, [part.rows for part in parts], token)
         except InternalError:
             if len(parts) == 1:
-                self._set_aside(segment, table, parts[0])
+                self._set_aside(segment, events, table, parts[0])
             else:
                 middle = len(parts) // 2
-                self._insert(segment, table, parts[:middle])
-                self._insert(segment, table, parts[middle:])
+                self._insert(segment, events, table, parts[:middle])
+                self._insert(segment, events, table, parts[middle:])
 
-    def _set_aside(self, segment: Segment, table: Table, part: _Part) -> None:
+    def _set_aside(self, segment: Segment, events: EventStore, table: Table, part: _Part) -> None:
         """Keep rows that no table takes in a file of their own, so that they hold nothing up."""
-        frame = next(frame for frame in self._segments.frames(segment) if frame.sequence == part.sequence)
         name = f"{segment.name}-{table}-{part.number}"
+        if events.number != FIRST_SHARD:
+            name += f"-shard-{events.number}"
         try:
             self._quarantine.remove(name)  # if this flush was begun before
             file = self._quarantine.create(name)
             try:
-                self._quarantine.write(file, 0, frame.packed.tobytes())
+                self._quarantine.write(file, 0, part.frame.packed.tobytes())
                 self._quarantine.sync(file)
             finally:
                 self._quarantine.close(file)
@@ -185,5 +269,7 @@ def drain(folder: DataDir, shards: Shards, control: ControlStore) -> None:
     segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
     segments.recover()
     flusher = Flusher(segments, shards, control, folder.quarantine)
+    flusher.recover()
     while flusher.flush_oldest():
         pass
+    flusher.flush_backlogs()

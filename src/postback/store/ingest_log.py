@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -19,7 +19,7 @@ from postback.store.idempotency import IdempotencyStore, LoggedAnswer
 from postback.store.log_frames import PackedCall, pack
 from postback.store.log_segments import LogSegments
 from postback.store.rows import Rows
-from postback.threads import ThreadPool
+from postback.threads import ShardThreads, ThreadPool
 
 __all__ = ["Append", "IngestLog"]
 
@@ -29,6 +29,7 @@ _MOST_BYTES = 1 << 30
 
 _SEAL_SECONDS = 0.5
 _READ_SECONDS = 10.0
+_BACKLOG_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _LONGEST_PAUSE = 5.0
 
@@ -65,6 +66,7 @@ class IngestLog:
         flushes: One thread, for the stores.
         delivered: Called with the destinations for which deliveries have come into the outbox.
         check_room: Raises StoreUnavailable when the disk has no room for more rows.
+        backlogs: Of each shard a thread, for what waits for it in its backlog.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class IngestLog:
         flushes: ThreadPool,
         delivered: Callable[[frozenset[str]], None] = lambda _: None,
         check_room: Callable[[], None] = lambda: None,
+        backlogs: ShardThreads | None = None,
     ) -> None:
         self._segments = segments
         self._flusher = flusher
@@ -88,6 +91,7 @@ class IngestLog:
         self._flushes = flushes
         self._delivered = delivered
         self._check_room = check_room
+        self._backlogs = backlogs or ShardThreads("backlog", 1)
         self._queue: deque[Append] = deque()
         self._open = True
         self._idle = asyncio.Event()
@@ -148,10 +152,17 @@ class IngestLog:
     @property
     def waiting(self) -> tuple[int, int]:
         """The rows that are on their way into the event store, and the bytes of those that are durable."""
-        return self._rows, self._bytes
+        apart = self._flusher.backlogs
+        return self._rows + apart.rows, self._bytes + apart.bytes
+
+    @property
+    def behind(self) -> dict[int, int]:
+        """The shards that could not take everything, by number, and how many rows wait for each."""
+        return {shard: rows for shard, rows in self._flusher.backlogs.waiting().items() if rows}
 
     def _full(self, size: int) -> bool:
-        return (self._rows > 0 and self._rows + size > self._max_events) or self._bytes > _MOST_BYTES
+        rows, bytes_ = self.waiting
+        return (rows > 0 and rows + size > self._max_events) or bytes_ > _MOST_BYTES
 
     def require_room(self) -> None:
         """Check that the log takes events.
@@ -231,14 +242,22 @@ class IngestLog:
 
     def _wait(self, rows: int) -> None:
         self._rows += rows
-        self._metrics.queued(self._rows)
+        self._metrics.queued(self.waiting[0])
 
-    async def flushed(self) -> None:
+    async def flushed(self, shards: Collection[int] | None = None) -> None:
         """Wait until everything that was acknowledged before this call can be read from the stores.
 
+        Args:
+            shards: Only from these; None for all.
+
         Raises:
-            StoreUnavailable: That takes too long.
+            StoreUnavailable: That takes too long, or a shard could not take everything.
         """
+        await self._left_the_log()
+        if any(shards is None or shard in shards for shard in self._flusher.backlogs.behind()):
+            raise _not_stored_yet()
+
+    async def _left_the_log(self) -> None:
         if self._flushed >= self._durable:
             return
         reader: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -248,7 +267,7 @@ class IngestLog:
             async with asyncio.timeout(_READ_SECONDS):
                 await reader
         except TimeoutError:
-            raise StoreUnavailable("Events that were accepted are not stored yet.", retry_after=1) from None
+            raise _not_stored_yet() from None
 
     @property
     def held_up(self) -> bool:
@@ -274,6 +293,27 @@ class IngestLog:
                 pause = min(2 * pause or _SEAL_SECONDS, _LONGEST_PAUSE)
                 _log.warning("%s The ingest log is flushed again in %g s.", error.message, pause)
                 await asyncio.sleep(pause)
+
+    async def work_off(self) -> NoReturn:
+        """Store what waits for shards that could not take it, for each by itself, until cancelled."""
+        at_work: dict[int, asyncio.Task[None]] = {}
+        try:
+            while True:
+                for shard in self._flusher.backlogs.behind():
+                    if shard not in at_work or at_work[shard].done():
+                        at_work[shard] = asyncio.create_task(self._work_off(shard), name=f"backlog of shard {shard}")
+                self._metrics.backlogs(self._flusher.backlogs.waiting())
+                await asyncio.sleep(_BACKLOG_SECONDS)
+        finally:
+            for task in at_work.values():
+                task.cancel()
+
+    async def _work_off(self, shard: int) -> None:
+        """Store what waits for a shard; it is tried again a second after it refused."""
+        with suppress(StoreUnavailable):  # the log said so when the backlog began, and the metrics and /readyz say it
+            while await self._backlogs.of(shard).run(self._flusher.flush_backlog, shard) is not None:
+                self._metrics.queued(self.waiting[0])
+            _log.warning("Shard %d has all that waited for it.", shard)
 
     async def _until_due(self, seconds: float) -> None:
         try:
@@ -325,4 +365,8 @@ class IngestLog:
                 while self._segments.sealed or self._segments.unsealed:
                     await self._flush()
         except (TimeoutError, StoreUnavailable):
-            _log.warning("%d rows stay in the ingest log until the next start", self._rows)
+            _log.warning("%d rows stay in the ingest log until the next start", self.waiting[0])
+
+
+def _not_stored_yet() -> StoreUnavailable:
+    return StoreUnavailable("Events that were accepted are not stored yet.", retry_after=1)

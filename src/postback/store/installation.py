@@ -22,6 +22,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_store import EventStore
 from postback.store.insert_tokens import forget_tokens_without_parts
+from postback.store.placements import list_shards
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.tables import account, installation
 
@@ -36,6 +37,7 @@ __all__ = [
     "open_control_store",
     "open_event_store",
     "open_shared_event_store",
+    "prepare_event_store",
     "replace_fingerprint",
     "require_not_moved",
     "stored",
@@ -198,6 +200,28 @@ def open_shared_event_store(control: ControlStore, url: str, times: ReceiptTimes
     return events
 
 
+def prepare_event_store(control: ControlStore, url: str) -> EventStore:
+    """Open an empty database of ClickHouse as a further event store of an installation, and note that it is one.
+
+    Raises:
+        StartupError: It can't be opened, it has events or belongs to an installation, or no server has started yet.
+    """
+    found = stored(control)
+    if found is None:
+        raise StartupError("No server has used this control store. Start 'postback serve' once first.")
+    with ExitStack() as undo:
+        events = EventStore.open(url, Path(tempfile.gettempdir()))
+        undo.callback(events.close)
+        if _in_events(events) or events.last_received_at():
+            raise StartupError(
+                f"{events.engine.place} has the events of an installation. A further shard begins with an empty "
+                "database: create one."
+            )
+        events.execute("note_installation", **found.fingerprint._asdict())
+        undo.pop_all()
+    return events
+
+
 def stored(control: ControlStore) -> StoredFingerprint | None:
     """The fingerprint in the control store; None before the first start with one."""
     with control.connect() as connection:
@@ -239,7 +263,7 @@ def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> Non
 
 
 def complete_fingerprint(control: ControlStore, stores: Iterable[EventStore], fingerprint: Fingerprint) -> None:
-    """Give every event store the fingerprint that the control store has."""
+    """Give event stores the fingerprint that the control store has, so that all have it."""
     for events in stores:
         events.execute("note_installation", **fingerprint._asdict())
     with control.begin() as connection:
@@ -320,7 +344,9 @@ def _compare(
             f"from before and after a replacement of the secret. {_BACKUP}."
         )
     if not found.complete:
-        complete_fingerprint(control, [events], found.fingerprint)
+        events.execute("note_installation", **found.fingerprint._asdict())
+        if len(list_shards(control)) == 1:
+            complete_fingerprint(control, [], found.fingerprint)
 
 
 def _check_kind(folder: DataDir, was: bool, sandbox: bool | None) -> None:

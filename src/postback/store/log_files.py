@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["LogFiles"]
@@ -23,7 +24,23 @@ class LogFiles:
 
     def names(self) -> list[str]:
         """The names of the files, sorted."""
-        return sorted(file.name for file in self._folder.iterdir())
+        return sorted(file.name for file in self._folder.iterdir() if not file.is_dir())
+
+    def folders(self) -> list[str]:
+        """The names of the folders in it, sorted."""
+        return sorted(file.name for file in self._folder.iterdir() if file.is_dir())
+
+    def folder(self, name: str) -> LogFiles:
+        """A folder in it; created if it is missing."""
+        inner = LogFiles(self._folder / name)
+        self._sync_names()
+        return inner
+
+    def link(self, name: str, to: LogFiles) -> None:
+        """Have a file in another folder, too, durably on return."""
+        with suppress(FileExistsError):
+            os.link(self._folder / name, to._folder / name)
+        to._sync_names()
 
     def read(self, name: str) -> bytes:
         """The content of a file."""

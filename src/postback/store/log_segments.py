@@ -21,7 +21,15 @@ from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame, PackedCall, framed, read_frames, valid_after
 from postback.store.receipt_times import ReceiptTimes
 
-__all__ = ["LogSegments", "Segment", "SegmentContent", "read_segments", "refuse_foreign"]
+__all__ = [
+    "LogSegments",
+    "Segment",
+    "SegmentContent",
+    "frames_of",
+    "read_segments",
+    "refuse_foreign",
+    "segment_found",
+]
 
 _RESERVED_BYTES = 4 << 20
 """A segment grows by so much at a time."""
@@ -46,6 +54,7 @@ class Segment:
         size: Bytes of its durable frames.
         rows: How many rows they have.
         last: The sequence of the last of them.
+        owed: Whether a shard gets rows of it from its backlog.
     """
 
     name: str
@@ -53,6 +62,7 @@ class Segment:
     size: int = 0
     rows: int = 0
     last: int = 0
+    owed: bool = False
 
 
 @dataclass(slots=True)
@@ -71,12 +81,13 @@ class LogSegments:
         owner: The installation's mark, which is part of the names of segments; none before there is an installation.
 
     Attributes:
+        files: The same.
         sealed: The segments to flush, in order.
         durable: The sequence of the last frame that is durable.
     """
 
     def __init__(self, files: LogFiles, times: ReceiptTimes, owner: str = "") -> None:
-        self._files = files
+        self.files = files
         self._owner = owner
         self._times = times
         self._active: _Active | None = None
@@ -97,8 +108,8 @@ class LogSegments:
         answers: list[LoggedAnswer] = []
         found: SegmentContent | None = None
         try:
-            refuse_foreign(self._files.names(), self._owner)
-            for found in read_segments(self._files):
+            refuse_foreign(self.files.names(), self._owner)
+            for found in read_segments(self.files):
                 self._take_over(found)
                 answers += [frame.summary.answer for frame in found.frames if frame.summary.answer]
             if found:
@@ -113,23 +124,20 @@ class LogSegments:
     def _take_over(self, found: SegmentContent) -> None:
         if not found.frames:
             return
-        first, last = found.frames[0], found.frames[-1]
-        announced = self._times.resume(first.received_at, last.received_at + last.summary.places * last.summary.step)
-        rows = sum(sum(frame.summary.rows.values()) for frame in found.frames)
-        self.sealed.append(Segment(found.name, announced, last.end, rows, last.sequence))
-        self.durable = last.sequence
+        self.sealed.append(_segment(found.name, found.frames, self._times))
+        self.durable = found.frames[-1].sequence
 
     def _cut(self, found: SegmentContent) -> None:
         """Drop what lies behind the frames of the last segment, and make them durable; one without any is removed."""
         if not found.frames:
-            self._files.remove(found.name)
+            self.files.remove(found.name)
             return
-        file = self._files.open(found.name)
+        file = self.files.open(found.name)
         try:
-            self._files.cut(file, found.frames[-1].end)
-            self._files.sync(file)
+            self.files.cut(file, found.frames[-1].end)
+            self.files.sync(file)
         finally:
-            self._files.close(file)
+            self.files.close(file)
 
     def append(self, calls: Sequence[PackedCall]) -> int:
         """Append calls, in their order and durably; all of them, or none when it raises.
@@ -146,8 +154,8 @@ class LogSegments:
             frames = b"".join(self._frames(calls))
             segment = active.segment
             self._reserve(active, segment.size + len(frames))
-            self._files.write(active.file, segment.size, frames)
-            self._files.sync(active.file)
+            self.files.write(active.file, segment.size, frames)
+            self.files.sync(active.file)
         except OSError as error:
             _log.error("The ingest log can't be written: %s", error.strerror)
             raise StoreUnavailable("The ingest log can't be written.", retry_after=1) from error
@@ -177,7 +185,7 @@ class LogSegments:
         announced = self._times.announce()
         try:
             name = f"{self.durable + 1:016}-{self._owner}{secrets.token_hex(_RANDOM_DIGITS // 2)}"
-            file = self._files.create(name)
+            file = self.files.create(name)
         except OSError:
             self._times.settle(announced)
             raise
@@ -186,7 +194,7 @@ class LogSegments:
     def _reserve(self, active: _Active, size: int) -> None:
         if size > active.reserved:
             more = max(_RESERVED_BYTES, size - active.reserved)
-            self._files.reserve(active.file, active.reserved, more)
+            self.files.reserve(active.file, active.reserved, more)
             active.reserved += more
 
     def seal(self) -> None:
@@ -199,14 +207,14 @@ class LogSegments:
         if active is None:
             return
         if active.segment.size:
-            self._files.cut(active.file, active.segment.size)
-            self._files.sync(active.file)
+            self.files.cut(active.file, active.segment.size)
+            self.files.sync(active.file)
             self.sealed.append(active.segment)
         else:
-            self._files.remove(active.segment.name)
+            self.files.remove(active.segment.name)
             self._times.settle(active.segment.announced)
         self._active, self._broken = None, False
-        self._files.close(active.file)
+        self.files.close(active.file)
 
     @property
     def step(self) -> int:
@@ -224,26 +232,57 @@ class LogSegments:
         Raises:
             StoreUnavailable: They can't be read, or are damaged.
         """
-        try:
-            data = self._files.read(segment.name)
-        except OSError as error:
-            raise StoreUnavailable("The ingest log can't be read.", retry_after=1) from error
-        frames = list(read_frames(data))
-        if not frames or frames[-1].sequence != segment.last:
-            _log.error("The segment %s of the ingest log is damaged; see 'postback log verify'", segment.name)
-            raise StoreUnavailable("The ingest log is damaged.", retry_after=60)
-        return frames
+        return frames_of(self.files, segment)
 
     def remove_oldest(self) -> None:
-        """Delete the oldest sealed segment, whose rows are stored.
+        """Delete the oldest sealed segment, whose rows are stored, or wait elsewhere for a shard.
 
         Raises:
             OSError: It can't be deleted.
         """
         segment = self.sealed[0]
-        self._files.remove(segment.name)
+        self.files.remove(segment.name)
         self.sealed.popleft()
-        self._times.settle(segment.announced)
+        if not segment.owed:
+            self._times.settle(segment.announced)
+
+
+def frames_of(files: LogFiles, segment: Segment) -> list[Frame]:
+    """The frames of a segment that never changes again.
+
+    Raises:
+        StoreUnavailable: They can't be read, or are damaged.
+    """
+    try:
+        data = files.read(segment.name)
+    except OSError as error:
+        raise StoreUnavailable("The ingest log can't be read.", retry_after=1) from error
+    frames = list(read_frames(data))
+    if not frames or frames[-1].sequence != segment.last:
+        _log.error("The segment %s of the ingest log is damaged; see 'postback log verify'", segment.name)
+        raise StoreUnavailable("The ingest log is damaged.", retry_after=60)
+    return frames
+
+
+def segment_found(files: LogFiles, name: str, times: ReceiptTimes) -> Segment:
+    """A segment that an earlier process sealed and didn't store, as it is on the disk.
+
+    Raises:
+        StartupError: It is damaged.
+        OSError: It can't be read.
+    """
+    data = files.read(name)
+    frames = list(read_frames(data))
+    if not frames or frames[-1].end != len(data):
+        raise _damaged(name, f"the frame at byte {frames[-1].end if frames else 0} is damaged")
+    return _segment(name, frames, times)
+
+
+def _segment(name: str, frames: Sequence[Frame], times: ReceiptTimes) -> Segment:
+    first, last = frames[0], frames[-1]
+    announced = times.resume(first.received_at, last.received_at + last.summary.places * last.summary.step)
+    rows = sum(sum(frame.summary.rows.values()) for frame in frames)
+    return Segment(name, announced, last.end, rows, last.sequence)
 
 
 class SegmentContent(NamedTuple):

@@ -116,7 +116,7 @@ class Node:
             # Readers see this node before it looks how far they may have come.
             began = _furthest(connection)
             values: dict[str, Any] = {"process": process, "place": _place(folder.path), "role": role}
-            values["seen_at"] = _NOW
+            values |= {"by_shard": None, "seen_at": _NOW}
             if node_id not in numbers:
                 values |= {"node_id": node_id, "number": number, "stored_through": began}
                 connection.execute(insert(node).values(values))
@@ -164,13 +164,13 @@ class Node:
             node_id: str | None = connection.scalar(select(node.c.node_id).where(issued))
             return node_id
 
-    def publish(self, stored_through: Mapping[int, int] | None) -> bool:
+    def publish(self, stored_through: Mapping[int, int | None] | None) -> bool:
         """Tell the others through which time this node has stored what it received, in µs since the epoch.
 
         With None it holds nothing up, also when it is killed: it has stored everything, and receives nothing.
 
         Args:
-            stored_through: By the number of the shard.
+            stored_through: By the number of the shard; None for one for which it has stored all, and receives nothing.
 
         Returns:
             Whether this process still is the node; not when another one uses a copy of its data folder.
@@ -178,10 +178,11 @@ class Node:
         Raises:
             StoreUnavailable: The control store rejects the write.
         """
-        if stored_through is None:
+        times = [through for through in (stored_through or {}).values() if through is not None]
+        if not stored_through or not times:
             return self._write(None)
         several = {str(number): through for number, through in stored_through.items()}
-        return self._write(min(stored_through.values()), several if len(several) > 1 else None)
+        return self._write(min(times), several if len(several) > 1 else None)
 
     def leave(self) -> None:
         """Tell the others that this node stops, and has stored everything.
@@ -214,9 +215,10 @@ class Node:
         )
         with self._control.connect() as connection:
             rows = connection.execute(published).all()
-        return min(((row.by_shard or {}).get(str(shard), row.stored_through) for row in rows), default=None)
+        times = ((row.by_shard or {}).get(str(shard), row.stored_through) for row in rows)
+        return min((through for through in times if through is not None), default=None)
 
-    def _write(self, stored_through: int | None, by_shard: dict[str, int] | None = None) -> bool:
+    def _write(self, stored_through: int | None, by_shard: dict[str, int | None] | None = None) -> bool:
         values = {"stored_through": stored_through, "by_shard": by_shard, "seen_at": _NOW}
         with self._control.begin() as connection:
             return connection.execute(update(node).where(*self._own).values(values)).rowcount == 1
@@ -250,7 +252,8 @@ def forget_node(control: ControlStore, number: int) -> None:
 def _furthest(connection: Connection) -> int:
     """The latest time that a node has published of any shard, in µs since the epoch; 0 if none has."""
     rows = connection.execute(select(node.c.stored_through, node.c.by_shard))
-    return max((max([row.stored_through or 0, *(row.by_shard or {}).values()]) for row in rows), default=0)
+    times = (through for row in rows for through in (row.stored_through, *(row.by_shard or {}).values()))
+    return max((through or 0 for through in times), default=0)
 
 
 def _others(control: ControlStore, folder: DataDir) -> str:

@@ -68,9 +68,9 @@ class ReceiptTimes:
             self._on_their_way[announced] = shards
 
     def settle(self, announced: int) -> None:
-        """Note that rows are stored, or never will be."""
+        """Note that rows are stored, or never will be; for the second time where a flush was repeated."""
         with self._lock:
-            del self._on_their_way[announced]
+            self._on_their_way.pop(announced, None)
 
     def resume(self, first: int, last: int) -> int:
         """Note rows that were on their way when the server stopped, with receipt times from ``first`` to ``last``.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -107,6 +107,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self.columns["account_id"])
 
+    def by(self, number: Callable[[str], int]) -> dict[int, Rows]:
+        """The rows by a number of their account; they keep their order."""
+        accounts = self.columns["account_id"]
+        ids = accounts.to_pylist() if isinstance(accounts, pa.Array) else accounts
+        numbers = {account_id: number(account_id) for account_id in dict.fromkeys(ids)}
+        if len(set(numbers.values())) == 1:
+            return {next(iter(numbers.values())): self}
+        places: dict[int, list[int]] = {}
+        for place, account_id in enumerate(ids):
+            places.setdefault(numbers[account_id], []).append(place)
+        return {
+            key: replace(self, columns={name: _taken(column, some) for name, column in self.columns.items()})
+            for key, some in places.items()
+        }
+
     @property
     def places(self) -> int:
         """How many receipt times its call needs for these rows; 0 if they have theirs."""
@@ -124,6 +139,10 @@ class Rows:
             return replace(self, columns={**self.columns, "received_at": [first + n * step for n in places]})
         times = np.asarray(places, np.int64) * step + first
         return replace(self, columns={**self.columns, "received_at": pa.array(times)})
+
+
+def _taken(column: Column, places: Sequence[int]) -> Column:
+    return column.take(places) if isinstance(column, pa.Array) else [column[place] for place in places]
 
 
 def arrow_stream(table: Table, rows: Sequence[Rows]) -> tuple[list[str], pa.Buffer]:

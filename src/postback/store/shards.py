@@ -93,6 +93,15 @@ class Shards:
         """What is wrong with the shards that can't be opened, by number."""
         return dict(self._away)
 
+    def require_all(self) -> None:
+        """Check that every shard is open, for a command that works on all.
+
+        Raises:
+            StartupError: One is away.
+        """
+        for number, problem in self.away.items():
+            raise StartupError(f"Shard {number} is away, and this works on all. {problem}")
+
     def known(self, account_id: str) -> int | None:
         """The number of an account's shard, without asking the control store; None where that is necessary."""
         return self._placements.known(account_id) if self._placements else FIRST_SHARD
@@ -104,6 +113,14 @@ class Shards:
             StoreUnavailable: The control store doesn't answer.
         """
         return self._placements.of(account_id) if self._placements else FIRST_SHARD
+
+    def has(self, events: EventStore, account_id: str) -> bool:
+        """Whether an event store is that of an account.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        return self.number(account_id) == events.number
 
     def of(self, account_id: str) -> EventStore:
         """The event store that has an account.

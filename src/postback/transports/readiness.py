@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from sqlalchemy import select
@@ -13,7 +14,6 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.leases import is_held
-from postback.store.placements import FIRST_SHARD
 
 __all__ = ["warnings_if_ready"]
 
@@ -37,13 +37,26 @@ async def warnings_if_ready(services: Services) -> Sequence[str]:
         return unattributed
     # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
     services.log.require_room()
-    answers = await services.threads.background.run(services.shards.get(FIRST_SHARD).ping)
-    if answers and not services.log.held_up:
-        return unattributed
-    trouble = "ClickHouse takes no inserts" if answers else "ClickHouse does not answer"
+    checks = [_shard_problem(services, number) for number in services.shards.numbers]
+    problems = [problem for problem in await asyncio.gather(*checks) if problem]
+    return [*problems, *unattributed]
+
+
+async def _shard_problem(services: Services, number: int) -> str | None:
+    """What is wrong with a shard; None if it takes what arrives."""
+    several = len(services.shards.numbers) > 1
+    try:
+        answers = await services.threads.background.run(services.shards.get(number).ping)
+    except StoreUnavailable:
+        answers = False
+    held_up = number in services.log.behind if several else services.log.held_up
+    if answers and not held_up:
+        return None
+    name = f"Shard {number} of ClickHouse" if several else "ClickHouse"
+    trouble = f"{name} takes no inserts" if answers else f"{name} does not answer"
     waiting = f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
-    held_up = f"{trouble}: events wait in the ingest log ({waiting}), and reports answer 503."
-    return [held_up, *unattributed]
+    accounts = " of its accounts" if several else ""
+    return f"{trouble}: events{accounts} wait in the ingest log ({waiting}), and reports{accounts} answer 503."
 
 
 def _ask_control(control: ControlStore) -> Sequence[str]:
