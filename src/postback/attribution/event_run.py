@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from postback.attribution.exposure_index import ExposureView
 from postback.attribution.matching import EventKeys, match
 from postback.attribution.rules import AccountRules
@@ -33,10 +35,14 @@ def attribute_staged(
     several = [tuple(kinds) for (kinds,) in derived.rows("sibling_sets")] if linked else []
     windows = stage_sibling_sets(derived, rules, several)
     derived.run("stage_business", settled_before=settled_before)
-    derived.run("index_events_by_key", account_id=account_id, settled_before=settled_before)
-    keys = EventKeys(derived.arrow("match_keys"))
-    with derived.stages.time("match"):
-        matches = match(keys, exposures, rules.packages, windows)
+    keys = derived.arrow("match_keys")
+    with ThreadPoolExecutor(1, "attribution") as beside:
+        indexed = beside.submit(
+            derived.run, "index_events_by_key", account_id=account_id, settled_before=settled_before
+        )
+        with derived.stages.time("match"):
+            matches = match(EventKeys(keys), exposures, rules.packages, windows)
+        indexed.result()
     derived.fill("run_match", matches)
     _resolve(derived, rules, settled=bool(rules.frozen) or settled_before > NEVER)
     derived.run("resolve_outcomes", account_id=account_id, run_id=run)

@@ -35,7 +35,7 @@ class Windows(NamedTuple):
 
 
 class EventKeys:
-    """The match keys of business events, one a row for each sibling whose time decides windows; the keys sorted.
+    """The match keys of business events, one a row for each sibling whose time decides windows; by their first half.
 
     Args:
         rows: match_key, number (of the business event), role (from 1) and at (in µs) of each row.
@@ -44,7 +44,7 @@ class EventKeys:
     def __init__(self, rows: pa.Table) -> None:
         columns = {name: rows[name].combine_chunks() for name in rows.column_names}
         high, low = high_and_low(columns["match_key"])
-        order = np.lexsort((low, high))
+        order = np.argsort(high)  # keys that differ in the other half only may be mixed: each row is searched for
         high, low = high[order], low[order]
         begins = np.ones(len(order), bool)
         begins[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
