@@ -45,6 +45,7 @@ def measure(size: Size, folder: Path) -> Section:
                 "exposures",
                 "counted/s",
                 "events/s",
+                "CPU, 10,000 events",
                 "pandas events/s",
                 "of pandas",
                 "a batch more",
@@ -68,6 +69,7 @@ class _Found:
     def __init__(self, exposures: int) -> None:
         self.exposures = exposures
         self.count_rate = self.rate = self.pandas_rate = self.batch_s = self.report_s = 0.0
+        self.cpu_s = 0.0
         self.conversions = 0
         self.agrees = False
 
@@ -76,6 +78,7 @@ class _Found:
             f"{self.exposures:,}",
             f"{self.count_rate:,.0f}",
             f"{self.rate:,.0f}",
+            f"{self.cpu_s * 1000:.0f} ms",
             f"{self.pandas_rate:,.0f}",
             f"{self.rate / self.pandas_rate:.1f}",
             f"{self.batch_s:.2f} s",
@@ -97,7 +100,9 @@ def _measure(exposures: int, folder: Path) -> _Found:
     found.count_rate = exposures / _timed(attribution.catch_up)
     audience.buy(0, events)
     buy_media(media_buys)
+    before = time.process_time()
     found.rate = events / _timed(attribution.catch_up)
+    found.cpu_s = (time.process_time() - before) / events * 10_000
     audience.buy(events, events + _BATCH)
     found.batch_s = _timed(attribution.catch_up)
     found.report_s = statistics.median(_timed(lambda: _report(store)) for _ in range(_REPORTS))
