@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -29,6 +30,13 @@ def seller(start_shared_server: StartServer) -> Server:
 @pytest.fixture(scope="session")
 def new_postgresql() -> Iterator[Callable[[], str]]:
     """Makes an empty database of a real PostgreSQL server; gives its URL."""
+    with postgresql_databases() as create:
+        yield create
+
+
+@contextmanager
+def postgresql_databases() -> Iterator[Callable[[], str]]:
+    """The same, for what is not a test; the server stops when the block is left."""
     # Not below pytest's own folder: another run of pytest takes it away from the user that PostgreSQL runs as for root.
     folder = Path(tempfile.mkdtemp(prefix="postback-pg-"))
     with warnings.catch_warnings():
