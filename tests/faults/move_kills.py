@@ -23,7 +23,7 @@ from tests.faults.counted_tries import counted_tries, markdown_table, options_of
 from tests.integration.conftest import postgresql_databases
 from tests.integration.moves import CLICKS, Move, batch, check_ledger, is_reported, sell
 
-COUNTED = "build/move_kills.jsonl"
+COUNTED = "tests/faults/counted/move_kills.jsonl"
 _LONGEST_SECONDS = 6
 
 
