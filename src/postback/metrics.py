@@ -7,13 +7,14 @@ from datetime import datetime
 from time import perf_counter
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from postback.errors import StoreUnavailable
+from postback.meters import Counter, Histogram
 
 __all__ = ["METRICS_CONTENT_TYPE", "Backlog", "Metrics", "StageTimer", "Stages"]
 
@@ -47,14 +48,10 @@ class Stages:
     def __init__(self, durations: Histogram, pipeline: str) -> None:
         self._durations = durations
         self._pipeline = pipeline
-        self._by_stage: dict[str, Histogram] = {}
 
     def observe(self, stage: str, seconds: float) -> None:
         """Record that a stage took this long; ``stage`` comes from a closed set."""
-        durations = self._by_stage.get(stage)
-        if durations is None:
-            durations = self._by_stage[stage] = self._durations.labels(self._pipeline, stage)
-        durations.observe(seconds)
+        self._durations.observe(seconds, self._pipeline, stage)
 
     def time(self, stage: str) -> StageTimer:
         """A context manager that times a stage, also one that fails."""
@@ -261,42 +258,42 @@ class Metrics:
 
     def request(self, task: str, transport: str, outcome: str, seconds: float) -> None:
         """Count one task call; ``outcome`` is ``ok`` or the reason that it failed as a whole."""
-        self._requests.labels(task, transport, outcome).inc()
-        self._request_duration.labels(task, transport).observe(seconds)
+        self._requests.add(1, task, transport, outcome)
+        self._request_duration.observe(seconds, task, transport)
 
     def request_size(self, transport: str, size: int) -> None:
         """Record the size of a task call's arguments, inflated, in bytes."""
-        self._request_size.labels(transport).observe(size)
+        self._request_size.observe(size, transport)
 
     def events(self, accepted: int, rejected: Mapping[tuple[str, str], int]) -> None:
         """Count the events of one call: the number of accepted ones, and of rejected ones by reason and step."""
-        self._accepted.inc(accepted)
+        self._accepted.add(accepted)
         for labels, count in rejected.items():
-            self._rejected.labels(*labels).inc(count)
+            self._rejected.add(count, *labels)
 
     def exposures(self, accepted: Mapping[str, int], rejected: Mapping[str, int]) -> None:
         """Count the exposures of one call: accepted ones by kind, rejected ones by reason."""
         for kind, count in accepted.items():
-            self._exposures.labels(kind).inc(count)
+            self._exposures.add(count, kind)
         for reason, count in rejected.items():
-            self._rejected_exposures.labels(reason).inc(count)
+            self._rejected_exposures.add(count, reason)
 
     def reused_exposures(self, count: int) -> None:
         """Count exposure ids that attribution found to stand for several kinds, media buys or packages."""
-        self._reused_exposures.inc(count)
+        self._reused_exposures.add(count)
 
     def click(self, outcome: str) -> None:
         """Count a click on a click link as ``recorded``, ``invalid`` or ``lost``."""
-        self._clicks.labels(outcome).inc()
+        self._clicks.add(1, outcome)
 
     def tag_dropped(self, reason: str, events: int) -> None:
         """Count events of a browser tag that were dropped, for one of ``tag.visits.DROPPED``."""
-        self._tag_dropped.labels(reason).inc(events)
+        self._tag_dropped.add(events, reason)
 
     def warnings(self, codes: Mapping[str, int]) -> None:
         """Count the warnings about the events of one call, by code."""
         for code, count in codes.items():
-            self._warnings.labels(code).inc(count)
+            self._warnings.add(count, code)
 
     def insert(self, rows: int, seconds: float, calls: int) -> None:
         """Record that a segment of the ingest log was inserted into the event store, and of how many calls it was."""
@@ -306,22 +303,23 @@ class Metrics:
 
     def append(self, calls: int, size: int, seconds: float) -> None:
         """Record one durable write to the ingest log: the calls that shared it, and its bytes."""
-        self._log_calls.inc(calls)
-        self._log_bytes.inc(size)
+        self._log_calls.add(calls)
+        self._log_bytes.add(size)
         self._log_sync.observe(seconds)
 
-    def logged(self, waiting: int) -> None:
-        """Set the number of bytes in the ingest log that wait for the event store."""
-        self._log_waiting.set(waiting)
+    def log_waiting(self, rows: Callable[[], int], size: Callable[[], int]) -> None:
+        """Show the events and the bytes in the ingest log that wait for the event store, read anew for each scrape."""
+        self._queued.set_function(rows)
+        self._log_waiting.set_function(size)
 
     def quarantined(self, table: str, rows: int) -> None:
         """Count rows that the event store refused for what they are."""
-        self._quarantined.labels(table).inc(rows)
+        self._quarantined.add(rows, table)
 
     def console(self, path: str, outcome: str, seconds: float) -> None:
         """Count a request to the console by the template of its path; ``outcome`` is ``ok`` or why it failed."""
-        self._console.labels(path, outcome).inc()
-        self._console_duration.labels(path).observe(seconds)
+        self._console.add(1, path, outcome)
+        self._console_duration.observe(seconds, path)
 
     def attributed(self, through: datetime) -> None:
         """Set the time through which every received event is attributed."""
@@ -333,7 +331,7 @@ class Metrics:
 
     def forwarded(self, destination: str, outcome: str, events: int) -> None:
         """Count the events of one attempt: ``delivered``, ``failed`` (and tried again) or ``dead_lettered``."""
-        self._forwarding.labels(destination, outcome).inc(events)
+        self._forwarding.add(events, destination, outcome)
 
     def backlog(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
         """Show the backlog of each destination, read anew for each scrape."""
@@ -342,7 +340,7 @@ class Metrics:
     def refused(self, limit: str) -> None:
         """Count a request that was refused: ``requests``, ``events``, ``visitors``, ``concurrency``, ``memory`` or
         ``address``."""
-        self._refused.labels(limit).inc()
+        self._refused.add(1, limit)
 
     def bodies(self, read: Callable[[], int]) -> None:
         """Show the memory that is set apart for bodies, read anew for each scrape."""
@@ -354,7 +352,7 @@ class Metrics:
 
     def broken_merge(self, outcome: str) -> None:
         """Count a part that a merge left unreadable: what it replaced was ``restored``, or is ``lost``."""
-        self._broken_merges.labels(outcome).inc()
+        self._broken_merges.add(1, outcome)
 
     def clock_jump(self, read: Callable[[], float]) -> None:
         """Show by how many seconds the wall clock is ahead of the time that is followed."""
@@ -364,7 +362,7 @@ class Metrics:
         """Count the rows, by table, of which retention dropped identifiers and payload, all from before a time."""
         self._dropped_before.set(before.timestamp())
         for table, count in rows.items():
-            self._dropped.labels(table).inc(count)
+            self._dropped.add(count, table)
 
     def sources(self, count: int, signals: Mapping[str, int], through: datetime) -> None:
         """Set how many event sources there are and, by kind, with how many something is wrong, as of a time."""
@@ -375,20 +373,16 @@ class Metrics:
 
     def background_loop(self, name: str) -> None:
         """Show a background loop, which has not failed yet."""
-        self._background_failures.labels(name)
+        self._background_failures.add(0, name)
 
     def background_failure(self, name: str) -> None:
         """Count a failure of a background loop."""
-        self._background_failures.labels(name).inc()
+        self._background_failures.add(1, name)
 
     def backlogs(self, waiting: Mapping[int, int]) -> None:
         """Set the number of rows that wait for each shard that could not take them, by its number."""
         for shard, rows in waiting.items():
             self._backlogs.labels(str(shard)).set(rows)
-
-    def queued(self, events: int) -> None:
-        """Set the number of events that wait for the event store."""
-        self._queued.set(events)
 
     def collect(self) -> Iterable[Metric]:
         """All metrics, with their series."""

@@ -11,7 +11,7 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 
 FLOORS = (
     {"errors"},
-    {"clickhouse_url", "otlp_metrics", "protocol"},
+    {"clickhouse_url", "meters", "otlp_metrics", "protocol"},
     {"clock", "config", "conformance", "logs", "metrics", "telemetry", "threads", "watchdog"},
     {"store"},
     {"auth", "backups"},

@@ -40,16 +40,29 @@ def test_events_are_counted_by_verdict_and_warning() -> None:
 
 def test_an_insert_tells_its_rows_and_how_many_calls_shared_it() -> None:
     metrics = Metrics()
-    metrics.queued(12)
+    metrics.log_waiting(lambda: 12, lambda: 6_000)
     metrics.insert(rows=12, seconds=0.004, calls=3)
     metrics.request_size("rest", 5_000)
 
     samples = _samples(metrics)
 
     assert samples["postback_queued_events",] == 12
+    assert samples["postback_log_waiting_bytes",] == 6_000
     assert samples["postback_insert_rows_sum",] == 12
     assert samples["postback_insert_calls_sum",] == 3
     assert samples["postback_request_size_bytes_sum", "rest"] == 5_000
+
+
+def test_an_observation_counts_in_the_bucket_whose_bound_it_comes_to_and_in_all_above() -> None:
+    metrics = Metrics()
+    for seconds in (0.002, 0.0021, 60):
+        metrics.request("log_event", "rest", "ok", seconds)
+
+    families = text_string_to_metric_families(metrics.render().decode())
+    [family] = [family for family in families if family.name == "postback_request_duration_seconds"]
+    counts = {s.labels["le"]: s.value for s in family.samples if s.name.endswith("_bucket")}
+
+    assert (counts["0.002"], counts["0.005"], counts["10.0"], counts["+Inf"]) == (1, 2, 2, 3)
 
 
 def test_two_servers_in_one_process_count_apart() -> None:

@@ -104,6 +104,7 @@ class IngestLog:
         self._readers: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._waiting = asyncio.Event()
         self._due = asyncio.Event()
+        metrics.log_waiting(lambda: self.waiting[0], lambda: self.waiting[1])
         if segments.sealed:
             self._waiting.set()
             self._due.set()
@@ -235,14 +236,12 @@ class IngestLog:
         """Let the flusher know that something waits for it."""
         self._durable = self._segments.durable
         self._bytes += size
-        self._metrics.logged(self._bytes)
         self._waiting.set()
         if self._segments.sealed:
             self._due.set()
 
     def _wait(self, rows: int) -> None:
         self._rows += rows
-        self._metrics.queued(self.waiting[0])
 
     async def flushed(self, shards: Collection[int] | None = None) -> None:
         """Wait until everything that was acknowledged before this call can be read from the stores.
@@ -312,7 +311,7 @@ class IngestLog:
         """Store what waits for a shard; it is tried again a second after it refused."""
         with suppress(StoreUnavailable):  # the log said so when the backlog began, and the metrics and /readyz say it
             while await self._backlogs.of(shard).run(self._flusher.flush_backlog, shard) is not None:
-                self._metrics.queued(self.waiting[0])
+                pass
             _log.warning("Shard %d has all that waited for it.", shard)
 
     async def _until_due(self, seconds: float) -> None:
@@ -344,7 +343,6 @@ class IngestLog:
         self._flushed = flushed.segment.last
         self._bytes -= flushed.segment.size
         self._wait(-flushed.segment.rows)
-        self._metrics.logged(self._bytes)
         self._idempotency.flushed(flushed.scopes)
         if flushed.destinations:
             self._delivered(flushed.destinations)
