@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cachetools import TTLCache
 
 from postback.accounts.references import account_ref, resolve_account
 from postback.accounts.store import AccountStore
@@ -138,7 +136,7 @@ def test_a_key_is_found_while_what_is_remembered_of_it_expires(
     control: ControlStore, accounts: AccountStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moments = (tenths / 10 for tenths in count(0, 3))  # each look at the clock comes 0.3 s later
-    monkeypatch.setattr("postback.auth.api_keys.TTLCache", partial(TTLCache, timer=lambda: next(moments)))
+    monkeypatch.setattr("postback.store.recent_lookups.monotonic", lambda: next(moments))
     keys = KeyStore(control)
     _, key = keys.create(["acme"], "test")
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from cachetools import TTLCache
 from sqlalchemy import Connection, select
 
 from postback.auth.principal import Account, account_from
@@ -20,12 +18,12 @@ from postback.protocol.domains import is_domain
 from postback.protocol.enums import AccountStatus
 from postback.store.control_store import ControlStore
 from postback.store.placements import place
+from postback.store.recent_lookups import RecentLookups
 from postback.store.tables import account, api_key, api_key_account
 
 __all__ = ["AccountStore", "KeyAccounts"]
 
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
-_MOST_RECENT = 1000
 _MAX_ACCOUNTS_PER_KEY = 1000
 """A limit, because each call reads all accounts of its key, closed ones included."""
 
@@ -112,8 +110,7 @@ class AccountStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._recent: TTLCache[str, tuple[Account | None]] = TTLCache(_MOST_RECENT, ttl=1)
-        self._lock = threading.Lock()
+        self._recent = RecentLookups[Account | None]()
 
     def create(
         self,
@@ -167,13 +164,8 @@ class AccountStore:
 
     def recent(self, account_id: str) -> Account | None:
         """The same as it was at most a second ago."""
-        with self._lock:
-            found = self._recent.get(account_id)
-        if found is None:
-            found = (self.get(account_id),)
-            with self._lock:
-                self._recent[account_id] = found
-        return found[0]
+        recent = self._recent.get(account_id)
+        return recent.found if recent else self._recent.put(account_id, self.get(account_id))
 
     def provision(self, key_id: str, new: Account) -> Account:
         """The key's account with ``new``'s brand, operator and sandbox; created if there is none.

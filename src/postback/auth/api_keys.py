@@ -15,12 +15,12 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from postback.auth.principal import SCOPES, Principal, account_from
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
+from postback.store.recent_lookups import RecentLookups
 from postback.store.tables import account, api_key, api_key_account
 
 __all__ = ["ApiKey", "KeyStore"]
 
 _CACHED_KEYS = 10_000
-_CACHE_SECONDS = 1.0
 _VALID_SECONDS = 3_600.0
 
 
@@ -51,7 +51,7 @@ class KeyStore:
     def __init__(self, control: ControlStore) -> None:
         self._control = control
         self._keys_by_prefix: dict[str, str] = {}
-        self._principals: TTLCache[bytes, tuple[Principal | None]] = TTLCache(_CACHED_KEYS, _CACHE_SECONDS)
+        self._principals = RecentLookups[Principal | None]()
         self._valid: TTLCache[bytes, bool] = TTLCache(_CACHED_KEYS, _VALID_SECONDS)
         self._lock = Lock()
 
@@ -61,15 +61,13 @@ class KeyStore:
         The result is cached for a second, so a revoked key stops working on every server within that time.
         """
         digest = self._digest(key)
-        with self._lock:
-            cached = self._principals.get(digest)  # one lookup: the entry could expire between two
-        if cached is None:
-            cached = (self._find(api_key.c.digest == digest),)
+        if recent := self._principals.get(digest):
+            return recent.found
+        principal = self._principals.put(digest, self._find(api_key.c.digest == digest))
+        if principal:
             with self._lock:
-                self._principals[digest] = cached
-                if cached[0]:
-                    self._valid[digest] = True
-        return cached[0]
+                self._valid[digest] = True
+        return principal
 
     def principal_of(self, key_id: str) -> Principal | None:
         """The principal of the key with this id, never cached; None if there is none, or it is revoked."""
@@ -77,9 +75,8 @@ class KeyStore:
 
     def cached_principal(self, key: str) -> Principal | None:
         """The principal that ``key`` identifies if it is cached, else None; never waits for the store."""
-        with self._lock:
-            cached = self._principals.get(self._digest(key))
-        return cached[0] if cached else None
+        recent = self._principals.get(self._digest(key))
+        return recent.found if recent else None
 
     def was_valid(self, key: str) -> bool:
         """Whether a look-up found ``key`` within the last hour, as far as this process remembers."""
@@ -88,8 +85,7 @@ class KeyStore:
 
     def clear_cache(self) -> None:
         """Look up every key again, after accounts have changed."""
-        with self._lock:
-            self._principals.clear()
+        self._principals.clear()
 
     def create(self, account_ids: Sequence[str], name: str, scope: str = "buyer") -> tuple[str, str]:
         """Create a key for these accounts with one of SCOPES.
@@ -166,8 +162,8 @@ class KeyStore:
         self.clear_cache()
 
     def _digest(self, key: str) -> bytes:
-        prefix = max((prefix for prefix in self._keys_by_prefix if key.startswith(prefix)), key=len, default=None)
-        return _digest(key if prefix is None else self._keys_by_prefix[prefix])
+        fitting = [prefix for prefix in self._keys_by_prefix if key.startswith(prefix)]
+        return _digest(self._keys_by_prefix[max(fitting, key=len)] if fitting else key)
 
     def _find(self, chosen: ColumnElement[bool]) -> Principal | None:
         granted = (
@@ -184,8 +180,7 @@ class KeyStore:
         return Principal(rows[0].key_id, tuple(account_from(row) for row in rows), SCOPES[rows[0].scope])
 
     def _forget(self, key: str) -> None:
-        with self._lock:
-            self._principals.pop(_digest(key), None)
+        self._principals.forget(_digest(key))
 
 
 def _digest(key: str) -> bytes:

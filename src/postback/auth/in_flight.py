@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -49,14 +49,14 @@ class InFlight:
         self._key_memory = memory // 2
         self._refused = refused
         self._wait_seconds = wait_seconds
-        self._requests: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
+        self._requests: dict[str, int] = {}
+        self._bytes: dict[str, int] = {}
         self._waiters: deque[_Waiter] = deque()
 
     @property
     def bytes(self) -> int:
         """Bytes that are set apart for bodies now."""
-        return self._bytes.total()
+        return sum(self._bytes.values())
 
     def begin(self, key_id: str) -> RequestShare:
         """Let a request of this key in; ``end`` must be called on what is returned.
@@ -64,14 +64,15 @@ class InFlight:
         Raises:
             RateLimitExceeded: The key has as many under way as it may have.
         """
-        if self._requests[key_id] >= self._most_requests:
+        under_way = self._requests.get(key_id, 0)
+        if under_way >= self._most_requests:
             self._refused("concurrency")
             raise RateLimitExceeded(
                 f"This API key has {self._most_requests:,} requests under way, and may not have more at once.",
                 retry_after=1,
                 suggestion="Wait for the responses to other requests, then retry.",
             )
-        self._requests[key_id] += 1
+        self._requests[key_id] = under_way + 1
         return RequestShare(self, key_id)
 
     def end(self, key_id: str, size: int) -> None:
@@ -86,7 +87,7 @@ class InFlight:
             Overloaded: There is none in time.
         """
         if not self._waiters and self._fits(key_id, size):
-            self._bytes[key_id] += size
+            self._add(key_id, size)
             return
         waiter = _Waiter(key_id, size, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
@@ -112,7 +113,10 @@ class InFlight:
             self._grant()
 
     def _fits(self, key_id: str, size: int) -> bool:
-        return self._bytes[key_id] + size <= self._key_memory and self._bytes.total() + size <= self._memory
+        return self._bytes.get(key_id, 0) + size <= self._key_memory and self.bytes + size <= self._memory
+
+    def _add(self, key_id: str, size: int) -> None:
+        self._bytes[key_id] = self._bytes.get(key_id, 0) + size
 
     def _grant(self) -> None:
         """Let those go on for whom there is room, in their order.
@@ -123,11 +127,11 @@ class InFlight:
         for waiter in list(self._waiters):
             if waiter.granted.done():  # cancelled; it is about to leave
                 continue
-            if waiter.key_id in held_up or self._bytes[waiter.key_id] + waiter.size > self._key_memory:
+            if waiter.key_id in held_up or self._bytes.get(waiter.key_id, 0) + waiter.size > self._key_memory:
                 held_up.add(waiter.key_id)
             elif self._fits(waiter.key_id, waiter.size):
                 self._waiters.remove(waiter)
-                self._bytes[waiter.key_id] += waiter.size
+                self._add(waiter.key_id, waiter.size)
                 waiter.granted.set_result(None)
             else:
                 return
@@ -157,7 +161,7 @@ class RequestShare:
         wanted = 0 if size <= SMALL_BODY_BYTES else size
         if wanted > self._held:
             await self._in_flight.reserve(self._key_id, wanted - self._held)
-        else:
+        elif wanted < self._held:
             self._in_flight.release(self._key_id, self._held - wanted)
         self._held = wanted
 
@@ -167,7 +171,7 @@ class RequestShare:
         self._held = 0
 
 
-def _subtract(counts: Counter[str], key_id: str, number: int) -> None:
+def _subtract(counts: dict[str, int], key_id: str, number: int) -> None:
     """Subtract, and forget a key that has nothing left."""
     counts[key_id] -= number
     if not counts[key_id]:

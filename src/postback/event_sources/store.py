@@ -6,10 +6,8 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from threading import Lock
 
 import msgspec
-from cachetools import TTLCache
 from sqlalchemy import Connection, Select, func, or_, select
 
 from postback.accounts.references import AccountRef, matching_accounts
@@ -17,12 +15,11 @@ from postback.auth.principal import Principal
 from postback.errors import AccountAmbiguous, EventSourceNotFound, StartupError
 from postback.event_sources.event_source import EventSource
 from postback.store.control_store import ControlStore
+from postback.store.recent_lookups import RecentLookups
 from postback.store.tables import account, event_source
 
 __all__ = ["AccountSources", "SourceRegistry", "new_seller_id"]
 
-_CACHED_LOOKUPS = 10_000
-_CACHE_SECONDS = 1.0
 _COLUMNS = EventSource.__struct_fields__
 _IDENTITY = ("account_id", "event_source_id", "seller_id")
 
@@ -64,9 +61,8 @@ class SourceRegistry:
 
     def __init__(self, control: ControlStore) -> None:
         self.control = control
-        self._lookups: TTLCache[tuple[str, str], tuple[EventSource, ...]] = TTLCache(_CACHED_LOOKUPS, _CACHE_SECONDS)
-        self._public: TTLCache[str, EventSource | None] = TTLCache(_CACHED_LOOKUPS, _CACHE_SECONDS)
-        self._lock = Lock()
+        self._lookups = RecentLookups[tuple[EventSource, ...]]()
+        self._public = RecentLookups[EventSource | None]()
 
     def resolve(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource:
         """The event source that a call names, cached for a second.
@@ -85,21 +81,16 @@ class SourceRegistry:
 
     def cached(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource | None:
         """What ``resolve`` returns or raises if the lookup is cached, else None; never waits for the store."""
-        with self._lock:
-            cached = self._lookups.get((principal.key_id, event_source_id))
-        return None if cached is None else _chosen(cached, principal, event_source_id, account_ref)
+        recent = self._lookups.get((principal.key_id, event_source_id))
+        return _chosen(recent.found, principal, event_source_id, account_ref) if recent else None
 
     def by_seller_id(self, seller_id: str) -> EventSource | None:
         """The source with this seller_id, whosever it is; None if there is none. As it was at most a second ago."""
-        with self._lock:
-            if seller_id in self._public:
-                return self._public[seller_id]
+        if recent := self._public.get(seller_id):
+            return recent.found
         named = select(event_source).where(event_source.c.seller_id == seller_id, event_source.c.archived.is_(False))
         with self.control.connect() as connection:
-            found = next(iter(_read(connection, named)), None)
-        with self._lock:
-            self._public[seller_id] = found
-        return found
+            return self._public.put(seller_id, next(iter(_read(connection, named)), None))
 
     def list(self, account_id: str) -> list[EventSource]:
         """An account's sources by event_source_id, without the archived ones."""
@@ -135,9 +126,8 @@ class SourceRegistry:
         with self.control.begin() as connection:
             connection.execute(select(account.c.account_id).where(account.c.account_id == account_id).with_for_update())
             yield AccountSources(self, connection, account_id)
-        with self._lock:
-            self._lookups.clear()
-            self._public.clear()
+        self._lookups.clear()
+        self._public.clear()
 
     def set_max_event_age_days(self, account_id: str, event_source_id: str, days: int | None) -> EventSource:
         """Set the age in days beyond which a source's events are rejected; None means the server's setting.
@@ -163,20 +153,16 @@ class SourceRegistry:
             return longest
 
     def _lookup(self, principal: Principal, event_source_id: str) -> tuple[EventSource, ...]:
-        with self._lock:
-            cached = self._lookups.get((principal.key_id, event_source_id))
-        if cached is not None:
-            return cached
+        key = principal.key_id, event_source_id
+        if recent := self._lookups.get(key):
+            return recent.found
         candidates = select(event_source).where(
             or_(event_source.c.event_source_id == event_source_id, event_source.c.seller_id == event_source_id),
             event_source.c.account_id.in_([a.account_id for a in principal.accounts]),
             event_source.c.archived.is_(False),
         )
         with self.control.connect() as connection:
-            found = tuple(_read(connection, candidates))
-        with self._lock:
-            self._lookups[principal.key_id, event_source_id] = found
-        return found
+            return self._lookups.put(key, tuple(_read(connection, candidates)))
 
 
 def _chosen(

@@ -90,6 +90,10 @@ class Forwarding:
         destinations = self._destinations.of(account_id, event_source_id)
         return {each.name: waiting.get(each.name, Backlog(0, 0, None)) for each in destinations}
 
+    def forwards(self, account_id: str, event_source_id: str) -> bool:
+        """Whether the events of a source are forwarded to anybody."""
+        return bool(self._destinations.of(account_id, event_source_id))
+
     async def require_room(self, account_id: str, event_source_id: str) -> None:
         """Check that the destinations of a source have room in the outbox. It is measured every 30 seconds.
 
@@ -98,7 +102,7 @@ class Forwarding:
             StoreUnavailable: The outbox is unavailable.
         """
         destinations = self._destinations.of(account_id, event_source_id)
-        if destinations and time.monotonic() >= self._measure_at:
+        if time.monotonic() >= self._measure_at:
             self._measure_at = time.monotonic() + _MEASURE_SECONDS  # first, so that only one caller measures
             self._sizes = await self._threads.ingestion.run(self._outbox.sizes)
         if any(self._sizes.get(destination.name, 0) >= MAX_OUTBOX_BYTES for destination in destinations):
@@ -113,10 +117,10 @@ class Forwarding:
             key_id: The API key of the call.
             account_id: Their account.
             event_source_id: Their source.
-            events: The events; consumed only if there is a destination.
+            events: The events.
         """
         destinations = self._destinations.of(account_id, event_source_id)
-        accepted = list(events) if destinations else []
+        accepted = list(events)
         if not accepted:
             return ()
         return await self._threads.compute.run(self._pack, destinations, key_id, accepted)

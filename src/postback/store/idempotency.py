@@ -85,21 +85,26 @@ class LoggedAnswer(NamedTuple):
 
 
 class Claim:
-    """A key that one call has claimed, for ``async with``; others with the same key wait for its end."""
+    """A key that one call has claimed, for ``async with``; others with the same key wait for its end.
+
+    There is something to wait for only once somebody waits: most keys are used once.
+    """
 
     __slots__ = ("_claims", "_scope")
 
-    def __init__(self, claims: dict[IdempotencyScope, asyncio.Event], scope: IdempotencyScope) -> None:
+    def __init__(self, claims: dict[IdempotencyScope, asyncio.Event | None], scope: IdempotencyScope) -> None:
         self._claims = claims
         self._scope = scope
 
     async def __aenter__(self) -> None:
-        while ended := self._claims.get(self._scope):
+        while self._scope in self._claims:
+            ended = self._claims[self._scope] = self._claims[self._scope] or asyncio.Event()
             await ended.wait()
-        self._claims[self._scope] = asyncio.Event()
+        self._claims[self._scope] = None
 
     async def __aexit__(self, *_: object) -> None:
-        self._claims.pop(self._scope).set()
+        if ended := self._claims.pop(self._scope):
+            ended.set()
 
 
 class IdempotencyStore:
@@ -132,7 +137,7 @@ class IdempotencyStore:
         self._quota = AnswerQuota(quota_bytes, now)
         self._learned = False
         self._logged: dict[tuple[str, str], dict[str, StoredResponse]] = {}
-        self._claims: dict[IdempotencyScope, asyncio.Event] = {}
+        self._claims: dict[IdempotencyScope, asyncio.Event | None] = {}
         self._lookups = Coalescer(self._select, threads)
         self._commits = Coalescer(self._insert, threads)
 

@@ -40,4 +40,5 @@ class KnownKeys:
         """Whether a key may have been used; False is certain."""
         hashed = hash((key_id, idempotency_key))
         one, two = hashed % _SLOTS, (hashed >> _SHIFT) % _SLOTS
-        return any(slots and slots[one] and slots[two] for slots in (self._newer, self._older))
+        newer, older = self._newer, self._older
+        return bool((newer[one] and newer[two]) or (older and older[one] and older[two]))

@@ -145,7 +145,8 @@ async def log_event(call: TaskCall) -> Payload:
     async def store(log: LogCall) -> LogEventResponse:
         require_open(account)
         code = request.test_event_code or ""
-        if not code:
+        forwards = not code and services.forwarding.forwards(source.account_id, source.event_source_id)
+        if forwards:
             await services.forwarding.require_room(source.account_id, source.event_source_id)
         duplicates = await _duplicates(call, result.accepted, source, code)
         if duplicates.different:
@@ -153,7 +154,7 @@ async def log_event(call: TaskCall) -> Payload:
         rows = result.accepted.rows(source, code, duplicates.marks) + rejected_rows(result.failed, source, code)
         response = _answer(result, duplicates, len(events), account, call.release, test=bool(code))
         try:
-            deliveries = () if code else await _deliveries(call, source, events, result)
+            deliveries = await _deliveries(call, source, events, result) if forwards else ()
             await log(response, rows, deliveries)
         except Exception:
             services.recent_events.release(duplicates.claim)
@@ -203,7 +204,7 @@ async def _duplicates(call: TaskCall, accepted: AcceptedEvents, source: EventSou
 
 
 def _count(services: Services, result: ValidationResult) -> None:
-    rejected = Counter((failed.rejection.reason, failed.step) for failed in result.failed)
+    rejected = Counter((failed.rejection.reason, failed.step) for failed in result.failed) if result.failed else {}
     services.metrics.events(len(result.accepted), rejected)
     services.metrics.warnings({code: len(at) for code, at in result.warnings.items()})
 

@@ -94,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
     Attributes:
         awaits: What the server waits for: a head, a body, or the next request of a connection that was answered; None
             while a request is at work.
-        since: When it began to wait for it, by the loop's clock.
+        since: When it began to wait for that, by the loop's clock.
     """
 
     def __init__(self, most: int, *args: Any, **kwargs: Any) -> None:
@@ -128,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._await(None)
+        self.awaits = None
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -158,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._received < least:
                 self._refuse(RequestTimeout(f"The body came at less than {_BODY_BYTES_A_SECOND:,} bytes a second."))
 
-    def _await(self, what: Literal["head", "body", "request"] | None) -> None:
+    def _await(self, what: Literal["head", "body", "request"]) -> None:
         self.awaits = what
         self.since = self.loop.time()
         self._received = 0
