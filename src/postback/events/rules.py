@@ -10,7 +10,6 @@ second function, which looks at the whole column: True means that every event wo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
@@ -43,8 +42,7 @@ _ACTION_SOURCES = frozenset(ACTION_SOURCES)
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 
 
-@dataclass(frozen=True, slots=True)
-class EventRules:
+class EventRules(msgspec.Struct, frozen=True):
     """The rules for one batch.
 
     Attributes:

@@ -8,10 +8,9 @@ from copy import copy
 from functools import cache
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, NamedTuple, TypeVar, get_origin
 
 import msgspec
-from msgspec.structs import FieldInfo
 
 from postback.errors import BodyTooLarge, InvalidRequest
 from postback.protocol.strict_json import (
@@ -139,12 +138,12 @@ class Arguments:
         """
         typed = {}
         for field in _fields_of_struct(shape):
-            raw = self.fields.get(field.encode_name)
+            raw = self.fields.get(field.sent_as)
             if raw is None or _is_null(raw):
                 if field.required:
-                    raise InvalidRequest(f"{field.encode_name} is required.", field=field.encode_name)
+                    raise InvalidRequest(f"{field.sent_as} is required.", field=field.sent_as)
                 continue
-            typed[field.name] = raw if _stays_raw(field.type) else _typed(raw, field.type, field.encode_name)
+            typed[field.name] = raw if field.stays_raw else _typed(raw, field.type, field.sent_as)
         return shape(**typed)
 
     def fingerprint(self, instead_of: Mapping[str, bytes] = MappingProxyType({})) -> bytes:
@@ -173,10 +172,21 @@ class Arguments:
         return msgspec.json.encode(webhook)
 
 
+class _StructField(NamedTuple):
+    name: str
+    sent_as: str
+    type: Any
+    required: bool
+    stays_raw: bool
+
+
 @cache
-def _fields_of_struct(shape: type[msgspec.Struct]) -> tuple[FieldInfo, ...]:
+def _fields_of_struct(shape: type[msgspec.Struct]) -> tuple[_StructField, ...]:
     """msgspec evaluates the annotations anew each time, and what those of a request compose is costly."""
-    return msgspec.structs.fields(shape)
+    return tuple(
+        _StructField(field.name, field.encode_name, field.type, field.required, _stays_raw(field.type))
+        for field in msgspec.structs.fields(shape)
+    )
 
 
 def _typed(raw: msgspec.Raw, shape: Any, name: str) -> Any:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from postback.errors import CredentialInArguments, InvalidRequest
 from postback.tasks.arguments import Arguments
 
@@ -41,13 +43,18 @@ def refuse_credentials(arguments: Arguments) -> None:
     searched = {
         name: _parsed(arguments, name)
         for name, raw in arguments.fields.items()
-        if name not in _NOT_SEARCHED and (_CREDENTIAL.match(name) or _MAY_HOLD_ONE.search(raw))
+        if name not in _NOT_SEARCHED and (_CREDENTIAL.match(name) or (_has_fields(raw) and _MAY_HOLD_ONE.search(raw)))
     }
     for path in _named_texts(searched):
         if not _FOR_THE_SELLER.match(path):
             # A longer or stranger path may hold more of the caller's than names.
             field = path if _TELLABLE.match(path) else None
             raise CredentialInArguments("A credential was sent among the arguments.", field=field)
+
+
+def _has_fields(raw: msgspec.Raw) -> bool:
+    """Whether the value of a field is an object or a list, which alone have names inside."""
+    return memoryview(raw)[0] in b"{["
 
 
 def _parsed(arguments: Arguments, name: str) -> Any:
