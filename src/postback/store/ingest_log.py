@@ -104,7 +104,7 @@ class IngestLog:
         self._readers: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._waiting = asyncio.Event()
         self._due = asyncio.Event()
-        metrics.log_waiting(lambda: self.waiting[0], lambda: self.waiting[1])
+        metrics.log_waiting(lambda: self.waiting[0], lambda: self._bytes)
         if segments.sealed:
             self._waiting.set()
             self._due.set()
