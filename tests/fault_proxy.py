@@ -1,4 +1,7 @@
-"""A proxy before ClickHouse's HTTP port that fails in the ways of networks and load balancers, when a test says so."""
+"""A proxy before ClickHouse or PostgreSQL that fails in the ways of networks and load balancers, when a test says so.
+
+To ClickHouse a request is one of HTTP; to PostgreSQL it is whatever a client sends at once.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 __all__ = ["Fault", "FaultProxy"]
@@ -27,13 +31,13 @@ class Fault:
     Attributes:
         kind: *refuse*: connections are closed at once. *busy*: the proxy itself answers 503. *cut*: the connection
             breaks in the middle of the body. *lose*: the server does what is asked, and its answer is lost. *delay*:
-            the answer comes ``seconds`` later.
+            the answer comes ``seconds`` later. *freeze*: nothing passes while it lasts, and everything afterwards.
         only: Bytes that the request's first line has; others pass.
         every: Of those only each so-manieth.
         seconds: Of the delay.
     """
 
-    kind: Literal["refuse", "busy", "cut", "lose", "delay"]
+    kind: Literal["refuse", "busy", "cut", "lose", "delay", "freeze"]
     only: bytes = b""
     every: int = 1
     seconds: float = 1.0
@@ -44,7 +48,7 @@ class FaultProxy:
 
     Args:
         port: Where it listens.
-        target: Where the server listens.
+        target: Where the server listens: a port of this machine, or a socket in the file system, as PostgreSQL's.
         tls: With a certificate: it speaks TLS to its clients.
 
     Attributes:
@@ -52,8 +56,11 @@ class FaultProxy:
         hits: How many requests something befell.
     """
 
-    def __init__(self, port: int, target: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, port: int, target: int | Path, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._http = isinstance(target, int)
+        self._melted = threading.Event()
+        self._melted.set()
         self.fault: Fault | None = None
         self.hits = 0
         self._seen = 0
@@ -70,10 +77,13 @@ class FaultProxy:
     def failing(self, fault: Fault) -> Iterator[None]:
         """Let this befall requests until the block is left."""
         self.hits, self.fault = 0, fault
+        if fault.kind == "freeze":
+            self._melted.clear()
         try:
             yield
         finally:
             self.fault = None
+            self._melted.set()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
@@ -87,8 +97,15 @@ class FaultProxy:
                 self.hits += 1
                 return
             wrapped = self._tls.wrap_socket(client, server_side=True) if self._tls else client
-            with wrapped, socket.create_connection(("127.0.0.1", self._target)) as server:
+            with wrapped, self._connected() as server:
                 self._pass_requests(wrapped, server)
+
+    def _connected(self) -> socket.socket:
+        if isinstance(self._target, int):
+            return socket.create_connection(("127.0.0.1", self._target))
+        server = socket.socket(socket.AF_UNIX)
+        server.connect(str(self._target))
+        return server
 
     def _pass_requests(self, client: socket.socket, server: socket.socket) -> None:
         """One request after the other: what begins one decides what befalls it."""
@@ -96,13 +113,20 @@ class FaultProxy:
         answers = threading.Thread(target=self._pass_answers, args=[server, client, befallen], daemon=True)
         answers.start()
         while data := client.recv(_CHUNK):
-            if data.startswith((b"POST ", b"GET ")):
+            if not self._http:
+                befallen[0] = self._befalls(data)
+            elif data.startswith((b"POST ", b"GET ")):
                 befallen[0] = self._befalls(data.partition(b"\r\n")[0])
             kind = befallen[0].kind if befallen[0] else None
             if kind == "refuse":
                 break
             if kind == "busy":
                 client.sendall(_BUSY)
+                break
+            if kind == "freeze":
+                self._melted.wait()
+            if kind == "cut" and not self._http:
+                server.sendall(data[: len(data) // 2])
                 break
             if kind == "cut":
                 head, separator, body = data.partition(b"\r\n\r\n")
@@ -115,6 +139,7 @@ class FaultProxy:
     def _pass_answers(self, server: socket.socket, client: socket.socket, befallen: list[Fault | None]) -> None:
         with suppress(OSError):
             while data := server.recv(_CHUNK):
+                self._melted.wait()
                 fault = befallen[0]
                 if fault and fault.kind == "lose":
                     break

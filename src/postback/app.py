@@ -22,6 +22,7 @@ from postback.backups.snapshot_server import SnapshotServer
 from postback.clock import Clock
 from postback.config import Settings
 from postback.console import routes as console
+from postback.errors import StoreUnavailable
 from postback.event_sources.watch import WATCH_SECONDS
 from postback.services import Resources, Services, open_services
 from postback.store.event_store import EventStore
@@ -216,7 +217,10 @@ async def _publish(services: Services, node: Node) -> None:
     """Tell the other servers how far this one is, and stop it if another one uses a copy of its data folder."""
     receives = services.settings.takes_calls or services.log.waiting != (0, 0)
     through = services.shards.stored_through() if receives else None
-    if await services.threads.background.run(node.publish, through):
+    try:
+        if await services.threads.background.run(node.publish, through):
+            return
+    except StoreUnavailable:  # which the control store logs, and is asked again in a second
         return
     _log.critical(
         "This server is no longer node %d: it was removed, or another server has started on a copy of its data folder. "

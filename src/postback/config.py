@@ -209,6 +209,12 @@ class Settings:
         "PostgreSQL database for accounts, keys, event sources and media buys. Unset: SQLite in the data folder.",
         secret=True,
     )
+    control_outage_seconds: int = _setting(
+        _whole(0, 86_400),
+        "900",
+        "Seconds for which API keys and event sources that were looked up go on working while PostgreSQL doesn't "
+        "answer. 0: none.",
+    )
     secret: str | None = _setting(
         _SECRET,
         None,

@@ -216,7 +216,8 @@ def _open_services(
     control = open_control_store(folder, settings.control, settings.events)
     resources.closing("control store", control.close)
     running_time = RunningTime(control, clock)
-    accounts, keys, sources = AccountStore(control), KeyStore(control), SourceRegistry(control)
+    outage = settings.control_outage_seconds if control.shared else 0
+    accounts, keys, sources = AccountStore(control, outage), KeyStore(control, outage), SourceRegistry(control, outage)
     shards = open_shards(
         folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
     )

@@ -108,9 +108,9 @@ class KeyAccounts:
 class AccountStore:
     """All accounts of this server. Synchronous and thread-safe."""
 
-    def __init__(self, control: ControlStore) -> None:
+    def __init__(self, control: ControlStore, outage_seconds: float = 0.0) -> None:
         self._control = control
-        self._recent = RecentLookups[Account | None]()
+        self._recent: RecentLookups[str, Account | None] = RecentLookups(outage_seconds)
 
     def create(
         self,
@@ -163,9 +163,8 @@ class AccountStore:
         return account_from(row) if row else None
 
     def recent(self, account_id: str) -> Account | None:
-        """The same as it was at most a second ago."""
-        recent = self._recent.get(account_id)
-        return recent.found if recent else self._recent.put(account_id, self.get(account_id))
+        """The same as it was at most a second ago, or for longer while the control store doesn't answer."""
+        return self._recent.find(account_id, lambda: self.get(account_id))
 
     def provision(self, key_id: str, new: Account) -> Account:
         """The key's account with ``new``'s brand, operator and sandbox; created if there is none.

@@ -46,12 +46,17 @@ class ApiKey:
 
 
 class KeyStore:
-    """API keys, stored as digests. A key has 256 random bits, so its plain SHA-256 can't be brute-forced."""
+    """API keys, stored as digests. A key has 256 random bits, so its plain SHA-256 can't be brute-forced.
 
-    def __init__(self, control: ControlStore) -> None:
+    Args:
+        control: Where they are stored.
+        outage_seconds: For how long a key that was valid remains so while the control store doesn't answer.
+    """
+
+    def __init__(self, control: ControlStore, outage_seconds: float = 0.0) -> None:
         self._control = control
         self._keys_by_prefix: dict[str, str] = {}
-        self._principals = RecentLookups[Principal | None]()
+        self._principals: RecentLookups[bytes, Principal | None] = RecentLookups(outage_seconds)
         self._valid: TTLCache[bytes, bool] = TTLCache(_CACHED_KEYS, _VALID_SECONDS)
         self._lock = Lock()
 
@@ -59,15 +64,16 @@ class KeyStore:
         """The principal that ``key`` identifies; None if it is unknown or revoked.
 
         The result is cached for a second, so a revoked key stops working on every server within that time.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer, and it is not known who this was.
         """
         digest = self._digest(key)
-        if recent := self._principals.get(digest):
-            return recent.found
-        principal = self._principals.put(digest, self._find(api_key.c.digest == digest))
-        if principal:
+        found = self._principals.find(digest, lambda: self._find(api_key.c.digest == digest))
+        if found:
             with self._lock:
                 self._valid[digest] = True
-        return principal
+        return found
 
     def principal_of(self, key_id: str) -> Principal | None:
         """The principal of the key with this id, never cached; None if there is none, or it is revoked."""
@@ -75,8 +81,8 @@ class KeyStore:
 
     def cached_principal(self, key: str) -> Principal | None:
         """The principal that ``key`` identifies if it is cached, else None; never waits for the store."""
-        recent = self._principals.get(self._digest(key))
-        return recent.found if recent else None
+        cached = self._principals.fresh(self._digest(key))
+        return cached[0] if cached else None
 
     def was_valid(self, key: str) -> bool:
         """Whether a look-up found ``key`` within the last hour, as far as this process remembers."""
@@ -162,8 +168,8 @@ class KeyStore:
         self.clear_cache()
 
     def _digest(self, key: str) -> bytes:
-        fitting = [prefix for prefix in self._keys_by_prefix if key.startswith(prefix)]
-        return _digest(self._keys_by_prefix[max(fitting, key=len)] if fitting else key)
+        prefix = max((prefix for prefix in self._keys_by_prefix if key.startswith(prefix)), key=len, default=None)
+        return _digest(key if prefix is None else self._keys_by_prefix[prefix])
 
     def _find(self, chosen: ColumnElement[bool]) -> Principal | None:
         granted = (

@@ -57,12 +57,17 @@ class AccountSources:
 
 
 class SourceRegistry:
-    """Every account's event sources. Synchronous and thread-safe."""
+    """Every account's event sources. Synchronous and thread-safe.
 
-    def __init__(self, control: ControlStore) -> None:
+    Args:
+        control: Where they are stored.
+        outage_seconds: For how long calls find the sources that were there while the control store doesn't answer.
+    """
+
+    def __init__(self, control: ControlStore, outage_seconds: float = 0.0) -> None:
         self.control = control
-        self._lookups = RecentLookups[tuple[EventSource, ...]]()
-        self._public = RecentLookups[EventSource | None]()
+        self._lookups: RecentLookups[tuple[str, str], tuple[EventSource, ...]] = RecentLookups(outage_seconds)
+        self._public: RecentLookups[str, EventSource | None] = RecentLookups(outage_seconds)
 
     def resolve(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource:
         """The event source that a call names, cached for a second.
@@ -81,16 +86,13 @@ class SourceRegistry:
 
     def cached(self, principal: Principal, event_source_id: str, account_ref: AccountRef | None) -> EventSource | None:
         """What ``resolve`` returns or raises if the lookup is cached, else None; never waits for the store."""
-        recent = self._lookups.get((principal.key_id, event_source_id))
-        return _chosen(recent.found, principal, event_source_id, account_ref) if recent else None
+        cached = self._lookups.fresh((principal.key_id, event_source_id))
+        return None if cached is None else _chosen(cached[0], principal, event_source_id, account_ref)
 
     def by_seller_id(self, seller_id: str) -> EventSource | None:
         """The source with this seller_id, whosever it is; None if there is none. As it was at most a second ago."""
-        if recent := self._public.get(seller_id):
-            return recent.found
         named = select(event_source).where(event_source.c.seller_id == seller_id, event_source.c.archived.is_(False))
-        with self.control.connect() as connection:
-            return self._public.put(seller_id, next(iter(_read(connection, named)), None))
+        return self._public.find(seller_id, lambda: next(iter(self._selected(named)), None))
 
     def list(self, account_id: str) -> list[EventSource]:
         """An account's sources by event_source_id, without the archived ones."""
@@ -153,16 +155,17 @@ class SourceRegistry:
             return longest
 
     def _lookup(self, principal: Principal, event_source_id: str) -> tuple[EventSource, ...]:
-        key = principal.key_id, event_source_id
-        if recent := self._lookups.get(key):
-            return recent.found
         candidates = select(event_source).where(
             or_(event_source.c.event_source_id == event_source_id, event_source.c.seller_id == event_source_id),
             event_source.c.account_id.in_([a.account_id for a in principal.accounts]),
             event_source.c.archived.is_(False),
         )
+        named = principal.key_id, event_source_id
+        return self._lookups.find(named, lambda: tuple(self._selected(candidates)))
+
+    def _selected(self, statement: Select[tuple[object, ...]]) -> Sequence[EventSource]:
         with self.control.connect() as connection:
-            return self._lookups.put(key, tuple(_read(connection, candidates)))
+            return _read(connection, statement)
 
 
 def _chosen(

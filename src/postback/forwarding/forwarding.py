@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from postback.clock import Clock
-from postback.errors import Overloaded
+from postback.errors import Overloaded, StoreUnavailable
 from postback.event_sources.signals import SignalChange
 from postback.forwarding.alerts import alerts_of
 from postback.forwarding.destination import Destination, Destinations
@@ -97,6 +97,8 @@ class Forwarding:
     async def require_room(self, account_id: str, event_source_id: str) -> None:
         """Check that the destinations of a source have room in the outbox. It is measured every 30 seconds.
 
+        While a shared control store doesn't answer, the last sizes count.
+
         Raises:
             Overloaded: One has reached MAX_OUTBOX_BYTES, and only stored events may be acknowledged.
             StoreUnavailable: The outbox is unavailable.
@@ -104,7 +106,11 @@ class Forwarding:
         destinations = self._destinations.of(account_id, event_source_id)
         if time.monotonic() >= self._measure_at:
             self._measure_at = time.monotonic() + _MEASURE_SECONDS  # first, so that only one caller measures
-            self._sizes = await self._threads.ingestion.run(self._outbox.sizes)
+            try:
+                self._sizes = await self._threads.ingestion.run(self._outbox.sizes)
+            except StoreUnavailable:
+                if not self._outbox.shared:
+                    raise
         if any(self._sizes.get(destination.name, 0) >= MAX_OUTBOX_BYTES for destination in destinations):
             raise Overloaded("Too many events of this source wait to be forwarded.", retry_after=60)
 

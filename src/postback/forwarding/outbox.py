@@ -73,11 +73,15 @@ class Outbox:
     Args:
         control: The control store.
         now: The time in seconds since the epoch.
+
+    Attributes:
+        shared: Whether other servers have it, too.
     """
 
     def __init__(self, control: ControlStore, now: Callable[[], float] = time.time) -> None:
         self._control = control
         self._now = now
+        self.shared = control.shared
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         """Store deliveries durably; one that is stored already stays unchanged.

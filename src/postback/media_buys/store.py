@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from postback.errors import InvalidRequest, MediaBuyNotFound
+from postback.errors import InvalidRequest, MediaBuyNotFound, StoreUnavailable
 from postback.media_buys.media_buy import MediaBuy, PackageGoals
 from postback.store.control_store import ControlStore
 from postback.store.tables import account, finality_request, media_buy
@@ -100,8 +100,16 @@ class MediaBuyStore:
         ]
 
     def package_currencies(self, account_id: str) -> Mapping[tuple[str, str], str]:
-        """The media_buy_id and package_id of every package of an account → the currency of its media buy."""
-        change = self.changes().get(account_id, 0)
+        """The media_buy_id and package_id of every package of an account → the currency of its media buy.
+
+        While the control store doesn't answer they are those of the last look, since calls are only warned by them.
+        """
+        try:
+            change = self.changes().get(account_id, 0)
+        except StoreUnavailable:
+            if account_id not in self._currencies:
+                raise
+            return self._currencies[account_id][1]
         if account_id not in self._currencies or self._currencies[account_id][0] != change:
             buys = self._select(media_buy.c.account_id == account_id)
             currencies = {

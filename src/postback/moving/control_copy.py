@@ -45,7 +45,7 @@ def copy_control(source: ControlStore, target: ControlStore) -> int:
         StoreUnavailable: A database failed; nothing was stored.
     """
     total = 0
-    with source.connect() as reading, target.begin() as writing:
+    with source.connect(seconds=None) as reading, target.begin(seconds=None) as writing:
         for table in reversed(CONTROL_TABLES):
             writing.execute(delete(table))
         for table in CONTROL_TABLES:

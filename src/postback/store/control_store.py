@@ -7,30 +7,31 @@ import shutil
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, inspect, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
+from postback.store.sqlite import INCREMENTAL, sqlite_engine
 from postback.store.tables import commit_count
 
 __all__ = ["ControlStore", "PinnedControl", "one_start_at_a_time"]
 
+_READ_SECONDS, _WRITE_SECONDS = 5.0, 15.0
+"""How long PostgreSQL may keep still in the middle of a statement; one that writes may wait for locks of others."""
+
+_AWAY_SECONDS = 3
+"""When PostgreSQL has not answered a probe for so long, nothing else asks it before one is answered."""
+
 _BUSY_SECONDS = 2
 """How long a call waits for another process that writes to SQLite, before it is refused with 503."""
-
-_INCREMENTAL = 2
-"""SQLite's number of the way in which a file gives back space when it is asked to."""
-
-_WAL_BYTES = 64 << 20
-"""A write-ahead log that grew beyond it is cut once its pages are in the file."""
 
 _PAGES_AT_ONCE = 1_000
 """So few that no other writer waits for long."""
@@ -70,6 +71,13 @@ class ControlStore:
         self.shared = self._engine.dialect.name != "sqlite"
         self._counts_commits = not self.shared
         self._writing_engine = self._engine.execution_options(writing=True)
+        self._unanswered_since: float | None = None
+        self._wait_at_most: Callable[[Any, float | None], None] = lambda _, __: None
+        if self.shared:
+            from postback.store import postgresql  # a library that SQLite does without
+
+            postgresql.connect_impatiently(self._engine)
+            self._wait_at_most = postgresql.wait_at_most
 
     @property
     def engine(self) -> str:
@@ -99,13 +107,13 @@ class ControlStore:
             return
         with closing(self._engine.raw_connection()) as connection:
             cursor = connection.cursor()
-            if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] == _INCREMENTAL:
+            if cursor.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL:
                 return
             file = Path(cursor.execute("PRAGMA database_list").fetchone()[2])
             try:
                 if shutil.disk_usage(file.parent).free < 3 * file.stat().st_size:
                     raise sqlite3.OperationalError("the disk has less than three times its size left")
-                cursor.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
+                cursor.execute(f"PRAGMA auto_vacuum={INCREMENTAL}")
                 cursor.execute("VACUUM")
             except sqlite3.DatabaseError as error:
                 _log.warning("The control store can't be rewritten, so it gives no space back to the disk: %s", error)
@@ -127,26 +135,78 @@ class ControlStore:
                     return
 
     @contextmanager
-    def connect(self) -> Iterator[Connection]:
+    def connect(self, *, seconds: float | None = _READ_SECONDS) -> Iterator[Connection]:
         """A connection for reading, in one transaction.
+
+        Args:
+            seconds: How long PostgreSQL may keep still; None for as long as it takes.
 
         Raises:
             StoreUnavailable: The database doesn't answer.
         """
-        with _failures_reported(), self._engine.connect() as connection:
+        self.require_reachable()
+        with _failures_reported(), self._engine.connect() as connection, self._waiting(connection, seconds):
             yield connection
 
     @contextmanager
-    def begin(self) -> Iterator[Connection]:
+    def begin(self, *, seconds: float | None = _WRITE_SECONDS) -> Iterator[Connection]:
         """A connection for writing; the writes are durable when the block ends, and rolled back when it raises.
+
+        Args:
+            seconds: How long PostgreSQL may keep still; None for as long as it takes.
 
         Raises:
             StoreUnavailable: The database rejects the write; nothing is stored.
         """
-        with _failures_reported(), self._writing_engine.begin() as connection:
+        self.require_reachable()
+        with (
+            _failures_reported(),
+            self._writing_engine.begin() as connection,
+            self._waiting(connection, seconds),
+        ):
             if self._counts_commits:
                 connection.exec_driver_sql("UPDATE commit_count SET commits = commits + 1")
             yield connection
+
+    @contextmanager
+    def probing(self) -> Iterator[Connection]:
+        """The same for what a server writes every second, by which it knows whether a shared database answers.
+
+        Raises:
+            StoreUnavailable: The database rejects the write; nothing is stored.
+        """
+        since = self._unanswered_since
+        self._unanswered_since = since or time.monotonic()
+        try:
+            with _failures_reported(), self._writing_engine.begin() as connection:
+                yield connection
+        except StoreUnavailable:
+            if since is None:
+                _log.warning("The control store does not answer. Callers that are known can log events meanwhile.")
+            raise
+        self._unanswered_since = None
+        if since is not None:
+            _log.warning("The control store answers again, after %d s.", time.monotonic() - since)
+
+    @contextmanager
+    def _waiting(self, connection: Connection, seconds: float | None) -> Iterator[None]:
+        """Let a connection wait for an answer so long, until it goes back."""
+        driven = connection.connection.driver_connection
+        self._wait_at_most(driven, seconds)
+        try:
+            yield
+        finally:
+            self._wait_at_most(driven, _READ_SECONDS)
+
+    def require_reachable(self) -> None:
+        """Check that probes are answered, so that nobody waits for a database that is away.
+
+        Raises:
+            StoreUnavailable: They are not.
+        """
+        since = self._unanswered_since
+        if since is not None and time.monotonic() > since + _AWAY_SECONDS:
+            raise StoreUnavailable("The control store is unavailable.", retry_after=1)
 
     def pin(self) -> PinnedControl:
         """What the store has at this moment, until it is closed; writers go on meanwhile.
@@ -347,47 +407,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _engine(url: str, seconds: float = _BUSY_SECONDS, *, foreign_keys: bool = True) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        # A connection that the server has closed is replaced before it is used.
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": seconds})
-    event.listen(engine, "connect", _configure_sqlite)
-    if foreign_keys:
-        event.listen(engine, "connect", _check_foreign_keys)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin in _begin_sqlite, not behind our back
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
-    connection.execute("PRAGMA secure_delete=ON")  # deleted data is overwritten, forwarded events above all
-    _prepare_file(connection)
-
-
-def _check_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA foreign_keys=ON")
-
-
-def _prepare_file(connection: sqlite3.Connection) -> None:
-    # When two processes open a new file at once, SQLite fails one of them without waiting: it tries again.
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            if not connection.execute("PRAGMA page_count").fetchone()[0]:  # a new file; of another it would write
-                connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
-            connection.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads before it writes must take the write lock at the start: once another one has written,
-    # SQLite refuses to upgrade it without waiting.
-    writing = connection.get_execution_options().get("writing", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    if make_url(url).get_backend_name() == "sqlite":
+        return sqlite_engine(url, seconds, foreign_keys=foreign_keys)
+    # A connection that the server has closed is replaced before it is used.
+    return create_engine(url, pool_pre_ping=True)

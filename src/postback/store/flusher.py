@@ -132,6 +132,9 @@ class Flusher:
         started = time.perf_counter()
         frames = self._segments.frames(segment)
         by_shard, deliveries = self._parts(frames)
+        answers = [frame.summary.answer for frame in frames if frame.summary.answer]
+        if answers or deliveries:
+            self._control.require_reachable()  # else each try would insert the rows again
         left = {}
         for shard, parts in by_shard.items():
             if not self._stored(segment, shard, parts):
@@ -139,7 +142,6 @@ class Flusher:
         if left:
             self.backlogs.add(segment, left)
         segment.owed = bool(left)
-        answers = [frame.summary.answer for frame in frames if frame.summary.answer]
         if answers or deliveries:
             with self._control.begin() as connection:
                 insert_answers(self._control, connection, answers)

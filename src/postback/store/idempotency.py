@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, delete, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from postback.errors import RateLimitExceeded
+from postback.errors import RateLimitExceeded, StoreUnavailable
 from postback.store.coalescing import Coalescer
 from postback.store.control_store import ControlStore
 from postback.store.known_keys import KnownKeys
@@ -145,10 +145,15 @@ class IdempotencyStore:
         """Claim a key while its call runs: a second call with the same key waits until the first is done."""
         return Claim(self._claims, scope)
 
-    async def find(self, scope: IdempotencyScope) -> StoredResponse | None:
+    async def find(self, scope: IdempotencyScope, *, repeatable: bool = False) -> StoredResponse | None:
         """The response that is stored under this key, or None.
 
         A call without an account uses its key for all accounts, and finds responses of any of them.
+
+        Args:
+            scope: The key.
+            repeatable: Whether nothing is done twice when the call is. Then what this server has not logged itself
+                counts as not stored while a shared control store doesn't answer.
 
         Raises:
             StoreUnavailable: The control store is unavailable.
@@ -156,7 +161,12 @@ class IdempotencyStore:
         logged = _fitting(self._logged.get((scope.key_id, scope.idempotency_key), {}), scope.account_id)
         if logged or (self._learned and self._known and not self._known.may_have(scope.key_id, scope.idempotency_key)):
             return logged
-        return await self._lookups.submit(scope)
+        try:
+            return await self._lookups.submit(scope)
+        except StoreUnavailable:
+            if repeatable and self._control.shared:
+                return None
+            raise
 
     def learn(self) -> None:
         """Read which keys have responses, and how large ones. Call it once, in a thread, before or after other methods.
@@ -170,7 +180,7 @@ class IdempotencyStore:
         keys = select(idempotency.c.key_id, idempotency.c.idempotency_key).where(
             idempotency.c.expires_at > int(self._now())
         )
-        with self._control.connect() as connection:
+        with self._control.connect(seconds=None) as connection:
             for key_id, idempotency_key in connection.execute(keys.execution_options(yield_per=10_000)):
                 self._known.add(key_id, idempotency_key)
         self._learned = True
@@ -178,7 +188,7 @@ class IdempotencyStore:
     def _learn_sizes(self) -> None:
         size = func.length(idempotency.c.answer)
         large = (size > LARGE_ANSWER_BYTES) & (idempotency.c.expires_at > int(self._now()))
-        with self._control.connect() as connection:
+        with self._control.connect(seconds=None) as connection:
             for key_id, bytes_, expires_at in connection.execute(
                 select(idempotency.c.key_id, size, idempotency.c.expires_at).where(large)
             ):

@@ -220,7 +220,7 @@ class Node:
 
     def _write(self, stored_through: int | None, by_shard: dict[str, int | None] | None = None) -> bool:
         values = {"stored_through": stored_through, "by_shard": by_shard, "seen_at": _NOW}
-        with self._control.begin() as connection:
+        with self._control.probing() as connection:
             return connection.execute(update(node).where(*self._own).values(values)).rowcount == 1
 
 

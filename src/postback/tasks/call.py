@@ -158,7 +158,7 @@ class TaskCall:
         scope = IdempotencyScope(self.principal.key_id, account_id, self.idempotency_key)
         async with records.claim(scope):
             with self.services.metrics.request_stages.time("idempotency"):
-                record = await records.find(scope)
+                record = await records.find(scope, repeatable=repeatable)
             if record is None:
                 if not repeatable:
                     records.require_room(self.principal.key_id)

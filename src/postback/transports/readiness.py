@@ -31,7 +31,14 @@ async def warnings_if_ready(services: Services) -> Sequence[str]:
         Overloaded: The same, since too many wait to be stored.
     """
     services.room.check()
-    unattributed = await services.threads.ingestion.run(_ask_control, services.control)
+    try:
+        unattributed = await services.threads.ingestion.run(_ask_control, services.control)
+    except StoreUnavailable:
+        if services.node is None:
+            raise
+        services.log.require_room()
+        waiting = f"events of callers that are known wait in the ingest log ({_waiting(services)})"
+        return [f"PostgreSQL does not answer: {waiting}, and everything else answers 503."]
     if services.shards.embedded:
         await services.threads.inserts.run(_ask_event_store, services.folder, services.shards.embedded)
         return unattributed
@@ -54,9 +61,14 @@ async def _shard_problem(services: Services, number: int) -> str | None:
         return None
     name = f"Shard {number} of ClickHouse" if several else "ClickHouse"
     trouble = f"{name} takes no inserts" if answers else f"{name} does not answer"
-    waiting = f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
     accounts = " of its accounts" if several else ""
-    return f"{trouble}: events{accounts} wait in the ingest log ({waiting}), and reports{accounts} answer 503."
+    return (
+        f"{trouble}: events{accounts} wait in the ingest log ({_waiting(services)}), and reports{accounts} answer 503."
+    )
+
+
+def _waiting(services: Services) -> str:
+    return f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
 
 
 def _ask_control(control: ControlStore) -> Sequence[str]:
