@@ -239,6 +239,12 @@ class Settings:
     )
     host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
     port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
+    processes: int = _setting(
+        _whole(1, 16),
+        "1",
+        "Processes that share the port, over a PostgreSQL and a ClickHouse. Process K also listens on the port "
+        "POSTBACK_PORT + K.",
+    )
     sandbox: bool = _setting(
         _SWITCH,
         "false",
@@ -383,6 +389,13 @@ def load_settings(environ: Mapping[str, str], **overrides: object) -> Settings:
         raise StartupError(
             f"POSTBACK_ROLE is {values['role']}, but a server that has its stores to itself does everything. Unset it, "
             "or have several servers share a PostgreSQL and a ClickHouse by POSTBACK_CONTROL and POSTBACK_EVENTS."
+        )
+    if values["processes"] > 1 and not (values["control"] and values["events"] and values["secret"]):
+        raise StartupError(
+            f"POSTBACK_PROCESSES is {values['processes']}, but several processes need a PostgreSQL, a ClickHouse and a "
+            "secret that they share: the stores in a data folder have one process. Set POSTBACK_CONTROL, "
+            "POSTBACK_EVENTS, and POSTBACK_SECRET or POSTBACK_SECRET_FILE; a server that ran alone so far has its "
+            "secret in secret.key in its data folder."
         )
     values["public_url"] = values["public_url"] or _url_of(values["host"], values["port"])
     values["body_memory_bytes"] = _body_memory(values["body_memory_bytes"], values["max_body_bytes"])

@@ -40,6 +40,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
         "POSTBACK_HOST": "0.0.0.0",
         "POSTBACK_CONTROL_OUTAGE_SECONDS": "60",
         "POSTBACK_ROLE": "Ingest",
+        "POSTBACK_PROCESSES": "4",
         "POSTBACK_PORT": "9000",
         "POSTBACK_SANDBOX": "Yes",
         "POSTBACK_PUBLIC_URL": "https://events.seller.example/",

@@ -7,15 +7,17 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import click
 import uvicorn
 import uvloop
 
 from postback import logs
+from postback.cli.processes import supervise
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.transports.connections import bounded_protocol, close_overdue
@@ -48,21 +50,38 @@ the next call is sent fails it. Clients and proxies close idle ones after 60 to 
     default=None,
     help="Simulate everything (POSTBACK_SANDBOX).",
 )
-def serve(host: str | None, port: str | None, data: str | None, sandbox: bool | None) -> None:
+@click.option("--processes", metavar="N", help="Processes that share the port (POSTBACK_PROCESSES).")
+@click.option("--listeners", hidden=True, help="Sockets of the process that supervises this one.")
+def serve(
+    host: str | None,
+    port: str | None,
+    data: str | None,
+    sandbox: bool | None,
+    processes: str | None,
+    listeners: str | None,
+) -> None:
     """Run the server. Its settings are POSTBACK_* variables; these options override them.
 
     The first start creates the account "default" and prints an API key for it, which is shown only once.
     """
-    settings = load_settings(os.environ, host=host, port=port, data=data, sandbox=sandbox)
+    given = {"host": host, "port": port, "data": data, "sandbox": sandbox, "processes": processes}
+    settings = load_settings(os.environ, **given)
     logs.configure(settings.log_level, settings.log_format)
+    if settings.processes > 1:
+        supervise(settings, _listen)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, [int(number) for number in (listeners or "").split(",") if number]))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, listening: Sequence[int]) -> None:
+    """Serve on these sockets, by their numbers, as long as the process lives that gave them; else on one of its own."""
     asyncio.get_running_loop().set_exception_handler(logs.log_loop_exception)
     protocol = bounded_protocol()
-    with _listen(settings) as listener:  # first, so that a start that can't listen creates no key that nobody sees
+    if listening:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop_when_alone)
+    with ExitStack() as opened:  # first, so that a start that can't listen creates no key that nobody sees
+        given = [socket.socket(fileno=number) for number in listening]
+        listeners = [opened.enter_context(listener) for listener in given or [_listen(settings, settings.port)]]
         # The engine takes a moment to load, so other commands don't import it.
         from postback.app import open_app
 
@@ -80,7 +99,14 @@ async def _serve(settings: Settings) -> None:
                 timeout_keep_alive=IDLE_SECONDS,
                 timeout_graceful_shutdown=_STOP_SECONDS,
             )
-            await _Server(config).serve([listener])
+            await _Server(config).serve(listeners)
+
+
+def _stop_when_alone() -> None:
+    """Stop, when the process has ended that supervises this one."""
+    if not os.read(sys.stdin.fileno(), 1):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Server(uvicorn.Server):
@@ -110,13 +136,13 @@ def _give_up() -> None:
     os._exit(1)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def _listen(settings: Settings, port: int, *, shared: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+        return socket.create_server((settings.host, port), family=family, backlog=2048, reuse_port=shared)
     except OSError as error:
         raise StartupError(
-            f"Postback can't listen on {settings.host} port {settings.port} ({error.strerror}). "
+            f"Postback can't listen on {settings.host} port {port} ({error.strerror}). "
             "Choose another port with --port, or another address with --host."
         ) from error
 
