@@ -35,7 +35,7 @@ def connect_impatiently(engine: Engine) -> None:
     """Have an engine's connections fail when PostgreSQL keeps still."""
 
     def connect(_dialect: object, _record: object, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
-        return _Connection.connect(*arguments, **options, connect_timeout=_SECONDS)
+        return _Connection.connect(*arguments, **({"connect_timeout": _SECONDS} | options))
 
     event.listen(engine, "do_connect", connect)
 
