@@ -178,6 +178,9 @@ class Metrics:
         self._log_waiting = Gauge(
             "postback_log_waiting_bytes", "Bytes in the ingest log that wait for the event store.", registry=registry
         )
+        self._log_held_up = Gauge(
+            "postback_log_held_up", "1 while a store takes nothing of the ingest log.", registry=registry
+        )
         self._quarantined = Counter(
             "postback_quarantined_rows",
             "Accepted rows that the event store refused and that were set aside.",
@@ -384,6 +387,14 @@ class Metrics:
         for shard, rows in waiting.items():
             self._backlogs.labels(str(shard)).set(rows)
 
+    def cluster(self, read: Callable[[], tuple[int, bool]]) -> None:
+        """Show how many other servers are silent and whether one attributes, read anew for each scrape."""
+        self._registry.register(_ClusterCollector(read))
+
+    def held_up(self, read: Callable[[], bool]) -> None:
+        """Show whether the ingest log can't be moved into the stores."""
+        self._log_held_up.set_function(lambda: float(read()))
+
     def collect(self) -> Iterable[Metric]:
         """All metrics, with their series."""
         return self._registry.collect()
@@ -423,3 +434,23 @@ class _BacklogCollector(Collector):
             if backlog.oldest is not None:
                 oldest.add_metric([name], backlog.oldest)
         yield from (waiting, dead, oldest)
+
+
+class _ClusterCollector(Collector):
+    """Asks the control store for each scrape."""
+
+    def __init__(self, read: Callable[[], tuple[int, bool]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        silent = GaugeMetricFamily(
+            "postback_silent_nodes", "Servers that went without leave: attribution waits for what they received."
+        )
+        led = GaugeMetricFamily("postback_attribution_led", "1 if any server attributes.")
+        try:
+            nodes, leader = self._read()
+        except StoreUnavailable:
+            return  # the other metrics matter most when a store is down
+        silent.add_metric([], nodes)
+        led.add_metric([], float(leader))
+        yield from (silent, led)

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from postback.accounts.store import AccountStore
 from postback.attribution.by_shard import ShardAttributions
 from postback.attribution.retention import Retention
-from postback.attribution.runner import Attribution
+from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.console_keys import ConsoleKeys
 from postback.auth.console_sessions import ConsoleSessions
@@ -54,10 +54,10 @@ from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
 from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store
-from postback.store.leases import Lease
+from postback.store.leases import Lease, is_held
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
-from postback.store.nodes import Node
+from postback.store.nodes import Node, silent_nodes
 from postback.store.receipt_feeds import ReceiptFeeds
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
@@ -284,6 +284,8 @@ def _open_services(
         threads.backlogs,
     )
     resources.closing("ingest log", log.stop)
+    metrics.held_up(lambda: log.held_up or bool(log.behind))
+    metrics.cluster(partial(_cluster, control))
     signals = SignalStore(control)
 
     attribution.opened()  # refuses a retention that is too short
@@ -348,6 +350,14 @@ def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
         watchdog = Watchdog(None)
     resources.closing("watchdog", watchdog.stop)
     return watchdog
+
+
+def _cluster(control: ControlStore) -> tuple[int, bool]:
+    """How many servers are silent, and whether one attributes."""
+    if not control.shared:
+        return 0, True
+    with control.connect() as connection:
+        return len(silent_nodes(connection)), is_held(connection, ATTRIBUTION)
 
 
 def _kinds_of_log(telemetry: Telemetry | None) -> tuple[Callable[..., IngestLog], Callable[..., Flusher]]:

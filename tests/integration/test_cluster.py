@@ -18,6 +18,7 @@ from tests.acceptance.test_closed_loop import SOURCE, bought, delivery, exposure
 from tests.conftest import eventually, free_port
 
 from postback.store.leases import LEASE_SECONDS
+from postback.store.nodes import GONE_SECONDS
 
 if TYPE_CHECKING:
     from tests.clickhouse_server import ClickHouseServer
@@ -124,6 +125,12 @@ def test_another_server_goes_on_when_the_one_that_attributes_is_killed(
     os.kill(killed.process.pid, signal.SIGKILL)
     killed.process.wait()
     log(cluster[1], "shop", order(f"{name}_after", user_match=person(name)))
+    with engine.begin() as connection:  # as if it had been silent for as long as a server that is gone
+        silent = text("UPDATE node SET seen_at = seen_at - :seconds WHERE place LIKE :place")
+        connection.execute(silent, {"seconds": GONE_SECONDS, "place": f"%{killed.data}"})
+    with cluster[1].client() as client:
+        eventually(lambda: "attribution waits for what it received" in client.get("/readyz").text, "the warning")
+        eventually(lambda: "postback_silent_nodes 1.0" in client.get("/metrics").text, "the metric")
     cluster[0] = start(data=killed.data)
     with engine.begin() as connection:  # as if its lease had ended, if it was the killed one's
         ended = text("UPDATE lease SET held_until = held_until - :seconds WHERE holder = :holder")

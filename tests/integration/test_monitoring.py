@@ -85,7 +85,7 @@ def test_every_alert_has_a_sentence_and_an_entry_in_the_runbook() -> None:
 
 
 def test_the_runbook_has_no_alert_that_no_rule_raises() -> None:
-    page = (ROOT / "docs" / "how-to" / "run-in-production.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "runbook.md").read_text()
 
     assert re.findall(r"^### (Postback\w+)$", page, re.MULTILINE) == [rule["alert"] for rule in rules()]
 

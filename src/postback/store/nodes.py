@@ -23,7 +23,16 @@ from postback.store.receipt_times import ReceiptTimes
 from postback.store.shards import Shards
 from postback.store.tables import node
 
-__all__ = ["GONE_SECONDS", "MOST_NODES", "Node", "NodeStatus", "forget_node", "list_nodes", "nodes_at_work"]
+__all__ = [
+    "GONE_SECONDS",
+    "MOST_NODES",
+    "Node",
+    "NodeStatus",
+    "forget_node",
+    "list_nodes",
+    "nodes_at_work",
+    "silent_nodes",
+]
 
 MOST_NODES = 16
 """A node issues every sixteenth receipt time: 62,500 a second."""
@@ -236,6 +245,12 @@ def nodes_at_work(control: ControlStore, node_id: str) -> list[NodeStatus]:
     with control.connect() as connection:
         found = [NodeStatus(*row) for row in connection.execute(others)]
     return [each for each in found if each.stored_through is not None or each.may_work]
+
+
+def silent_nodes(connection: Connection) -> list[NodeStatus]:
+    """The nodes that went without leave: what they received last may not be stored, so attribution waits for them."""
+    rows = connection.execute(select(*_STATUS).where(node.c.stored_through.is_not(None)).order_by(node.c.number))
+    return [found for row in rows if (found := NodeStatus(*row)).silent_seconds >= GONE_SECONDS]
 
 
 def forget_node(control: ControlStore, number: int) -> None:

@@ -14,6 +14,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
 from postback.store.leases import is_held
+from postback.store.nodes import silent_nodes
 
 __all__ = ["warnings_if_ready"]
 
@@ -75,7 +76,15 @@ def _ask_control(control: ControlStore) -> Sequence[str]:
     """What is wrong, if the control store answers; raises StoreUnavailable if not."""
     with control.connect() as connection:
         connection.execute(select(1))
-        return () if not control.shared or is_held(connection, ATTRIBUTION) else (_NOBODY_WORKS,)
+        if not control.shared:
+            return ()
+        unled = () if is_held(connection, ATTRIBUTION) else (_NOBODY_WORKS,)
+        silent = (
+            f"Node {node.number} ({node.place}) has been silent for {node.silent_seconds} s, and attribution waits for "
+            "what it received: start it again, or adopt its log."
+            for node in silent_nodes(connection)
+        )
+        return (*unled, *silent)
 
 
 def _ask_event_store(folder: DataDir, events: EventStore) -> None:
