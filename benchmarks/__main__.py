@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from benchmarks.against import measure_against
+from benchmarks.figures import keep_figures
 from benchmarks.page import page, part
 from benchmarks.programs import PROGRAMS, programs_table
 from benchmarks.report import Section, circumstances
@@ -40,11 +41,14 @@ def main(names: tuple[str, ...], quick: bool, keep: bool, large: bool, against: 
     if large:
         size = replace(size, growing_exposures=(*size.growing_exposures, LARGE_EXPOSURES))
     for name in chosen:
-        command = " ".join(["python -m benchmarks", name, *(["--large"] if large else [])])
-        text = part(_measured(PROGRAMS[name].measure, size), circumstances(command))
+        options = [option for option, given in (("--quick", quick), ("--large", large)) if given]
+        command = " ".join(["python -m benchmarks", name, *options])
+        section = _measured(PROGRAMS[name].measure, size)
+        text = part(section, circumstances(command))
         click.echo(text)
         if keep:
             PAGE.write_text(page(PAGE.read_text(), {name: text}))
+            keep_figures(section.figures)
     if against:
         command = f"python -m benchmarks --against {against}"
         click.echo(part(_measured(partial(measure_against, commit=against), size), circumstances(command)))

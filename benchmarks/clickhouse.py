@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -17,7 +17,7 @@ from benchmarks.report import Section, Table
 from benchmarks.server import serving
 from benchmarks.size import Size
 
-__all__ = ["measure"]
+__all__ = ["clickhouse_server", "measure"]
 
 _EVENTS = 10_000
 _WARM_UP = 5
@@ -48,12 +48,12 @@ def measure(size: Size, folder: Path) -> Section:
     """Measure both in turns."""
     batches, numbers = Batches(_EVENTS), count()
     inside, outside = _Measured(), _Measured()
-    with _clickhouse() as clickhouse:
+    with clickhouse_server() as clickhouse:
         engine = Endpoint(port=clickhouse.port, pids=[clickhouse.process_id])
         for number in range(_ROUNDS):
-            _measure_round(inside, size, folder / f"inside-{number}", "chdb://", batches, numbers, lambda: 0.0)
-            url = clickhouse.new_database()
-            _measure_round(outside, size, folder / f"outside-{number}", url, batches, numbers, engine.cpu_s)
+            _measure_round(inside, size, folder / f"inside-{number}", {}, batches, numbers, lambda: 0.0)
+            settings = {"POSTBACK_EVENTS": clickhouse.new_database()}
+            _measure_round(outside, size, folder / f"outside-{number}", settings, batches, numbers, engine.cpu_s)
     whole_s = outside.server_s + outside.engine_s
     return Section(
         title="Events on a ClickHouse server",
@@ -90,7 +90,8 @@ def _per_million(seconds: float, measured: _Measured) -> str:
 
 
 @contextmanager
-def _clickhouse() -> Iterator[ClickHouseServer]:
+def clickhouse_server() -> Iterator[ClickHouseServer]:
+    """A ClickHouse server on an empty folder, until the block is left."""
     server = ClickHouseServer(free_port())
     try:
         yield server
@@ -102,12 +103,12 @@ def _measure_round(
     measured: _Measured,
     size: Size,
     folder: Path,
-    events: str,
+    settings: Mapping[str, str],
     batches: Batches,
     numbers: Iterator[int],
     engine_s: Callable[[], float],
 ) -> None:
-    with serving(folder, events=events) as server:
+    with serving(folder, settings=settings) as server:
         warm_up = send_batches(_WARM_UP, server, batches, numbers)
         before = engine_s()
         load = store_for(size.stored_s, server, batches, numbers)

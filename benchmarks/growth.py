@@ -31,6 +31,8 @@ _REPORTS = 20
 _MOST_BATCH_S = 0.5
 _MOST_REPORT_S = 0.3
 
+_TABLE_BYTES = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND table IN ('exposure', 'exposure_hour')"
+
 _T = TypeVar("_T")
 
 
@@ -42,11 +44,15 @@ class _Opened:
     accounts: AccountStore
     media_buys: MediaBuyStore
     attribution: Attribution
+    derived: Path
 
 
 @dataclass(frozen=True, slots=True)
 class _Attributed:
-    """What attribution took against so many exposures: rates a second, ``batch_s`` for a batch more."""
+    """What attribution took against so many exposures: rates a second, ``batch_s`` for a batch more.
+
+    The figures are CPU seconds for a million exposures and events, and the bytes that an exposure takes on disk.
+    """
 
     exposures: int
     count_rate: float
@@ -54,6 +60,7 @@ class _Attributed:
     batch_s: float
     conversions: int
     peak_mb: float
+    figures: dict[str, float]
 
 
 def measure_attribution(size: Size, folder: Path) -> Section:
@@ -83,6 +90,7 @@ def measure_attribution(size: Size, folder: Path) -> Section:
                 for f in found
             ],
         ),
+        figures=compared.figures,
         goals=[
             Goal(
                 f"a batch within {_MOST_BATCH_S} s at {compared.exposures:,} exposures",
@@ -149,15 +157,28 @@ def _attribute(folder: Path, exposures: int) -> _Attributed:
         opened.accounts.create("default", sandbox=False)
         audience = Audience(opened.store, people=exposures * 3 // 10)
         audience.see(exposures)
+        cpu = [time.process_time()]
         count_s = _timed(opened.attribution.catch_up)
+        cpu.append(time.process_time())
         audience.buy(0, events)
         buy_media(opened.media_buys)
+        cpu.append(time.process_time())
         events_s = _timed(opened.attribution.catch_up)
+        cpu.append(time.process_time())
         audience.buy(events, events + _BATCH)
         batch_s = _timed(opened.attribution.catch_up)
         conversions = reported_conversions(opened.store)
+        index_bytes = sum(file.stat().st_size for file in opened.derived.rglob("*") if file.is_file())
+        [[table_bytes]] = opened.store.deriver.query(_TABLE_BYTES).result_rows
+    figures = {
+        "exposures": exposures,
+        "exposure_cpu_s": (cpu[1] - cpu[0]) / exposures * 1e6,
+        "attribution_cpu_s": (cpu[3] - cpu[2]) / events * 1e6,
+        "exposure_bytes": table_bytes / exposures,
+        "index_bytes": index_bytes / exposures,
+    }
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    return _Attributed(exposures, exposures / count_s, events / events_s, batch_s, conversions, peak_mb)
+    return _Attributed(exposures, exposures / count_s, events / events_s, batch_s, conversions, peak_mb, figures)
 
 
 def convert_in_a_process(folder: Path, first: int, end: int) -> None:
@@ -183,7 +204,8 @@ def _opened(folder: Path) -> Iterator[_Opened]:
     control.migrate()
     store, media_buys = EventStore.open(data.events_dsn, data.scratch), MediaBuyStore(control)
     with closing(data), closing(control), closing(store):
-        yield _Opened(store, AccountStore(control), media_buys, Attribution(store, control, media_buys, data.derived))
+        attribution = Attribution(store, control, media_buys, data.derived)
+        yield _Opened(store, AccountStore(control), media_buys, attribution, data.derived)
 
 
 def _in_a_process(work: Callable[..., _T], *arguments: object) -> _T:

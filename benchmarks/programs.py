@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     attribution,
     clickhouse,
+    cluster,
     console,
     copies,
     exposure_import,
@@ -53,6 +54,9 @@ PROGRAMS = {
     "copies": Program(copies.measure, "batches of events that are known, beside batches of new ones", 2),
     "stored": Program(stored_events.measure, "the rate of batches at 0, 5 and 20 million stored events", 6),
     "clickhouse": Program(clickhouse.measure, "batches with events on a ClickHouse server, beside inside Postback", 2),
+    "cluster": Program(
+        cluster.measure, "1, 2 and 4 servers on one PostgreSQL and one ClickHouse, by process", 4, wrk=True
+    ),
     "resources": Program(resources.measure, "memory after 5 million events, and the start on them", 2),
     "restart": Program(restart.measure, "the start after SIGKILL, with a full log", 2),
     "import": Program(exposure_import.measure, "exposures from a file of 10 million, beside inserting alone", 3),

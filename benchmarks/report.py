@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -48,12 +48,21 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One benchmark's results. ``method`` says in whole sentences how they came about."""
+    """One benchmark's results.
+
+    Attributes:
+        title: Of the section.
+        method: Says in whole sentences how they came about.
+        table: What was measured.
+        goals: What was wanted.
+        figures: Numbers of the table that plans are made of, by name.
+    """
 
     title: str
     method: str
     table: Table
     goals: Sequence[Goal] = field(default=())
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         parts = [f"## {self.title}", self.method, str(self.table)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -27,6 +28,7 @@ _KEY = "pb_of_the_benchmarks_and_of_nobody"
 _POLL_SECONDS = 0.02
 _DRAIN_SECONDS = 300
 _FOUND, _NOT_YET = 200, (404, 503)
+_DEFAULTS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +78,13 @@ class Server(Endpoint):
 
 
 @contextmanager
-def serving(folder: Path, checkout: Path = CHECKOUT, events: str = "chdb://") -> Iterator[Server]:
+def serving(folder: Path, checkout: Path = CHECKOUT, settings: Mapping[str, str] = _DEFAULTS) -> Iterator[Server]:
     """Serve from ``folder`` until the block is left, which is entered when the server is ready and knows the source.
 
     Args:
         folder: Has the log of the server, and its data folder.
         checkout: Whose source code serves; it needs no packages but those of this environment.
-        events: Where the event store is.
+        settings: Its settings beside those of every server here, as ``POSTBACK_EVENTS``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -93,9 +95,8 @@ def serving(folder: Path, checkout: Path = CHECKOUT, events: str = "chdb://") ->
         "POSTBACK_PORT": str(port),
         "POSTBACK_BOOTSTRAP_KEY": _KEY,
         "POSTBACK_RATE_LIMIT": "0",
+        **settings,
     }
-    if events != "chdb://":  # an older commit doesn't know the setting
-        environ["POSTBACK_EVENTS"] = events
     command = [sys.executable, "-m", "postback", "serve"]
     headers = {"Authorization": f"Bearer {_KEY}", "Content-Type": "application/json"}
     started = time.perf_counter()

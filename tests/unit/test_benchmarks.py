@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.against import measure_against
 from benchmarks.events import Batches, realistic_event
+from benchmarks.figures import Figures
 from benchmarks.page import page
+from benchmarks.plan import Demand, Plan
+from benchmarks.plan import main as print_plan
 from benchmarks.postgresql_peer.models import Event, Failure, LogEvent
 from benchmarks.programs import PROGRAMS
 from benchmarks.report import Goal, Section, Table
@@ -19,7 +24,9 @@ from benchmarks.size import QUICK
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "benchmarks.md"
+PLAN = DOCS / "explanation" / "scale.md"
 
 
 def test_the_help_says_what_can_be_run_and_what_it_costs() -> None:
@@ -58,6 +65,59 @@ def test_figures_that_mean_nothing_are_not_kept() -> None:
     result = CliRunner().invoke(main, ["rest", "--quick", "--keep"])
 
     assert (result.exit_code, "--quick" in result.output) == (2, True)
+
+
+FIGURES = Figures(
+    postback_s=10,
+    clickhouse_s=5,
+    postgresql_s=1,
+    several_postback_s=12,
+    several_clickhouse_s=6,
+    several_postgresql_s=1,
+    event_bytes=200,
+    exposures=1e7,
+    exposure_cpu_s=8,
+    attribution_cpu_s=16,
+    exposure_bytes=50,
+    index_bytes=40,
+)
+DEMAND = Demand(
+    events_a_day=86_400e6,
+    peak=2,
+    exposures=30 * 86_400e6,
+    lookback_days=30,
+    kept_days=10,
+    cores=16,
+    use=0.5,
+    disk_tb=20,
+    replicas=2,
+)
+"""A million events and exposures a second, twice as many at the peak."""
+
+
+def test_a_plan_is_what_the_figures_and_the_demand_make() -> None:
+    plan = Plan(DEMAND, FIGURES)
+
+    assert plan.ingest_cores == pytest.approx(2 * 12 + 2 * 12)
+    assert plan.clickhouse_cores == pytest.approx(2 * 6 + 2 * 6)
+    assert plan.postgresql_cores == pytest.approx(2 + 2)
+    assert plan.events_tb == pytest.approx(172.8)
+    assert plan.exposures_tb == pytest.approx(129.6)
+    assert plan.index_tb == pytest.approx(103.68)
+    assert plan.shards == math.ceil((172.8 + 129.6) / 10)
+    assert plan.attribution_cores == pytest.approx(2 * 16 * math.log2(2.592e12 / 31) / math.log2(1e7) + 2 * 8)
+    assert plan.servers == 1 + math.ceil((plan.ingest_cores + plan.attribution_cores) / 8)
+
+
+def test_shards_are_as_many_as_their_cores_need_when_their_disks_are_large() -> None:
+    assert Plan(replace(DEMAND, disk_tb=1e6), FIGURES).shards == 24 / 8
+
+
+def test_the_plan_in_the_documentation_is_that_of_the_kept_figures() -> None:
+    table = CliRunner().invoke(print_plan, [], catch_exceptions=False).output
+
+    assert "machines for ClickHouse" in table
+    assert table in PLAN.read_text()
 
 
 def test_a_section_reads_as_markdown() -> None:
