@@ -342,12 +342,7 @@ def _open_services(
 
 
 def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
-    if embedded:
-        asked = embedded.engine.client()
-        resources.closing("watchdog's client", asked.close)
-        watchdog = Watchdog(asked.ping)
-    else:
-        watchdog = Watchdog(None)
+    watchdog = Watchdog(embedded.ping if embedded else None)
     resources.closing("watchdog", watchdog.stop)
     return watchdog
 

@@ -102,7 +102,7 @@ def _beside(events: EventStore) -> Iterator[EventStore]:
                 client.command(f"CREATE TABLE {table} AS {stored}.{table}")
             for fact in ("event", "exposure", "retention"):
                 client.command(_statement(fact, events))
-            store = EventStore(events.engine, client, client, [client])
+            store = EventStore(events.engine, client, client, client, [client])
             store.receipt_times = events.receipt_times
             yield store
     finally:

@@ -64,7 +64,7 @@ _NO_LINKS: Mapping[tuple[str, str], str] = MappingProxyType({})
 class EventStore:
     """The tables of events. Synchronous and thread-safe: callers on an event loop use threads.
 
-    One client writes, one derives and a few read, for a client does one thing at a time.
+    One client writes, one derives, one asks whether the engine answers, and a few read: each does one thing at a time.
 
     Attributes:
         engine: Makes the clients.
@@ -78,7 +78,9 @@ class EventStore:
             epoch; None where none holds anything up.
     """
 
-    def __init__(self, engine: EventEngine, writer: Client, deriver: Client, readers: Sequence[Client]) -> None:
+    def __init__(
+        self, engine: EventEngine, writer: Client, deriver: Client, asked: Client, readers: Sequence[Client]
+    ) -> None:
         self.engine = engine
         self.deriver = deriver
         self.deriving = threading.Lock()
@@ -86,8 +88,10 @@ class EventStore:
         self.number = FIRST_SHARD
         self.stored_elsewhere: Callable[[], int | None] = lambda: None
         self._inserting = threading.Lock()
-        self._clients = (writer, deriver, *readers)
+        self._clients = (writer, deriver, asked, *readers)
         self._writer = writer
+        self._asking = threading.Lock()
+        self._asked = asked
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         for reader in readers:
             self._idle.put(reader)
@@ -120,6 +124,7 @@ class EventStore:
             with ExitStack() as undo:
                 writer = undo.enter_context(closing(engine.client()))
                 deriver = undo.enter_context(closing(engine.client(session=True)))
+                asked = undo.enter_context(closing(engine.client()))
                 readers = [undo.enter_context(closing(engine.client())) for _ in range(READERS)]
                 upgrade(writer, tables=engine.tables)
                 undo.pop_all()
@@ -127,7 +132,7 @@ class EventStore:
             raise engine.unusable(error) from error
         if engine.embedded:
             tempfile.tempdir = str(scratch)  # chDB's client offers no other way to choose it
-        store = cls(engine, writer, deriver, readers)
+        store = cls(engine, writer, deriver, asked, readers)
         store.receipt_times = times or ReceiptTimes(clock=clock)
         store.receipt_times.advance(store.last_received_at())
         return store
@@ -166,8 +171,9 @@ class EventStore:
         return [Path(folder) for _, folder in tables]
 
     def ping(self) -> bool:
-        """Whether the engine answers. An embedded one is asked between two inserts, a server at any time."""
-        return self._writer.ping()
+        """Whether the engine answers, at any time: a client of its own asks, which waits for no insert and no read."""
+        with self._asking:
+            return self._asked.ping()
 
     def insert(self, rows: Sequence[Rows]) -> None:
         """Store rows at once: one insert a table, durable when this returns. While a server runs, its log does it.

@@ -41,7 +41,7 @@ async def warnings_if_ready(services: Services) -> Sequence[str]:
         waiting = f"events of callers that are known wait in the ingest log ({_waiting(services)})"
         return [f"PostgreSQL does not answer: {waiting}, and everything else answers 503."]
     if services.shards.embedded:
-        await services.threads.inserts.run(_ask_event_store, services.folder, services.shards.embedded)
+        await services.threads.background.run(_ask_event_store, services.folder, services.shards.embedded)
         return unattributed
     # While ClickHouse is away, a load balancer that sent events elsewhere would send them nowhere.
     services.log.require_room()
