@@ -33,8 +33,9 @@ ON_CLICKHOUSE = $(addprefix tests/integration/test_, attribution.py duplicates_a
 test-fast: .venv/installed-dev ## run the unit tests, which include a server in their own process: under a minute
 	@$(BIN)/python -m pytest tests/unit -m "not slow" $(IN_PARALLEL)
 
-# A file at a time, the long ones of tests/acceptance and tests/faults first, so that no worker ends with one of them.
-IN_PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# A file at a time, the long ones of tests/acceptance and tests/faults first, so that no worker ends with one of them. Three
+# workers, on two cores too: tests wait for servers and for the disk.
+IN_PARALLEL = --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 demo: .venv/installed ## start a server, log a realistic batch, print the response (DEMO_ONCE=1: then stop)
 	@$(BIN)/postback demo
