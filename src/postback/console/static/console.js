@@ -25,5 +25,9 @@ if (live) {
   }).observe(live, { childList: true });
 }
 
-// On a phone the navigation is wider than the screen: show where we are.
-document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+// On a phone the navigation is wider than the screen: show where we are. scrollIntoView would have the keyboard start there.
+const here = document.querySelector(".top nav [aria-current]");
+if (here) {
+  const nav = here.closest("nav");
+  nav.scrollLeft += here.getBoundingClientRect().left - nav.getBoundingClientRect().left - (nav.clientWidth - here.offsetWidth) / 2;
+}
