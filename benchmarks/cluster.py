@@ -54,10 +54,10 @@ class _Measured:
     def per_million(self, seconds: float) -> float:
         return seconds / self.events * 1e6
 
-    def cells(self) -> tuple[str, ...]:
+    def cells(self, load: str) -> tuple[str, ...]:
         each = (self.postback_s, self.clickhouse_s, self.postgresql_s, self.all_s)
         return (
-            f"{self.servers}, batches of {_EVENTS:,}",
+            f"{self.servers}, {load}",
             f"{self.events / self.seconds:,.0f}/s",
             *(f"{self.per_million(seconds):,.1f} s" for seconds in each),
         )
@@ -110,10 +110,8 @@ def measure(size: Size, folder: Path) -> Section:
     with clickhouse_server() as clickhouse, postgresql(folder / "postgresql") as (postmaster, url):
         stores = _Stores(clickhouse, postmaster, url)
         found = [_batches(servers, size, folder / f"servers-{servers}", stores) for servers in _SERVERS]
-        single = [
-            _single_events("SQLite", size, folder / "sqlite", {}, stores, wrk),
-            _single_events("PostgreSQL", size, folder / "shared", stores.settings(), stores, wrk),
-        ]
+        alone = _single_events(size, folder / "alone", {}, stores, wrk)
+        shared = _single_events(size, folder / "shared", stores.settings(), stores, wrk)
     first, last = found[0], found[-1]
     return Section(
         title="Several servers",
@@ -127,7 +125,11 @@ def measure(size: Size, folder: Path) -> Section:
         ),
         table=Table(
             ("servers, load", "stored", "CPU of Postback", "of ClickHouse", "of PostgreSQL", "all"),
-            [*(each.cells() for each in found), *single],
+            [
+                *(each.cells(f"batches of {_EVENTS:,}") for each in found),
+                alone.cells("single events, SQLite"),
+                shared.cells("single events, PostgreSQL"),
+            ],
         ),
         figures={
             "postback_s": first.per_million(first.postback_s),
@@ -136,6 +138,7 @@ def measure(size: Size, folder: Path) -> Section:
             "several_postback_s": last.per_million(last.postback_s),
             "several_clickhouse_s": last.per_million(last.clickhouse_s),
             "several_postgresql_s": last.per_million(last.postgresql_s),
+            "single_postback_s": shared.per_million(shared.postback_s),
             "event_bytes": first.event_bytes,
         },
     )
@@ -162,13 +165,11 @@ def _batches(servers: int, size: Size, folder: Path, stores: _Stores) -> _Measur
         )
 
 
-def _single_events(
-    place: str, size: Size, folder: Path, settings: dict[str, str], stores: _Stores, wrk: Wrk
-) -> tuple[str, ...]:
+def _single_events(size: Size, folder: Path, settings: dict[str, str], stores: _Stores, wrk: Wrk) -> _Measured:
     clickhouse_s, postgresql_s = stores.clickhouse_cpu_s(), stores.postgresql_cpu_s()
     with serving(folder, settings=settings) as server:
         sent = wrk.send(server, _CONNECTIONS, size.single_s)
-    found = _Measured(
+    return _Measured(
         servers=1,
         events=sent.requests,
         seconds=sent.seconds,
@@ -177,4 +178,3 @@ def _single_events(
         postgresql_s=stores.postgresql_cpu_s() - postgresql_s if settings else 0.0,
         event_bytes=0.0,
     )
-    return (f"1, single events, {place}", *found.cells()[1:])

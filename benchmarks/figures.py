@@ -22,6 +22,7 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         several_postback_s: Those of Postback with four servers on the same stores.
         several_clickhouse_s: Those of ClickHouse then.
         several_postgresql_s: Those of PostgreSQL then.
+        single_postback_s: Those of Postback for a million events that come in a call each, by one server.
         event_bytes: What an event takes on the disk of ClickHouse, with all that is written for it.
         exposures: Exposures against which attribution was measured.
         exposure_cpu_s: CPU seconds in which a million exposures are counted and indexed.
@@ -36,6 +37,7 @@ class Figures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     several_postback_s: float
     several_clickhouse_s: float
     several_postgresql_s: float
+    single_postback_s: float
     event_bytes: float
     exposures: float
     exposure_cpu_s: float

@@ -23,6 +23,8 @@ _CONNECTIONS = 4
 
 
 _UNAVAILABLE = 503
+_PAUSE_SECONDS = 1
+"""As a 503 asks for: so long a client waits when the log is full."""
 
 
 class Refused(Exception):
@@ -79,23 +81,38 @@ class _Connection:
     answered_in: list[float] = field(default_factory=list)
     last: int | None = None
 
-    def send(self, more: Callable[[], bool], endpoint: Endpoint, batches: Batches, numbers: Iterator[int]) -> None:
-        """Send one batch after the other."""
+    def send(
+        self,
+        more: Callable[[], bool],
+        endpoint: Endpoint,
+        batches: Batches,
+        numbers: Iterator[int],
+        *,
+        patient: bool = True,
+    ) -> None:
+        """Send one batch after the other; one that the server has no room for again, or raise Refused."""
         with closing(http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=60)) as connection:
             while more():
                 number = next(numbers)
                 body = batches.body(number)
                 started = time.perf_counter()
-                connection.request("POST", "/v1/log_event", body, dict(endpoint.headers))
-                response = connection.getresponse()
-                answer = response.read()
+                status, answer = _post(connection, body, endpoint)
+                while status == _UNAVAILABLE:
+                    if not patient:
+                        raise Refused
+                    time.sleep(_PAUSE_SECONDS)
+                    status, answer = _post(connection, body, endpoint)
                 seconds = time.perf_counter() - started
-                if response.status == _UNAVAILABLE:
-                    raise Refused
                 if msgspec.json.decode(answer).get("events_processed") != batches.events:
                     raise RuntimeError(f"a batch was not accepted as a whole: {answer[:1000]!r}")
                 self.answered_in.append(seconds)
                 self.last = number
+
+
+def _post(connection: http.client.HTTPConnection, body: bytes, endpoint: Endpoint) -> tuple[int, bytes]:
+    connection.request("POST", "/v1/log_event", body, dict(endpoint.headers))
+    response = connection.getresponse()
+    return response.status, response.read()
 
 
 def store_for(seconds: float, server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
@@ -128,7 +145,7 @@ def send_until_refused(endpoint: Endpoint, batches: Batches, numbers: Iterator[i
     """
     connection = _Connection()
     with suppress(Refused):
-        connection.send(lambda: True, endpoint, batches, numbers)
+        connection.send(lambda: True, endpoint, batches, numbers, patient=False)
     if connection.last is None:
         raise RuntimeError("the server had no room for one batch")
     return len(connection.answered_in) * batches.events, batches.last_event_id(connection.last)

@@ -78,6 +78,11 @@ class Plan:
         return (self.demand.at_peak + self.demand.exposures_at_peak) * per_million / _MILLION
 
     @property
+    def single_cores(self) -> float:
+        """Of Postback, if each event came in a call of its own."""
+        return self.demand.at_peak * self.figures.single_postback_s / _MILLION
+
+    @property
     def attribution_cores(self) -> float:
         """Counting exposures and attributing events; a search in the index costs as the logarithm of its size.
 
@@ -142,7 +147,8 @@ class Plan:
         rows = [
             ("events a second, on average and at the peak", f"{demand.average:,.0f} and {demand.at_peak:,.0f}"),
             ("exposures a second at the peak", f"{demand.exposures_at_peak:,.0f}"),
-            ("cores for ingest at the peak", f"{self.ingest_cores:,.1f}"),
+            ("cores for ingest at the peak, in full batches", f"{self.ingest_cores:,.1f}"),
+            ("the same, if each event came in a call of its own", f"{self.single_cores:,.1f}"),
             ("cores for attribution at the peak", f"{self.attribution_cores:,.1f}"),
             (f"machines for Postback, {demand.cores} cores, one to spare", f"{self.servers}"),
             ("cores of ClickHouse at the peak, one copy", f"{self.clickhouse_cores:,.1f}"),

@@ -74,6 +74,7 @@ FIGURES = Figures(
     several_postback_s=12,
     several_clickhouse_s=6,
     several_postgresql_s=1,
+    single_postback_s=500,
     event_bytes=200,
     exposures=1e7,
     exposure_cpu_s=8,
@@ -99,6 +100,7 @@ def test_a_plan_is_what_the_figures_and_the_demand_make() -> None:
     plan = Plan(DEMAND, FIGURES)
 
     assert plan.ingest_cores == pytest.approx(2 * 12 + 2 * 12)
+    assert plan.single_cores == pytest.approx(2 * 500)
     assert plan.clickhouse_cores == pytest.approx(2 * 6 + 2 * 6)
     assert plan.postgresql_cores == pytest.approx(2 + 2)
     assert plan.events_tb == pytest.approx(172.8)
