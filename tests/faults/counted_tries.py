@@ -76,5 +76,10 @@ def markdown_table(head: tuple[str, str], rows: Iterable[tuple[str, int | str]])
 
 
 def _commit() -> str:
-    git = ["git", "describe", "--always", "--dirty=, with changes", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """The commit whose code is tried, and whether that was changed since; what was counted since doesn't matter."""
+    commit, changed = _git("describe", "--always", "--exclude=*"), _git("status", "--porcelain", "--", "src")
+    return f"{commit or 'unknown'}{', with changes' if changed else ''}"
+
+
+def _git(*command: str) -> str:
+    return subprocess.run(["git", *command], capture_output=True, text=True, check=False).stdout.strip()
