@@ -51,10 +51,7 @@ def run_try() -> dict[str, Any]:
     try:
         with upstream() as receiver, servers(partial(_place, folder)) as start:
             config = folder / "seller.toml"
-            config.write_text(
-                f'[[forwards]]\nname = "crm"\nevent_source_id = "website"\nurl = "{receiver.url}"\n'
-                "allow_private = true\n"
-            )
+            config.write_text(receiver.seller_config("website"))
             told = _kill_and_compare(start, receiver, config)
     except BaseException:
         sys.stderr.write(f"The folder of the try that failed: {folder}\n")

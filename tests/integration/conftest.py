@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import create_engine, text
 from tests.integration.orders import SOURCES
+from tests.integration.upstream import Upstream, upstream
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -56,6 +57,13 @@ def postgresql_databases() -> Iterator[Callable[[], str]]:
     yield create
     server.cleanup()
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def crm() -> Iterator[Upstream]:
+    """A system of the seller that events are forwarded to."""
+    with upstream() as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

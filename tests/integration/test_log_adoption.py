@@ -23,7 +23,7 @@ from tests.conftest import eventually, free_port
 from tests.fault_proxy import Fault, FaultProxy
 from tests.faults.test_clickhouse_faults import Campaign
 from tests.integration.test_idempotent_tasks import CALLS
-from tests.integration.upstream import Upstream, upstream
+from tests.integration.upstream import Upstream
 
 from postback.cli import main
 from postback.store.control_store import ControlStore
@@ -34,13 +34,6 @@ if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
 
 SOURCES = [{"event_source_id": "website"}, {"event_source_id": "shop"}]
-
-
-@pytest.fixture(scope="module")
-def crm() -> Iterator[Upstream]:
-    """What events are forwarded to."""
-    with upstream() as running:
-        yield running
 
 
 class Installation:
@@ -80,9 +73,7 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Installation]:
     config = tmp_path_factory.mktemp("seller") / "seller.toml"
-    config.write_text(
-        f'[[forwards]]\nname = "crm"\nevent_source_id = "website"\nurl = "{crm.url}"\nallow_private = true\n'
-    )
+    config.write_text(crm.seller_config("website"))
     made = Installation(new_postgresql(), clickhouse, config, start_server)
     yield made
     made.proxy.close()

@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
@@ -22,7 +22,7 @@ from tests.acceptance.official import unique_key
 from tests.conftest import eventually
 from tests.integration import orders
 from tests.integration.test_idempotent_tasks import CALLS
-from tests.integration.upstream import Upstream, upstream
+from tests.integration.upstream import Upstream
 
 from postback.auth.console_keys import ConsoleKeys
 from postback.forwarding.outbox import LEASE_SECONDS, Delivery, Outbox
@@ -36,13 +36,6 @@ IN_CONTROL = ("create_media_buy", "delivery", "sync_accounts", "sync_event_sourc
 """The tasks that are done once; what log_event and exposures do is the same when it is done twice."""
 
 TIMES = 10
-
-
-@pytest.fixture(scope="module")
-def crm() -> Iterator[Upstream]:
-    """What events of ``server`` are forwarded to."""
-    with upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +53,7 @@ def start(
 ) -> StartServer:
     """Starts a server on the databases."""
     config = tmp_path_factory.mktemp("seller") / "seller.toml"
-    config.write_text(
-        f'[[forwards]]\nname = "crm"\nevent_source_id = "server"\nurl = "{crm.url}"\nallow_private = true\n'
-    )
+    config.write_text(crm.seller_config("server"))
     shared = {"control": url, "events": clickhouse.new_database(), "secret": secrets.token_hex(32)}
     return partial(start_server, **shared, sandbox="true", seller_config=config, validation_workers=0)
 

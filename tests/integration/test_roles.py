@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from tests.acceptance.official import unique_key
 from tests.acceptance.test_closed_loop import SOURCE, delivery, exposure, person, report
 from tests.conftest import eventually
 from tests.integration import orders
-from tests.integration.upstream import Upstream, upstream
+from tests.integration.upstream import Upstream
 
 from postback.config import load_settings
 from postback.errors import StartupError
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 
 GOAL = orders.goal({"event_source_id": "shop", "event_type": "purchase", "value_field": "value"})
 ENDED = {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-02-01T00:00:00Z"}
-
-
-@pytest.fixture(scope="module")
-def crm() -> Iterator[Upstream]:
-    """What the events of ``shop`` are forwarded to."""
-    with upstream() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +44,7 @@ def start(
 ) -> StartServer:
     """Starts a server on the two databases."""
     config = tmp_path_factory.mktemp("seller") / "seller.toml"
-    config.write_text(
-        f'[[forwards]]\nname = "crm"\nevent_source_id = "shop"\nurl = "{crm.url}"\nallow_private = true\n'
-    )
+    config.write_text(crm.seller_config("shop"))
     shared = {"control": url, "events": clickhouse.new_database(), "secret": secrets.token_hex(32)}
     return partial(start_server, **shared, sandbox="true", seller_config=config, validation_workers=0)
 

@@ -39,6 +39,13 @@ class Upstream:
         """Where events are posted to."""
         return f"http://127.0.0.1:{self.port}/take"
 
+    def seller_config(self, event_source_id: str) -> str:
+        """The seller's file by which events of this source are forwarded here."""
+        return (
+            f'[[forwards]]\nname = "crm"\nevent_source_id = "{event_source_id}"\nurl = "{self.url}"\n'
+            "allow_private = true\n"
+        )
+
     def event_ids(self) -> set[str]:
         """The events that it took."""
         taken = [request for request in self.requests if request["status"] == 200]
