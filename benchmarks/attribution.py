@@ -117,7 +117,7 @@ def _measure(exposures: int, folder: Path) -> _Found:
 
 def _report(store: EventStore) -> int:
     """Ask for what a delivery report is made of; returns the conversions."""
-    store.query("delivery_exposures", **REPORTED, currencies=["USD"])
+    store.query("delivery_exposures", **REPORTED)
     return reported_conversions(store)
 
 

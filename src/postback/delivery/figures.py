@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 
 from postback.delivery.report import ActionSourceTotal, EventTypeTotal, ExactFigures
 
-__all__ = ["Figures", "Tally", "shown_number", "total"]
+__all__ = ["Cost", "Figures", "Tally", "shown_number", "total"]
 
 _T = TypeVar("_T", EventTypeTotal, ActionSourceTotal)
 
@@ -42,6 +42,19 @@ class Tally:
 
 
 @dataclass(slots=True)
+class Cost:
+    """The cost of exposures, and of hourly totals, and how many of them cost something."""
+
+    items: int = 0
+    amount: Decimal = Decimal(0)
+
+    def add(self, items: int, amount: Decimal) -> None:
+        """Add some."""
+        self.items += items
+        self.amount += amount
+
+
+@dataclass(slots=True)
 class Figures:
     """The delivery and conversions of a package, a day, a creative or a total.
 
@@ -54,6 +67,7 @@ class Figures:
         by_action_source: The same by action_source; empty for events without one.
         by_creative: The figures of each creative that exposures name.
         by_time: The figures of each UTC day, or of each hour, by its beginning.
+        other_costs: What exposures cost in other currencies than the buy's, by currency; empty for none.
         viewability: The viewability (core/delivery-metrics.json), or None if it was not measured.
     """
 
@@ -65,6 +79,7 @@ class Figures:
     by_action_source: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     by_creative: dict[str, Figures] = field(default_factory=lambda: defaultdict(Figures))
     by_time: dict[datetime, Figures] = field(default_factory=lambda: defaultdict(Figures))
+    other_costs: dict[str, Cost] = field(default_factory=lambda: defaultdict(Cost))
     viewability: dict[str, Any] | None = None
 
     def deliver(self, impressions: int, clicks: int, spend: Decimal) -> None:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from msgspec import UNSET
 
-from postback.delivery.figures import shown_number
+from postback.delivery.figures import Figures, shown_number
 from postback.delivery.report import AfterFinal, InvalidClickCount, LeftOutAmount
 
-__all__ = ["after_final", "invalid_click_counts", "left_out_amounts"]
+__all__ = ["after_final", "invalid_click_counts", "left_out_amounts", "other_costs"]
 
 _TOO_LATE = "FINAL"
 
 
+def other_costs(figures: Mapping[tuple[str, str, str], Figures]) -> list[Sequence[Any]]:
+    """What the spend of packages leaves out, as rows like those of sql/delivery_left_out.sql.
+
+    Args:
+        figures: By (account_id, media_buy_id, package_id).
+    """
+    return [
+        (*package, "spend", "OTHER_CURRENCY" if currency else "NO_CURRENCY", currency, cost.items, cost.amount)
+        for package, part in figures.items()
+        for currency, cost in part.other_costs.items()
+    ]
+
+
 def left_out_amounts(rows: Iterable[Sequence[Any]]) -> list[LeftOutAmount]:
-    """From the rows of sql/delivery_left_out.sql, what came too late excepted."""
+    """From such rows, what came too late excepted."""
     return [
         LeftOutAmount(figure=figure, reason=reason, **_amount(buy, package, currency, items, amount))
         for _, buy, package, figure, reason, currency, items, amount in sorted(map(tuple, rows))
@@ -26,7 +39,7 @@ def left_out_amounts(rows: Iterable[Sequence[Any]]) -> list[LeftOutAmount]:
 
 
 def after_final(rows: Iterable[Sequence[Any]]) -> list[AfterFinal]:
-    """From the rows of sql/delivery_left_out.sql, what came too late."""
+    """From such rows, what came too late."""
     return [
         AfterFinal(**_amount(buy, package, currency, items, amount))
         for _, buy, package, _, reason, currency, items, amount in sorted(map(tuple, rows))

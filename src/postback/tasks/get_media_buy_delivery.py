@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from msgspec import UNSET
@@ -16,7 +17,7 @@ from msgspec import UNSET
 from postback.accounts.references import matching_accounts
 from postback.auth.principal import Account
 from postback.delivery.figures import Figures, total
-from postback.delivery.left_out import after_final, invalid_click_counts, left_out_amounts
+from postback.delivery.left_out import after_final, invalid_click_counts, left_out_amounts, other_costs
 from postback.delivery.report import (
     AggregatedTotals,
     BriefMetrics,
@@ -113,7 +114,7 @@ def delivery_report(
         attribution_window=_common_window(buys),
         aggregated_totals=_aggregated(buys, figures, currency),
         media_buy_deliveries=[_delivery(services.catalogue, buy, figures, release, days=days) for buy in buys],
-        ext=ReportExt(_details(services, buys, period)),
+        ext=ReportExt(_details(services, buys, figures, period)),
     )
 
 
@@ -129,13 +130,13 @@ def hourly_delivery(services: Services, buy: MediaBuy, period: Period) -> list[t
     return [(hour, BriefMetrics(**part.brief())) for hour, part in sorted(whole.by_time.items())]
 
 
-def _details(services: Services, buys: Sequence[MediaBuy], period: Period) -> ReportDetails:
+def _details(services: Services, buys: Sequence[MediaBuy], figures: PackageFigures, period: Period) -> ReportDetails:
     complete = services.attribution.complete_through({buy.account_id for buy in buys} or None)
-    rows: list[Sequence[Any]] = []
+    rows = other_costs(figures)
     invalid: list[Sequence[Any]] = []
     for events, some in services.shards.grouped(buys, _account_of):
         asked = _asked(some, period)
-        rows += events.query("delivery_left_out", **asked, currencies=[buy.currency for buy in some])
+        rows += events.query("delivery_left_out", **asked)
         invalid += events.query("delivery_invalid_clicks", **asked)
     return ReportDetails(
         complete_through=rfc3339(complete) if complete else UNSET,
@@ -159,20 +160,25 @@ def _figures(services: Services, buys: Sequence[MediaBuy], period: Period, *, ho
     """The figures of the buys' packages; ``hourly``: with each hour in the place of its day."""
     figures: PackageFigures = defaultdict(Figures)
     for events, some in services.shards.grouped(buys, _account_of):
-        _add_figures(figures, events, _asked(some, period) | {"hourly": hourly}, [buy.currency for buy in some])
+        currencies = {(buy.account_id, buy.media_buy_id): buy.currency for buy in some}
+        _add_figures(figures, events, _asked(some, period) | {"hourly": hourly}, currencies)
     if buys and services.settings.sandbox:
         overlay_simulations(services.simulations, services.shards, buys, figures, period)
     return figures
 
 
 def _add_figures(
-    figures: PackageFigures, events: EventStore, asked: Mapping[str, Any], currencies: Sequence[str]
+    figures: PackageFigures, events: EventStore, asked: Mapping[str, Any], currencies: Mapping[tuple[str, str], str]
 ) -> None:
-    for *key, moment, creative_id, impressions, clicks, spend in events.query(
-        "delivery_exposures", **asked, currencies=currencies
+    for *key, moment, creative_id, currency, impressions, clicks, cost, items in events.query(
+        "delivery_exposures", **asked
     ):
-        for part in _parts(figures[key[0], key[1], key[2]], moment, creative_id):
-            part.deliver(impressions, clicks, spend)
+        package = figures[key[0], key[1], key[2]]
+        in_currency = currency == currencies[key[0], key[1]]
+        for part in _parts(package, moment, creative_id):
+            part.deliver(impressions, clicks, cost if in_currency else Decimal(0))
+        if cost and not in_currency:
+            package.other_costs[currency].add(items, cost)
     for *key, moment, event_type, action_source, creative_id, conversions, value in events.query(
         "delivery_conversions", **asked
     ):
