@@ -293,6 +293,11 @@ class Settings:
     pending_accounts: int = _setting(
         _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
     )
+    event_sources: int = _setting(
+        _whole(1, 1_000_000),
+        "5000",
+        "Event sources of one account, deleted ones included, since their events are kept; further ones are refused.",
+    )
     open_media_buys: int = _setting(
         _whole(1, 1_000_000),
         "5000",

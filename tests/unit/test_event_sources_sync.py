@@ -61,7 +61,7 @@ class Buyer:
         self.clock = Clock()
         self.threads = Threads(readers=1)
         self.read_events = lambda account_ids, *work: self.threads.reports.run(*work)
-        self.settings = SimpleNamespace(public_url="https://track.seller.example")
+        self.settings = SimpleNamespace(public_url="https://track.seller.example", event_sources=100)
         self.tag_script = TagScript("/tag/v/abc.js", "sha384-abc")
         self.forwarding = Forwarding(
             read_destinations([], "seller.toml", {}),
@@ -288,6 +288,19 @@ def test_no_entry_or_too_many_is_refused_as_a_whole(buyer: Buyer, entries: list[
     with pytest.raises(InvalidRequest) as refused:
         buyer.sync(*entries)
     assert refused.value.field == "event_sources"
+
+
+def test_an_account_has_no_more_sources_than_it_may_have_however_many_it_deletes(buyer: Buyer) -> None:
+    buyer.settings.event_sources = 2
+    buyer.sync(WEBSITE)
+    assert buyer.actions(TILLS, {"event_source_id": "third"}, delete_missing=True) == {
+        "tills": "created",
+        "third": "failed",
+        "website": "deleted",
+    }
+    [failed, *_] = buyer.sync({"event_source_id": "third"})
+    assert failed["errors"][0]["field"] == "event_sources[0].event_source_id"
+    assert buyer.actions(WEBSITE) == {"website": "created", "tills": "unchanged"}
 
 
 def test_the_sellers_sources_are_listed_and_left_alone(buyer: Buyer) -> None:

@@ -32,6 +32,12 @@ __all__ = ["SYNC_EVENT_SOURCES", "SyncEventSourcesRequest", "SyncEventSourcesRes
 
 _DECLARED = SourceSettings.__struct_fields__
 
+_TOO_MANY = DeclarationError(
+    "event_source_id",
+    "The account has as many event sources as it may have, deleted ones included.",
+    "Use one that it has, or ask the seller for more.",
+)
+
 Action = Literal["created", "updated", "unchanged", "deleted", "failed"]
 
 
@@ -140,7 +146,8 @@ def _sync(
     """The response, and the destinations that have declarations in the outbox; one transaction stores it all."""
     delete_missing = request.delete_missing and entries is not None
     with call.services.sources.edit(account.account_id) as sources:
-        outcomes = _apply(sources, account.account_id, entries or (), delete_missing)
+        most = call.services.settings.event_sources
+        outcomes = _apply(sources, account.account_id, entries or (), delete_missing, most)
         response = _response(call, account, outcomes, traffic)
         # The entries' outcomes come first and in their order.
         synced = zip(outcomes, request.event_sources or (), strict=False)
@@ -166,15 +173,19 @@ def _response(
 
 
 def _apply(
-    sources: AccountSources, account_id: str, entries: Sequence[SourceEntry], delete_missing: bool
+    sources: AccountSources, account_id: str, entries: Sequence[SourceEntry], delete_missing: bool, most: int
 ) -> list[SourceOutcome]:
-    """Save what the entries declare. Returns the entries' outcomes in their order, then those of the other sources."""
+    """Save what the entries declare; there may be so many sources at ``most``, deleted ones included.
+
+    Returns:
+        The entries' outcomes in their order, then those of the other sources.
+    """
     mentioned = {entry.event_source_id for entry in entries}
     # An entry whose id is malformed may mean any source, so no source can be called missing.
     delete_missing = delete_missing and "" not in mentioned
     others = [source for id_, source in sorted(sources.by_id.items()) if id_ not in mentioned]
     outcomes = [
-        *_synced(account_id, sources.by_id, entries),
+        *_synced(account_id, sources.by_id, entries, most),
         *(_other(source, delete_missing) for source in others if not source.archived),
     ]
     sources.save(o.source for o in outcomes if o.source and o.action != "unchanged")
@@ -182,14 +193,18 @@ def _apply(
 
 
 def _synced(
-    account_id: str, existing: Mapping[str, EventSource], entries: Iterable[SourceEntry]
+    account_id: str, existing: Mapping[str, EventSource], entries: Iterable[SourceEntry], most: int
 ) -> list[SourceOutcome]:
-    synced = []
+    synced: list[SourceOutcome] = []
+    room = most - len(existing)
     earlier: set[str] = set()
     seller_ids = {source.seller_id for source in existing.values()}
     for index, (id_, declared, errors) in enumerate(entries):
         current = existing.get(id_)
         errors = errors or _conflicts(id_, current, earlier, seller_ids)
+        if current is None and not errors:
+            errors = [] if room > 0 else [_TOO_MANY]
+            room -= 1
         if errors or declared is None:
             request_errors = [_request_error(index, error) for error in errors]
             synced.append(SourceOutcome("failed", id_ or f"index:{index}", errors=request_errors))
