@@ -323,13 +323,14 @@ class IngestLog:
 
     async def _flush(self) -> None:
         """Flush what is sealed, and what is old or wanted by a reader; what comes meanwhile waits for the next time."""
-        self._due.clear()
         if self._readers or not self._segments.sealed:
             await self._appends.run(self._seal)
         while self._segments.sealed:
             flushed = await self._flushes.run(self._flusher.flush_oldest)
             if flushed:
                 self._note(flushed)
+        if not self._readers:  # what was sealed is flushed, so that nothing is due
+            self._due.clear()
         if self._flushed >= self._durable and not self._segments.unsealed:
             self._waiting.clear()
 
