@@ -92,8 +92,15 @@ def _memory_gib() -> float:
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=, with changes"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    """The commit, and whether what is measured has changed since; that figures were kept before changes nothing."""
+    measured = ("src", "benchmarks/*.py", "requirements")
+    commit = _git("describe", "--always") or "unknown"
+    return f"{commit}, with changes" if _git("status", "--porcelain", "--", *measured) else commit
+
+
+def _git(*arguments: str) -> str:
+    git = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _from_proc(file: str, name: str) -> str:

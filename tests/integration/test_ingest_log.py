@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
@@ -14,9 +15,11 @@ from tests.ingest import ingest_log
 
 from postback.errors import InternalError, Overloaded, StoreUnavailable
 from postback.metrics import Metrics
+from postback.store import ingest_log as ingest_log_module
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
+from postback.store.flusher import Flushed, Flusher
 from postback.store.ingest_log import IngestLog
 from postback.store.rows import Rows
 
@@ -96,6 +99,31 @@ async def test_calls_at_the_same_time_share_a_write(store: EventStore, log: Inge
     await asyncio.gather(*(log.append(rejections("shared", str(n))) for n in range(20)))
     assert all([await has(store, log, "shared", str(n)) for n in range(20)])
     assert appends(metrics) <= 2
+
+
+async def test_calls_that_come_during_a_flush_share_the_next_one(
+    store: EventStore, log: IngestLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_work, go_on, flush = threading.Event(), threading.Event(), Flusher.flush_oldest
+
+    def slowly(flusher: Flusher) -> Flushed | None:
+        at_work.set()
+        assert go_on.wait(60)
+        return flush(flusher)
+
+    monkeypatch.setattr(Flusher, "flush_oldest", slowly)
+    monkeypatch.setattr(ingest_log_module, "_SEAL_SECONDS", 60)
+    await log.append(rejections("meanwhile", "first"))
+    reading = asyncio.create_task(log.flushed())
+    assert await asyncio.to_thread(at_work.wait, 60)
+    for number in range(20):
+        await log.append(rejections("meanwhile", str(number)))
+    go_on.set()
+    await reading
+    await asyncio.sleep(0.2)
+
+    assert log.waiting[0] == 20
+    assert await has(store, log, "meanwhile", "19")
 
 
 async def test_each_call_is_timed_in_the_queue_and_in_the_write_that_it_shares(
