@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 from postback.errors import StartupError, StoreUnavailable
 from postback.store import migrations
 from postback.store.sqlite import INCREMENTAL, sqlite_engine
-from postback.store.tables import commit_count
+from postback.store.tables import JSON_CODEC, commit_count
 
 __all__ = ["ControlStore", "PinnedControl", "one_start_at_a_time"]
 
@@ -410,4 +410,4 @@ def _engine(url: str, seconds: float = _BUSY_SECONDS, *, foreign_keys: bool = Tr
     if make_url(url).get_backend_name() == "sqlite":
         return sqlite_engine(url, seconds, foreign_keys=foreign_keys)
     # A connection that the server has closed is replaced before it is used.
-    return create_engine(url, pool_pre_ping=True)
+    return create_engine(url, pool_pre_ping=True, **JSON_CODEC)

@@ -7,6 +7,8 @@ import time
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
+from postback.store.tables import JSON_CODEC
+
 __all__ = ["INCREMENTAL", "sqlite_engine"]
 
 INCREMENTAL = 2
@@ -27,7 +29,7 @@ def sqlite_engine(url: str, seconds: float, *, foreign_keys: bool) -> Engine:
         seconds: How long a transaction waits for another process that writes.
         foreign_keys: Whether references are checked.
     """
-    engine = create_engine(url, connect_args={"timeout": seconds})
+    engine = create_engine(url, connect_args={"timeout": seconds}, **JSON_CODEC)
     event.listen(engine, "connect", _configure_sqlite)
     if foreign_keys:
         event.listen(engine, "connect", _check_foreign_keys)

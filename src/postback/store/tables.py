@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 import sqlalchemy
 from sqlalchemy import (
     JSON,
@@ -19,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Dialect
 
 __all__ = [
+    "JSON_CODEC",
     "METADATA",
     "account",
     "api_key",
@@ -45,6 +49,14 @@ __all__ = [
 ]
 
 METADATA = MetaData()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+JSON_CODEC: dict[str, Any] = {"json_serializer": _json, "json_deserializer": msgspec.json.decode}
+"""How an engine writes and reads JSON columns; Python's own way takes several times as long."""
 
 
 class Text(TypeDecorator[str]):
