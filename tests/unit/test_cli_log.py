@@ -11,7 +11,7 @@ from postback.cli import main
 from postback.store.idempotency import IdempotencyScope, LoggedAnswer, StoredResponse
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import pack
-from postback.store.log_segments import LogSegments
+from postback.store.log_segments import LogSegments, read_segments
 from postback.store.receipt_times import ReceiptTimes
 from postback.store.rows import Rows
 
@@ -58,6 +58,30 @@ def test_the_calls_are_listed_without_what_is_in_them(data: Path) -> None:
     assert second[0] == "2"
     assert second[2:6] == ["event", "2,", "rejected_event", "1"]
     assert "jane" not in printed
+
+
+def test_what_waits_for_a_shard_is_verified_and_listed_apart(data: Path) -> None:
+    [file] = (data / "log").iterdir()
+    [segment] = read_segments(LogFiles(data / "log"))
+    backlog = data / "log" / "shard-2"
+    backlog.mkdir()
+    (backlog / file.name).write_bytes(file.read_bytes()[: segment.frames[-1].end])
+    _, verified = run("log", "verify", "--data", data)
+    _, shown = run("log", "show", "--data", data)
+
+    assert verified.splitlines()[1:] == ["Whole: 2 calls have rows that wait for shard 2, in its backlog."]
+    assert [line.split()[-1] for line in shown.splitlines()[3:]] == [f"shard-2/{file.name}"] * 2
+
+
+def test_a_damaged_backlog_is_named(data: Path) -> None:
+    [file] = (data / "log").iterdir()
+    backlog = data / "log" / "shard-2"
+    backlog.mkdir()
+    (backlog / file.name).write_bytes(b"broken")
+    code, printed = run("log", "verify", "--data", data)
+
+    assert code == 2
+    assert "is damaged" in printed
 
 
 def test_looking_changes_nothing(data: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -15,12 +17,15 @@ from postback.config import load_settings
 from postback.errors import StartupError
 from postback.protocol.timestamps import rfc3339
 from postback.store.adoption import adopt
+from postback.store.backlogs import read_backlogs
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame
-from postback.store.log_segments import SegmentContent, read_segments
+from postback.store.log_segments import read_segments
 from postback.store.shards import open_shared_shards
 
 __all__ = ["log"]
+
+_T = TypeVar("_T")
 
 
 @click.group()
@@ -33,18 +38,23 @@ def log() -> None:
 def verify(data: str | None) -> None:
     """Check that everything in the log that was acknowledged is there and whole."""
     frames, rows, files = 0, 0, 0
-    for segment in _segments(data):
+    for segment in _read(data, read_segments):
         files += 1
         frames += len(segment.frames)
         rows += sum(map(_rows, segment.frames))
     click.echo(f"Whole: {frames:,} calls with {rows:,} rows in {files:,} files wait to be stored.")
+    apart = Counter(shard for shard, segment in _read(data, read_backlogs) for _ in segment.frames)
+    for shard, calls in sorted(apart.items()):
+        click.echo(f"Whole: {calls:,} calls have rows that wait for shard {shard}, in its backlog.")
 
 
 @log.command()
 @data_option
 def show(data: str | None) -> None:
-    """List the calls in the log, without what is in them."""
-    lines = [_line(segment.name, frame) for segment in _segments(data) for frame in segment.frames]
+    """List the calls in the log and in the backlogs of shards, without what is in them."""
+    lines = [_line(segment.name, frame) for segment in _read(data, read_segments) for frame in segment.frames]
+    for shard, segment in _read(data, read_backlogs):
+        lines += [_line(f"shard-{shard}/{segment.name}", frame) for frame in segment.frames]
     print_table(("SEQUENCE", "RECEIVED", "ROWS", "BYTES", "RESPONSE", "DELIVERIES", "FILE"), lines)
 
 
@@ -78,12 +88,12 @@ def adopt_log(folder: Path, data: str | None) -> None:
     )
 
 
-def _segments(data: str | None) -> Iterator[SegmentContent]:
+def _read(data: str | None, read: Callable[[LogFiles], Iterator[_T]]) -> Iterator[_T]:
     folder = load_settings(os.environ, data=data).data / "log"
     if not folder.exists():
         raise StartupError(f"There is no log in {folder.parent}. Name a server's data folder with --data.")
     try:
-        yield from read_segments(LogFiles(folder))
+        yield from read(LogFiles(folder))
     except OSError as error:
         raise StartupError(f"The ingest log {folder} can't be read ({error.strerror}).") from error
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from postback.errors import StoreUnavailable
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame
-from postback.store.log_segments import Segment, frames_of, segment_found
+from postback.store.log_segments import Segment, SegmentContent, frames_of, sealed_frames, segment_found
 from postback.store.receipt_times import ReceiptTimes
 
-__all__ = ["Backlog", "Backlogs"]
+__all__ = ["Backlog", "Backlogs", "read_backlogs"]
 
 _FOLDER = re.compile(r"shard-(?P<number>\d+)")
 
@@ -154,3 +154,25 @@ class Backlogs:
         if number not in self._backlogs:
             self._backlogs[number] = Backlog(self._files.folder(f"shard-{number}"), deque())
         return self._backlogs[number]
+
+
+def read_backlogs(files: LogFiles) -> Iterator[tuple[int, SegmentContent]]:
+    """What waits for shards in the folder of an ingest log: the shard's number, and a segment with rows for it.
+
+    Those that a running server removes meanwhile are left out.
+
+    Raises:
+        StartupError: A file is damaged.
+        OSError: A file can't be read.
+    """
+    for folder in files.folders():
+        named = _FOLDER.fullmatch(folder)
+        if named is None:
+            continue
+        backlog = files.folder(folder)
+        for name in backlog.names():
+            try:
+                frames = sealed_frames(backlog, name)
+            except FileNotFoundError:
+                continue
+            yield int(named["number"]), SegmentContent(name, frames, 0)

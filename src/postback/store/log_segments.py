@@ -28,6 +28,7 @@ __all__ = [
     "frames_of",
     "read_segments",
     "refuse_foreign",
+    "sealed_frames",
     "segment_found",
 ]
 
@@ -271,11 +272,21 @@ def segment_found(files: LogFiles, name: str, times: ReceiptTimes) -> Segment:
         StartupError: It is damaged.
         OSError: It can't be read.
     """
+    return _segment(name, sealed_frames(files, name), times)
+
+
+def sealed_frames(files: LogFiles, name: str) -> list[Frame]:
+    """The frames of a file to which nothing is appended any more.
+
+    Raises:
+        StartupError: It is damaged.
+        OSError: It can't be read.
+    """
     data = files.read(name)
     frames = list(read_frames(data))
     if not frames or frames[-1].end != len(data):
         raise _damaged(name, f"the frame at byte {frames[-1].end if frames else 0} is damaged")
-    return _segment(name, frames, times)
+    return frames
 
 
 def _segment(name: str, frames: Sequence[Frame], times: ReceiptTimes) -> Segment:
