@@ -12,7 +12,7 @@ import click
 from benchmarks.figures import Figures, kept_figures
 from benchmarks.report import Table
 
-__all__ = ["Demand", "Plan", "written"]
+__all__ = ["Demand", "Plan", "sizes", "written"]
 
 _PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "scale.md"
 _PLACE = re.compile(r"<!-- printed by benchmarks.plan -->\n.*?<!-- to here -->", re.DOTALL)
@@ -175,15 +175,32 @@ class Plan:
 @click.option("--keep", is_flag=True, help="Write the table into docs/explanation/scale.md.")
 def main(keep: bool, **demand: float) -> None:
     """What so many events a day take, by the figures that benchmarks/figures.json has of this machine."""
-    table = str(Plan(Demand(**demand), kept_figures()).table())  # type: ignore[arg-type] # click has made them so
-    click.echo(table)
+    figures = kept_figures()
+    plan = Plan(Demand(**demand), figures)  # type: ignore[arg-type] # click has made them so
+    tables = f"{sizes(figures)}\n\n{plan.table()}"
+    click.echo(tables)
     if keep:
-        _PAGE.write_text(written(_PAGE.read_text(), table))
+        _PAGE.write_text(written(_PAGE.read_text(), tables))
 
 
-def written(page: str, table: str) -> str:
-    """The page with this table in its place."""
-    return _PLACE.sub(lambda _: f"<!-- printed by benchmarks.plan -->\n\n{table}\n\n<!-- to here -->", page)
+def sizes(figures: Figures) -> Table:
+    """What was measured, in the units that one reckons in."""
+    rows = [
+        ("events a second and core of Postback, in full batches", f"{_MILLION / figures.postback_s:,.0f}"),
+        ("the same, if each event comes in a call of its own", f"{_MILLION / figures.single_postback_s:,.0f}"),
+        ("events a second and core of ClickHouse, merges included", f"{_MILLION / figures.clickhouse_s:,.0f}"),
+        ("events attributed a second and core of Postback", f"{_MILLION / figures.attribution_cpu_s:,.0f}"),
+        ("exposures counted a second and core of Postback", f"{_MILLION / figures.exposure_cpu_s:,.0f}"),
+        ("an event on the disk of ClickHouse, once", f"{figures.event_bytes:,.0f} bytes"),
+        ("an exposure there, once", f"{figures.exposure_bytes:,.0f} bytes"),
+        ("an exposure in the index of a server that attributes", f"{figures.index_bytes:,.0f} bytes"),
+    ]
+    return Table(("measured", "what one gets, or takes"), rows)
+
+
+def written(page: str, tables: str) -> str:
+    """The page with these tables in their place."""
+    return _PLACE.sub(lambda _: f"<!-- printed by benchmarks.plan -->\n\n{tables}\n\n<!-- to here -->", page)
 
 
 if __name__ == "__main__":
