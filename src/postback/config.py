@@ -6,24 +6,34 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from postback.clickhouse_url import ClickHouseUrl
 from postback.errors import StartupError
-from postback.protocol.origins import web_origin
-from postback.protocol.releases import is_prerelease
+from postback.setting_types import (
+    CONTROL,
+    EMBEDDED,
+    EVENTS,
+    HOST,
+    KEY,
+    NETWORKS,
+    ORIGINS,
+    PATH,
+    PRERELEASES,
+    SECRET,
+    SWITCH,
+    URL,
+    InvalidValue,
+    SettingType,
+    one_of,
+    whole,
+)
 
-__all__ = ["CLIENT_VARIABLES", "SECRET_BYTES", "SETTINGS", "Setting", "Settings", "load_settings"]
+__all__ = ["CLIENT_VARIABLES", "SETTINGS", "Setting", "Settings", "load_settings"]
 
 CLIENT_VARIABLES = frozenset({"POSTBACK_KEY", "POSTBACK_URL"})
 """Variables that clients use; a server started from the same shell ignores them."""
-
-
-SECRET_BYTES = 32
-"""Bytes of the secret of an installation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Setting:
             return None
         try:
             return self.parse(text)
-        except _Problem as problem:
+        except InvalidValue as problem:
             raise StartupError(f"{self.variable} {problem}.") from None
         except ValueError:
             was = "" if self.secret else f" is {text[:80]!r}, but"
@@ -66,134 +76,10 @@ class Setting:
             raise StartupError(f"{self.variable}{was} must be {self.expects}; correct it or {instead}.") from None
 
 
-class _Problem(ValueError):
-    """What is wrong with a value and what to write instead, as the end of a sentence; it never quotes a secret."""
-
-
-def _setting(kind: tuple[str, Callable[[str], Any]], default: str | None, help: str, *, secret: bool = False) -> Any:
+def _setting(values: SettingType, default: str | None, help: str, *, secret: bool = False) -> Any:
     """A field of Settings that carries its row of the table."""
-    expects, parse = kind
-    row = {"default": default, "expects": expects, "parse": parse, "help": help, "secret": secret}
+    row = {"default": default, "help": help, "secret": secret} | values._asdict()
     return dataclasses.field(repr=not secret, metadata=row)
-
-
-def _whole(least: int, most: int) -> tuple[str, Callable[[str], int]]:
-    def parse(text: str) -> int:
-        number = int(text)
-        if not least <= number <= most:
-            raise ValueError
-        return number
-
-    return f"a whole number from {least:,} to {most:,}", parse
-
-
-def _one_of(*words: str) -> tuple[str, Callable[[str], str]]:
-    def parse(text: str) -> str:
-        return words[words.index(text.strip().lower())]
-
-    return f"one of {', '.join(words)}", parse
-
-
-def _parse_switch(text: str) -> bool:
-    word = text.strip().lower()
-    if word not in {"true", "1", "yes", "on", "false", "0", "no", "off"}:
-        raise ValueError
-    return word in {"true", "1", "yes", "on"}
-
-
-def _parse_path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
-
-
-def _parse_host(text: str) -> str:
-    if not text.isascii() or any(character in "/ \t\r\n" for character in text):
-        raise ValueError
-    return text
-
-
-def _parse_url(text: str) -> str:
-    url = urlsplit(text)
-    if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment or url.username:
-        raise ValueError
-    return text.rstrip("/")
-
-
-def _parse_control(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if scheme not in {"postgresql", "postgresql+psycopg"} or not separator or not rest:
-        raise ValueError
-    return f"postgresql+psycopg://{rest}"
-
-
-def _parse_events(text: str) -> str | None:
-    """None for the engine in this process."""
-    if text == _EMBEDDED:
-        return None
-    try:
-        return ClickHouseUrl.parse(text).text
-    except ValueError as error:
-        raise _Problem(error) from None
-
-
-_LEAST_KEY = 32
-"""Characters of a key that nobody guesses, even if they are only hexadecimal digits."""
-
-
-def _parse_key(text: str) -> str:
-    if len(text) < _LEAST_KEY or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError
-    return text
-
-
-def _parse_secret(text: str) -> str:
-    if len(text) != 2 * SECRET_BYTES:
-        raise ValueError
-    return bytes.fromhex(text).hex()
-
-
-def _parse_list(text: str, check: Callable[[str], str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(check(item.strip()) for item in text.split(",") if item.strip()))
-
-
-def _parse_network(text: str) -> str:
-    return str(ip_network(text))
-
-
-def _parse_prerelease(text: str) -> str:
-    if not is_prerelease(text):
-        raise ValueError
-    return text
-
-
-def _parse_origin(text: str) -> str:
-    url = urlsplit(text)
-    origin = web_origin(text)
-    if origin is None or url.path not in {"", "/"} or url.query or url.fragment:
-        raise ValueError
-    return origin
-
-
-_SWITCH = ("true or false", _parse_switch)
-_PATH = ("a path", _parse_path)
-_HOST = ("a host name or an IP address", _parse_host)
-_URL = ("a URL that starts with http:// or https:// and has no query", _parse_url)
-_EMBEDDED = "chdb://"
-_EVENTS = ("chdb:// or a URL such as clickhouse://USER:PASSWORD@HOST:8123/DATABASE", _parse_events)
-_CONTROL = ("a URL such as postgresql://USER:PASSWORD@HOST/DATABASE", _parse_control)
-_PRERELEASES = (
-    "pre-releases of AdCP, separated by commas, for example 3.2-beta.5",
-    lambda text: _parse_list(text, _parse_prerelease),
-)
-_ORIGINS = (
-    "origins, separated by commas, for example https://tools.example",
-    lambda text: _parse_list(text, _parse_origin),
-)
-_NETWORKS = (
-    "IP addresses or networks, separated by commas, for example 127.0.0.1,10.1.0.0/16",
-    lambda text: _parse_list(text, _parse_network),
-)
-_SECRET = ("64 hexadecimal digits, for example what 'openssl rand -hex 32' prints", _parse_secret)
-_KEY = (f"at least {_LEAST_KEY} ASCII characters without spaces", _parse_key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,159 +87,159 @@ class Settings:
     """The operator's settings. Made by load_settings, so every value has been checked."""
 
     data: Path = _setting(
-        _PATH, "postback-data", "Folder in which Postback stores everything. Created at the first start."
+        PATH, "postback-data", "Folder in which Postback stores everything. Created at the first start."
     )
     control: str | None = _setting(
-        _CONTROL,
+        CONTROL,
         None,
         "PostgreSQL database for accounts, keys, event sources and media buys. Unset: SQLite in the data folder.",
         secret=True,
     )
     control_outage_seconds: int = _setting(
-        _whole(0, 86_400),
+        whole(0, 86_400),
         "900",
         "Seconds for which API keys and event sources that were looked up go on working while PostgreSQL doesn't "
         "answer. 0: none.",
     )
     secret: str | None = _setting(
-        _SECRET,
+        SECRET,
         None,
         "Secret of the installation, for several servers that share a PostgreSQL. Unset: that of the data folder.",
         secret=True,
     )
-    secret_file: Path | None = _setting(_PATH, None, "File with that secret, instead of POSTBACK_SECRET.")
+    secret_file: Path | None = _setting(PATH, None, "File with that secret, instead of POSTBACK_SECRET.")
     events: str | None = _setting(
-        _EVENTS,
-        _EMBEDDED,
+        EVENTS,
+        EMBEDDED,
         "ClickHouse database for events and what is derived from them. chdb://: inside the server, in the data folder.",
         secret=True,
     )
     events_password_file: Path | None = _setting(
-        _PATH, None, "File with the password for POSTBACK_EVENTS, whose URL then has none."
+        PATH, None, "File with the password for POSTBACK_EVENTS, whose URL then has none."
     )
     role: Literal["all", "ingest", "work"] = _setting(
-        _one_of("all", "ingest", "work"),
+        one_of("all", "ingest", "work"),
         "all",
         "What one of several servers does. ingest: it takes calls and leaves attribution, forwarding and retention to "
         "others. work: it does only these.",
     )
-    host: str = _setting(_HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
-    port: int = _setting(_whole(1, 65535), "8787", "TCP port to listen on.")
+    host: str = _setting(HOST, "127.0.0.1", "Address to listen on. 0.0.0.0 listens on all of them.")
+    port: int = _setting(whole(1, 65535), "8787", "TCP port to listen on.")
     processes: int = _setting(
-        _whole(1, 16),
+        whole(1, 16),
         "1",
         "Processes that share the port, over a PostgreSQL and a ClickHouse. Process K also listens on the port "
         "POSTBACK_PORT + K.",
     )
     sandbox: bool = _setting(
-        _SWITCH,
+        SWITCH,
         "false",
         "Whether the server is a sandbox: nothing on it is real, and official test runners may drive it.",
     )
     public_url: str = _setting(
-        _URL, None, "URL at which callers reach the server; set-up snippets show it. Unset: http://HOST:PORT."
+        URL, None, "URL at which callers reach the server; set-up snippets show it. Unset: http://HOST:PORT."
     )
     allowed_origins: tuple[str, ...] = _setting(
-        _ORIGINS,
+        ORIGINS,
         None,
         "Web pages whose scripts may call the MCP endpoint, beside those of the server's own URL. Unset: none.",
     )
     trusted_proxies: tuple[str, ...] = _setting(
-        _NETWORKS,
+        NETWORKS,
         "127.0.0.1,::1",
         "Proxies whose X-Forwarded-For header is believed: it has the caller's address.",
     )
     clicks_per_hour: int = _setting(
-        _whole(0, 10**6),
+        whole(0, 10**6),
         "60",
         "Clicks from one address on one click link that count in an hour. 0: all, and repeated ones too.",
     )
     prereleases: tuple[str, ...] = _setting(
-        _PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."
+        PRERELEASES, None, "Pre-releases of AdCP that a call may pin. For tests. Unset: none."
     )
     bootstrap_key: str | None = _setting(
-        _KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
+        KEY, None, "API key for the account default, instead of a generated one. For containers.", secret=True
     )
     seller_config: Path | None = _setting(
-        _PATH, None, "TOML file of seller-managed event sources, and of destinations of events and of alerts."
+        PATH, None, "TOML file of seller-managed event sources, and of destinations of events and of alerts."
     )
     signing_keys: Path | None = _setting(
-        _PATH,
+        PATH,
         None,
         "JSON Web Key Set of the buyers whose requests must be signed. Unset: none.",
     )
     products: Path | None = _setting(
-        _PATH, None, "TOML file of the products on offer. Unset: none; in a sandbox, a few to try."
+        PATH, None, "TOML file of the products on offer. Unset: none; in a sandbox, a few to try."
     )
     sandbox_accounts: bool = _setting(
-        _SWITCH,
+        SWITCH,
         "false",
         "Whether buyers may ask for sandbox accounts on a server that is none. You approve them like others.",
     )
     pending_accounts: int = _setting(
-        _whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
+        whole(0, 1000), "100", "Accounts of one key that may await your approval; further ones are refused."
     )
     event_sources: int = _setting(
-        _whole(1, 1_000_000),
+        whole(1, 1_000_000),
         "5000",
         "Event sources of one account, deleted ones included, since their events are kept; further ones are refused.",
     )
     open_media_buys: int = _setting(
-        _whole(1, 1_000_000),
+        whole(1, 1_000_000),
         "5000",
         "Media buys of one account that may be open, so neither canceled nor completed; further ones are refused.",
     )
     rate_limit: int = _setting(
-        _whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns the rate limits of keys off."
+        whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns the rate limits of keys off."
     )
-    rate_limit_events: int = _setting(_whole(1, 10**12), "3000000", "Events that a key may log per minute.")
+    rate_limit_events: int = _setting(whole(1, 10**12), "3000000", "Events that a key may log per minute.")
     tag_rate_limit: int = _setting(
-        _whole(0, 10**9),
+        whole(0, 10**9),
         "600",
         "Requests that the browser tag of one event source may make per minute from one address. 0: any number.",
     )
     key_concurrency: int = _setting(
-        _whole(1, 10**6), "512", "Requests of a key that may be under way at once; further ones are refused with 429."
+        whole(1, 10**6), "512", "Requests of a key that may be under way at once; further ones are refused with 429."
     )
     max_event_age_days: int = _setting(
-        _whole(1, 36500),
+        whole(1, 36500),
         "90",
         "Days after which an event is too old to be accepted, unless its source sets a limit.",
     )
     retention_days: int | None = _setting(
-        _whole(1, 36500),
+        whole(1, 36500),
         None,
         "Days after which identifiers and payloads of events and exposures are dropped. Unset: never.",
     )
-    require_user_match: bool = _setting(_SWITCH, "false", "Whether an event without user_match fails.")
+    require_user_match: bool = _setting(SWITCH, "false", "Whether an event without user_match fails.")
     max_body_bytes: int = _setting(
-        _whole(1024, 2**31 - 1), "64000000", "Largest request body in bytes, after decompression."
+        whole(1024, 2**31 - 1), "64000000", "Largest request body in bytes, after decompression."
     )
     body_memory_bytes: int = _setting(
-        _whole(4096, 2**40),
+        whole(4096, 2**40),
         None,
         "Memory in bytes for the request bodies that are under way, of which one key has at most half. Unset: four "
         "times POSTBACK_MAX_BODY_BYTES, which is also the least.",
     )
     response_quota_bytes: int = _setting(
-        _whole(1, 2**40),
+        whole(1, 2**40),
         "256000000",
         "Bytes of large responses that are stored for the retries of one key, compressed, in 24 hours.",
     )
     queue_events: int = _setting(
-        _whole(10_000, 10**8), "200000", "Events that may wait in the ingest log; further ones are refused with 503."
+        whole(10_000, 10**8), "200000", "Events that may wait in the ingest log; further ones are refused with 503."
     )
     metrics_token: str | None = _setting(
-        _KEY, None, "Token that a request for the metrics must have. Unset: the metrics need none.", secret=True
+        KEY, None, "Token that a request for the metrics must have. Unset: the metrics need none.", secret=True
     )
     validation_workers: int | None = _setting(
-        _whole(0, 64),
+        whole(0, 64),
         None,
         "Processes that validate batches of more than 50 events or 64 KiB. 0: none. Unset: one per core, at most 4.",
     )
-    log_level: str = _setting(_one_of("debug", "info", "warning", "error"), "info", "Lowest severity to log.")
+    log_level: str = _setting(one_of("debug", "info", "warning", "error"), "info", "Lowest severity to log.")
     log_format: Literal["text", "json"] = _setting(
-        _one_of("text", "json"), "text", "Form of the log's lines: text to read, or one JSON object each."
+        one_of("text", "json"), "text", "Form of the log's lines: text to read, or one JSON object each."
     )
 
     @property
@@ -424,11 +310,12 @@ def _secret_in(file: Path | None, secret: str | None) -> str | None:
     if secret:
         raise StartupError("POSTBACK_SECRET and POSTBACK_SECRET_FILE are both set. Unset one of them.")
     try:
-        return _parse_secret(file.read_text("ascii").strip())
+        read: str = SECRET.parse(file.read_text("ascii").strip())
     except OSError as error:
         raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which can't be read ({error.strerror}).") from error
     except ValueError:
-        raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which must contain {_SECRET[0]}.") from None
+        raise StartupError(f"POSTBACK_SECRET_FILE names {file}, which must contain {SECRET.expects}.") from None
+    return read
 
 
 def _with_password(events: str | None, file: Path | None) -> str | None:
@@ -437,7 +324,7 @@ def _with_password(events: str | None, file: Path | None) -> str | None:
         return events
     url = ClickHouseUrl.parse(events) if events else None
     if url is None or url.password:
-        has = "has a password already" if url else f"is {_EMBEDDED}, which needs none"
+        has = "has a password already" if url else f"is {EMBEDDED}, which needs none"
         raise StartupError(f"POSTBACK_EVENTS_PASSWORD_FILE is set, but POSTBACK_EVENTS {has}. Use one of the two.")
     try:
         password = file.read_text("utf-8").rstrip("\r\n")

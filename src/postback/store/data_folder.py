@@ -13,8 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from postback.config import SECRET_BYTES
 from postback.errors import StartupError, StoreUnavailable
+from postback.setting_types import SECRET_BYTES
 from postback.store.log_files import LogFiles
 
 __all__ = [
