@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from math import inf
 from threading import Lock
+from time import perf_counter
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-__all__ = ["Counter", "Histogram"]
+__all__ = ["Counter", "Histogram", "StageTimer", "Stages"]
 
 
 class Counter(Collector):
@@ -103,3 +104,35 @@ class Histogram(Collector):
         for labels, counts, total in found:
             family.add_metric(labels, list(zip(bounds, accumulate(counts), strict=True)), total)
         yield family
+
+
+class Stages:
+    """Times the named stages of one pipeline. Thread-safe."""
+
+    def __init__(self, durations: Histogram, pipeline: str) -> None:
+        self._durations = durations
+        self._pipeline = pipeline
+
+    def observe(self, stage: str, seconds: float) -> None:
+        """Record that a stage took this long; ``stage`` comes from a closed set."""
+        self._durations.observe(seconds, self._pipeline, stage)
+
+    def time(self, stage: str) -> StageTimer:
+        """A context manager that times a stage, also one that fails."""
+        return StageTimer(self, stage)
+
+
+class StageTimer:
+    """Times what happens inside a ``with`` block."""
+
+    __slots__ = ("_stage", "_stages", "_started")
+
+    def __init__(self, stages: Stages, stage: str) -> None:
+        self._stages = stages
+        self._stage = stage
+
+    def __enter__(self) -> None:
+        self._started = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._stages.observe(self._stage, perf_counter() - self._started)

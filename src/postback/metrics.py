@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from time import perf_counter
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
 
-from postback.errors import StoreUnavailable
-from postback.meters import Counter, Histogram
+from postback.collectors import Backlog, BacklogCollector, ClusterCollector
+from postback.meters import Counter, Histogram, Stages
 
-__all__ = ["METRICS_CONTENT_TYPE", "Backlog", "Metrics", "StageTimer", "Stages"]
+__all__ = ["METRICS_CONTENT_TYPE", "Metrics"]
 
 METRICS_CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -26,52 +23,6 @@ _STAGE_SECONDS = (0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 _BYTES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000)
 _ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
 _CALLS = (1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536)
-
-
-class Backlog(NamedTuple):
-    """The events of one destination that are not forwarded yet.
-
-    Attributes:
-        waiting: Events that wait for an attempt.
-        dead: Dead-lettered events, which are not attempted again.
-        oldest: Unix time, in seconds, of the oldest waiting event; None when none waits.
-    """
-
-    waiting: int
-    dead: int
-    oldest: int | None
-
-
-class Stages:
-    """Times the named stages of one pipeline. Thread-safe."""
-
-    def __init__(self, durations: Histogram, pipeline: str) -> None:
-        self._durations = durations
-        self._pipeline = pipeline
-
-    def observe(self, stage: str, seconds: float) -> None:
-        """Record that a stage took this long; ``stage`` comes from a closed set."""
-        self._durations.observe(seconds, self._pipeline, stage)
-
-    def time(self, stage: str) -> StageTimer:
-        """A context manager that times a stage, also one that fails."""
-        return StageTimer(self, stage)
-
-
-class StageTimer:
-    """Times what happens inside a ``with`` block."""
-
-    __slots__ = ("_stage", "_stages", "_started")
-
-    def __init__(self, stages: Stages, stage: str) -> None:
-        self._stages = stages
-        self._stage = stage
-
-    def __enter__(self) -> None:
-        self._started = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._stages.observe(self._stage, perf_counter() - self._started)
 
 
 class Metrics:
@@ -338,7 +289,7 @@ class Metrics:
 
     def backlog(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
         """Show the backlog of each destination, read anew for each scrape."""
-        self._registry.register(_BacklogCollector(read))
+        self._registry.register(BacklogCollector(read))
 
     def refused(self, limit: str) -> None:
         """Count a request that was refused: ``requests``, ``events``, ``visitors``, ``concurrency``, ``memory`` or
@@ -389,7 +340,7 @@ class Metrics:
 
     def cluster(self, read: Callable[[], tuple[int, bool]]) -> None:
         """Show how many other servers are silent and whether one attributes, read anew for each scrape."""
-        self._registry.register(_ClusterCollector(read))
+        self._registry.register(ClusterCollector(read))
 
     def held_up(self, read: Callable[[], bool]) -> None:
         """Show whether the ingest log can't be moved into the stores."""
@@ -402,55 +353,3 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics, in Prometheus' text format."""
         return generate_latest(self._registry)
-
-
-class _BacklogCollector(Collector):
-    """Reads the outbox for each scrape."""
-
-    def __init__(self, read: Callable[[], Mapping[str, Backlog]]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        waiting = GaugeMetricFamily(
-            "postback_forwarding_queued_events", "Events that wait to be forwarded.", labels=["destination"]
-        )
-        dead = GaugeMetricFamily(
-            "postback_forwarding_dead_lettered_events",
-            "Dead-lettered events, which are not forwarded any more.",
-            labels=["destination"],
-        )
-        oldest = GaugeMetricFamily(
-            "postback_forwarding_oldest_event_timestamp_seconds",
-            "Unix time of the oldest event that waits to be forwarded.",
-            labels=["destination"],
-        )
-        try:
-            found = self._read()
-        except StoreUnavailable:
-            found = {}  # the other metrics matter most when a store is down
-        for name, backlog in found.items():
-            waiting.add_metric([name], backlog.waiting)
-            dead.add_metric([name], backlog.dead)
-            if backlog.oldest is not None:
-                oldest.add_metric([name], backlog.oldest)
-        yield from (waiting, dead, oldest)
-
-
-class _ClusterCollector(Collector):
-    """Asks the control store for each scrape."""
-
-    def __init__(self, read: Callable[[], tuple[int, bool]]) -> None:
-        self._read = read
-
-    def collect(self) -> Iterator[Metric]:
-        silent = GaugeMetricFamily(
-            "postback_silent_nodes", "Servers that went without leave: attribution waits for what they received."
-        )
-        led = GaugeMetricFamily("postback_attribution_led", "1 if any server attributes.")
-        try:
-            nodes, leader = self._read()
-        except StoreUnavailable:
-            return  # the other metrics matter most when a store is down
-        silent.add_metric([], nodes)
-        led.add_metric([], float(leader))
-        yield from (silent, led)

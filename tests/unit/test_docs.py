@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from postback.cli import main
+from postback.collectors import Backlog
 from postback.config import CLIENT_VARIABLES, SETTINGS, Setting
 from postback.console.page import Resource
 from postback.console.routes import PAGES as CONSOLE
@@ -25,7 +26,7 @@ from postback.events.rejection import REASONS
 from postback.events.steps import STEPS
 from postback.events.warnings import EXPOSURE_WARNINGS, WARNINGS
 from postback.logs import RequestContext
-from postback.metrics import Backlog, Metrics
+from postback.metrics import Metrics
 from postback.protocol.error_codes import code_for
 from postback.protocol.json_size import MAX_EVENT_VALUES
 from postback.protocol.releases import RELEASES

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 
-from postback.metrics import Stages
+from postback.meters import Stages
 from postback.store.event_engine import failures_reported, fitted
 
 __all__ = ["DerivedStore"]

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import msgspec
 from starlette.datastructures import ImmutableMultiDict
 
+from postback.collectors import Backlog
 from postback.console.page import Action, Page, Visit
 from postback.console.server import SERVER
 from postback.forwarding.outbox import Delivery, Outbox
-from postback.metrics import Backlog
 
 __all__ = ["PAGES"]
 

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from postback.clock import Clock
+from postback.collectors import Backlog
 from postback.errors import Overloaded, StoreUnavailable
 from postback.event_sources.signals import SignalChange
 from postback.forwarding.alerts import alerts_of
@@ -22,7 +23,7 @@ from postback.forwarding.outbox import RETENTION_SECONDS, Outbox
 from postback.forwarding.requests import pack_declaration, pack_events
 from postback.forwarding.sender import Sender
 from postback.forwarding.sent_requests import SentCall, SentCalls
-from postback.metrics import Backlog, Metrics
+from postback.metrics import Metrics
 from postback.store.control_store import ControlStore
 from postback.threads import Threads
 

@@ -21,9 +21,9 @@ from sqlalchemy import (
     update,
 )
 
+from postback.collectors import Backlog
 from postback.errors import StartupError
 from postback.forwarding.encryption import Encryptor, Undecryptable
-from postback.metrics import Backlog
 from postback.store.control_store import ControlStore
 from postback.store.deliveries import insert_deliveries
 from postback.store.tables import forward
