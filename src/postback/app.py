@@ -24,7 +24,9 @@ from postback.config import Settings
 from postback.console import routes as console
 from postback.errors import StoreUnavailable
 from postback.event_sources.watch import WATCH_SECONDS
-from postback.services import Resources, Services, open_services
+from postback.resources import Resources
+from postback.services import Services
+from postback.startup import open_services
 from postback.store.event_store import EventStore
 from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard

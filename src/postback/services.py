@@ -1,32 +1,23 @@
-"""The resources of one server: how they are opened, and closed in order."""
+"""The services of one server: what the tasks work with."""
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
-from functools import partial
 from typing import ParamSpec, TypeVar
 
 from postback.accounts.store import AccountStore
 from postback.attribution.by_shard import ShardAttributions
-from postback.attribution.retention import Retention
-from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.console_keys import ConsoleKeys
 from postback.auth.console_sessions import ConsoleSessions
 from postback.auth.failed_keys import FailedKeys
 from postback.auth.in_flight import InFlight
 from postback.auth.rate_limits import RateLimits
-from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.shared_nonces import SharedNonces
 from postback.auth.signatures.verifier import Signatures
-from postback.clock import LASTING_SECONDS, Clock
+from postback.clock import Clock
 from postback.config import Settings
-from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.setup_snippets import TagScript
 from postback.event_sources.signals import SignalStore
 from postback.event_sources.store import SourceRegistry
@@ -36,77 +27,30 @@ from postback.events.validation_pool import ValidationPool
 from postback.exposures.click_tokens import ClickLinks
 from postback.exposures.click_traffic import VisitorClicks
 from postback.exposures.invalid_clicks import InvalidClicks
-from postback.forwarding.destination import read_destinations
 from postback.forwarding.forwarding import Forwarding
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
-from postback.products.catalog_file import load_catalogue
 from postback.products.product import Catalogue
-from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
-from postback.sandbox.test_kits import admit_test_kits
-from postback.store.backlogs import Backlogs
-from postback.store.control_store import ControlStore, one_start_at_a_time
+from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.disk_room import DiskRoom
-from postback.store.event_store import READERS, EventStore
-from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
-from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store
-from postback.store.leases import Lease, is_held
-from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
-from postback.store.nodes import Node, silent_nodes
+from postback.store.nodes import Node
 from postback.store.receipt_feeds import ReceiptFeeds
-from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
-from postback.store.shards import Shards, open_shards
+from postback.store.shards import Shards
 from postback.telemetry import Telemetry
 from postback.threads import Threads
 from postback.watchdog import Watchdog
 
-__all__ = ["Resources", "Services", "open_services"]
-
-_FAILED_KEYS = 60
-"""Keys that are not valid that one address may send in a minute."""
-
-_PATIENCE_SECONDS = 60.0
-"""How long a start waits for ClickHouse, which may start beside it; then it fails, as whoever supervises it sees."""
+__all__ = ["Services"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
-
-_log = logging.getLogger(__name__)
-
-
-class Resources(AsyncExitStack):
-    """What was opened, to be closed in the reverse order whatever fails.
-
-    An error of closing is logged, and raised only if nothing had failed before: the first error is the one that
-    explains the others.
-    """
-
-    def closing(self, what: str, close: Callable[[], Awaitable[object] | None]) -> None:
-        """Have ``close`` called, and awaited if need be; ``what`` names for the log what it closes."""
-
-        async def leave(_: object, first: BaseException | None, __: object) -> None:
-            try:
-                closed = close()
-                if closed is not None:
-                    await closed
-            except Exception as error:
-                _log.error("closing the %s failed", what, exc_info=error)
-                if first is None:
-                    raise
-
-        self.push_async_exit(leave)
-
-    async def entering(self, what: str, context: AbstractAsyncContextManager[object]) -> None:
-        """Enter a context, which is left without being told of errors: a task group would wrap them."""
-        await context.__aenter__()
-        self.closing(what, lambda: context.__aexit__(None, None, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,248 +127,3 @@ class Services:
                 number = await self.threads.ingestion.run(self.shards.number, account_id)
             shards.add(number)
         await self.log.flushed(shards)
-
-
-def open_services(
-    settings: Settings, tasks: Sequence[str], tag_script: TagScript, resources: Resources, clock: Clock
-) -> tuple[Services, str | None]:
-    """Open the stores of ``settings.data`` and what works on them; ``resources`` closes it all.
-
-    Args:
-        settings: The server's settings.
-        tasks: The names of the tasks that it offers.
-        tag_script: The browser tag that it serves.
-        resources: What is opened is closed with it, also when a later step fails.
-        clock: The time.
-
-    Returns:
-        The services, and the API key that this start generated, to be shown once, or None.
-
-    Raises:
-        StartupError: A setting, the data folder or a store can't be used.
-    """
-    clock.require_set()
-    with one_start_at_a_time(settings.control):
-        return _open_services(settings, tasks, tag_script, resources, clock)
-
-
-def _open_services(
-    settings: Settings, tasks: Sequence[str], tag_script: TagScript, resources: Resources, clock: Clock
-) -> tuple[Services, str | None]:
-    folder = DataDir.open(settings.data, settings.secret)
-    resources.closing("data folder", folder.close)
-    control = open_control_store(folder, settings.control, settings.events)
-    resources.closing("control store", control.close)
-    running_time = RunningTime(control, clock)
-    outage = settings.control_outage_seconds if control.shared else 0
-    accounts, keys, sources = AccountStore(control, outage), KeyStore(control, outage), SourceRegistry(control, outage)
-    shards = open_shards(
-        folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
-    )
-    resources.closing("event store", shards.close)
-    node = Node.joined(control, folder, shards, settings.role)
-    _warn_of_receipt_times(shards.receipt_times)
-    watchdog = _watchdog(shards.embedded, resources)
-    metrics, media_buys = Metrics(), MediaBuyStore(control)
-    retain = _retention(settings, sources, metrics, clock, running_time)
-
-    def attribution_of(events: EventStore, lease: Lease) -> Attribution:
-        mine = partial(shards.has, events)
-        return Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease, mine=mine)
-
-    attribution = ShardAttributions(shards, control, attribution_of, retain)
-    resources.closing("retention", attribution.close)
-    resources.closing("leases of attribution", attribution.release)  # when its threads have ended
-    threads = Threads(READERS)
-    resources.closing("threads", threads.close)
-    if not accounts.list():
-        accounts.create(FIRST_ACCOUNT, sandbox=settings.sandbox)
-    declared = apply_seller_config(settings.seller_config, accounts, sources)
-    destinations = read_destinations(declared.forwards, str(settings.seller_config), alerts=declared.alerts)
-    simulations = Simulations(control)
-    shared_nonces = SharedNonces(control, threads.ingestion) if control.shared else None
-    signing_keys = read_signing_keys(settings.signing_keys, {key.key_id for key in keys.list()})
-    identifiers = IdentifierHasher(folder.secret)
-    metrics.clock_jump(lambda: clock.jump)
-    room = DiskRoom(settings.data, metrics)
-    merges = MergeGuard(shards.embedded, settings.data, metrics) if shards.embedded else None
-    if merges:
-        resources.closing("merge guard", merges.close)
-    validation = ValidationPool(folder.secret, identifiers, _validation_workers(settings), threads.compute)
-    resources.closing("validation workers", validation.stop)
-    forwarding = Forwarding(destinations, control, folder.secret, metrics, threads, clock, record=settings.sandbox)
-    idempotency = IdempotencyStore(
-        control,
-        threads.ingestion,
-        running_time.now,
-        alone=settings.control is None,
-        quota_bytes=settings.response_quota_bytes,
-    )
-    segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
-    telemetry = Telemetry.of(os.environ)
-    if telemetry:
-        resources.closing("telemetry", telemetry.close)
-    log_kind, flusher_kind = _kinds_of_log(telemetry)
-    flusher = flusher_kind(segments, shards, control, folder.quarantine, metrics)
-    if node:
-        resources.closing("node", partial(_leave, node, segments, flusher.backlogs, shards))  # when the log has stopped
-    for answer in segments.recover():
-        idempotency.logged(answer)
-    flusher.recover()
-    log = log_kind(
-        segments,
-        flusher,
-        idempotency,
-        settings.queue_events,
-        metrics,
-        threads.log,
-        threads.inserts,
-        forwarding.wake,
-        room.check,
-        threads.backlogs,
-    )
-    resources.closing("ingest log", log.stop)
-    metrics.held_up(lambda: log.held_up or bool(log.behind))
-    metrics.cluster(partial(_cluster, control))
-    signals = SignalStore(control)
-
-    attribution.opened()  # refuses a retention that is too short
-    services = Services(
-        settings=settings,
-        clock=clock,
-        running_time=running_time,
-        threads=threads,
-        signatures=Signatures(signing_keys, settings.public_url, tasks, threads.compute, clock, shared=shared_nonces),
-        shared_nonces=shared_nonces,
-        folder=folder,
-        metrics=metrics,
-        telemetry=telemetry,
-        limits=RateLimits(
-            settings.rate_limit, settings.rate_limit_events, settings.tag_rate_limit, metrics.refused, clock.passed
-        ),
-        in_flight=_in_flight(settings, metrics),
-        failed_keys=FailedKeys(_FAILED_KEYS if settings.rate_limit else 0, metrics.refused, clock.passed),
-        control=control,
-        node=node,
-        accounts=accounts,
-        keys=keys,
-        console_keys=ConsoleKeys(control),
-        console_sessions=ConsoleSessions(control, clock.now),
-        sources=sources,
-        signals=signals,
-        source_watch=SourceWatch(shards, sources, signals, clock, metrics, forwarding.alert, lambda: not room.low),
-        catalogue=_catalogue(settings, simulations),
-        media_buys=media_buys,
-        simulations=simulations,
-        idempotency=idempotency,
-        identifiers=identifiers,
-        click_links=ClickLinks(folder.secret, folder.previous_secrets()),
-        tag_script=tag_script,
-        visitor_clicks=VisitorClicks(settings.clicks_per_hour, clock.passed),
-        invalid_clicks=InvalidClicks(),
-        validation=validation,
-        shards=shards,
-        receipt_feeds=ReceiptFeeds(shards, threads.reports),
-        recent_events=RecentIdentities(complete=_receives_first(node, shards, segments, flusher.backlogs)),
-        recent_exposures=RecentIdentities(complete=False),
-        log=log,
-        room=room,
-        merges=merges,
-        watchdog=watchdog,
-        attribution=attribution,
-        forwarding=forwarding,
-    )
-    # Last of what can fail: a key that is made but never shown would lock the operator out.
-    new_key = _first_key(settings, keys)
-    if settings.sandbox:
-        admit_test_kits(accounts, keys, folder.secret, FIRST_ACCOUNT)
-    return services, new_key
-
-
-def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
-    watchdog = Watchdog(embedded.ping if embedded else None)
-    resources.closing("watchdog", watchdog.stop)
-    return watchdog
-
-
-def _cluster(control: ControlStore) -> tuple[int, bool]:
-    """How many servers are silent, and whether one attributes."""
-    if not control.shared:
-        return 0, True
-    with control.connect() as connection:
-        return len(silent_nodes(connection)), is_held(connection, ATTRIBUTION)
-
-
-def _kinds_of_log(telemetry: Telemetry | None) -> tuple[Callable[..., IngestLog], Callable[..., Flusher]]:
-    """The ingest log and its flusher; with spans, if they are wanted."""
-    if telemetry is None:
-        return IngestLog, Flusher
-    from postback.store.traced_log import TracedFlusher, TracedIngestLog
-
-    return partial(TracedIngestLog, telemetry=telemetry), partial(TracedFlusher, telemetry=telemetry)
-
-
-def _warn_of_receipt_times(times: ReceiptTimes) -> None:
-    if times.ahead() > LASTING_SECONDS:
-        _log.error(
-            "The last events were received %s ahead of the clock: it was wrong then, or it is now. Receipt times go on "
-            "after the last one, since their order must not change, until the clock has caught up.",
-            timedelta(seconds=int(times.ahead())),
-        )
-
-
-def _receives_first(node: Node | None, shards: Shards, segments: LogSegments, backlogs: Backlogs) -> bool:
-    """Whether nothing was ever received, here or elsewhere."""
-    return not (node or segments.sealed or backlogs.rows or shards.away or shards.last_received_at())
-
-
-def _leave(node: Node, segments: LogSegments, backlogs: Backlogs, shards: Shards) -> None:
-    if segments.sealed or segments.unsealed:
-        return
-    if behind := backlogs.behind():  # nobody waits for this server but for what only these shards lack
-        through = shards.stored_through()
-        node.publish({number: through[number] if number in behind else None for number in through})
-    else:
-        node.leave()
-
-
-def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
-    catalogue = load_catalogue(settings.products, sandbox=settings.sandbox)
-    return SandboxCatalogue(catalogue.list(), simulations) if settings.sandbox else catalogue
-
-
-def _retention(
-    settings: Settings,
-    sources: SourceRegistry,
-    metrics: Metrics,
-    clock: Clock,
-    running_time: RunningTime,
-) -> Callable[[EventStore, Attribution], Retention] | None:
-    if settings.retention_days is None or not settings.works:
-        return None
-
-    def now() -> float:
-        return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
-
-    limit, days = settings.max_event_age_days, settings.retention_days
-    return lambda events, attribution: Retention(events, attribution, sources, limit, days, metrics, now)
-
-
-def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:
-    in_flight = InFlight(settings.key_concurrency, settings.body_memory_bytes, metrics.refused)
-    metrics.bodies(lambda: in_flight.bytes)
-    return in_flight
-
-
-def _validation_workers(settings: Settings) -> int:
-    return min(4, os.cpu_count() or 1) if settings.validation_workers is None else settings.validation_workers
-
-
-def _first_key(settings: Settings, keys: KeyStore) -> str | None:
-    """Make sure that there is a key; returns one that was generated, to be shown once."""
-    if settings.bootstrap_key:
-        keys.adopt(settings.bootstrap_key, [FIRST_ACCOUNT])
-        return None
-    if keys.list():
-        return None
-    return keys.create([FIRST_ACCOUNT], "first start", "both")[1]

@@ -25,7 +25,7 @@ from postback.attribution.runner import Attribution
 from postback.attribution.statements import DerivedStore
 from postback.config import load_settings
 from postback.errors import StartupError
-from postback.services import Resources
+from postback.resources import Resources
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import READERS, EventStore
