@@ -27,10 +27,11 @@ from postback.events.steps import STEPS
 from postback.events.warnings import EXPOSURE_WARNINGS, WARNINGS
 from postback.logs import RequestContext
 from postback.metrics import Metrics
+from postback.protocol.batch_items import MAX_ITEMS
 from postback.protocol.error_codes import code_for
 from postback.protocol.json_size import MAX_EVENT_VALUES
 from postback.protocol.releases import RELEASES
-from postback.protocol.strict_json import MAX_DEPTH, MAX_ITEMS
+from postback.protocol.strict_json import MAX_DEPTH
 from postback.store.idempotency import REPLAY_TTL_SECONDS
 from postback.tag.openapi import tag_paths
 from postback.tasks.registry import TASKS

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from postback.events.decode import decode_events
 from postback.events.pending_event import PendingEvent
 from postback.events.rejection import REASONS, Rejection
-from postback.protocol.strict_json import MAX_DEPTH, canonical_json
+from postback.protocol.canonical_json import canonical_json
+from postback.protocol.strict_json import MAX_DEPTH
 
 GOOD: dict[str, Any] = {"event_id": "order_1", "event_type": "purchase", "event_time": "2026-01-15T10:30:00Z"}
 

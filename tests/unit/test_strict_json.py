@@ -13,15 +13,14 @@ import rfc8785
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from postback.protocol.canonical_json import canonical_json, rfc8785_json
 from postback.protocol.strict_json import (
     InvalidJson,
     RepeatedName,
     TooLarge,
-    canonical_json,
     decode_typed,
     fields_of,
     parse_json,
-    rfc8785_json,
     same_fields,
 )
 

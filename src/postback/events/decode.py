@@ -19,13 +19,13 @@ from postback.events.pending_event import PendingEvent
 from postback.events.personal_data import is_phone, looks_personal
 from postback.events.rejection import Rejection
 from postback.events.test_marks import find_test_mark
+from postback.protocol.canonical_json import canonical_json
 from postback.protocol.characters import normalized_id
 from postback.protocol.json_size import MAX_EVENT_BYTES, SURELY_FEW_BYTES, has_many_values, size_problem
 from postback.protocol.strict_json import (
     UNREADABLE,
     InvalidJson,
     Json,
-    canonical_json,
     json_type,
     parse_json,
     same_fields,

@@ -13,9 +13,9 @@ from postback.errors import InvalidRequest
 from postback.events.event import DescribedEvent
 from postback.events.personal_data import looks_personal
 from postback.events.test_marks import find_test_mark, may_mark_test
+from postback.protocol.batch_items import MAX_ITEMS, items_of
 from postback.protocol.envelope import IdempotencyKeyField, RequestEnvelope
 from postback.protocol.json_schema import published_as
-from postback.protocol.strict_json import MAX_ITEMS, items_of
 
 __all__ = ["LogEventRequest", "events_of", "refuse_test_marks"]
 

@@ -21,13 +21,13 @@ from postback.events.repeated_identifiers import repeats_identifier
 from postback.events.warnings import warning_codes
 from postback.exposures.exposure import Exposure, SentExposure
 from postback.exposures.line_columns import LineColumns
+from postback.protocol.canonical_json import canonical_json
 from postback.protocol.characters import describe_unprintable
 from postback.protocol.currencies import CURRENCIES
 from postback.protocol.json_size import size_problem
 from postback.protocol.strict_json import (
     UNREADABLE,
     InvalidJson,
-    canonical_json,
     json_type,
     parse_json,
     same_fields,

@@ -18,26 +18,21 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
-import rfc8785
-
-from postback.errors import BatchTooLarge, InvalidRequest
 
 __all__ = [
+    "LARGEST_EXACT",
     "MAX_DEPTH",
-    "MAX_ITEMS",
     "NO_JSON",
     "UNREADABLE",
     "InvalidJson",
     "Json",
     "RepeatedName",
     "TooLarge",
-    "canonical_json",
+    "decode_any",
     "decode_typed",
     "fields_of",
-    "items_of",
     "json_type",
     "parse_json",
-    "rfc8785_json",
     "same_fields",
     "spell_out_half_pairs",
 ]
@@ -85,9 +80,8 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 _LONG_NUMBER = re.compile(rb"\d{19}")
 
-_INEXACT_NUMBER = re.compile(rb"\d{16}")
-
-_LARGEST_EXACT = 2**53 - 1
+LARGEST_EXACT = 2**53 - 1
+"""The largest integer up to which each has a double of its own (RFC 7493, 2.2)."""
 
 _FEW_BYTES = 8_192
 
@@ -99,8 +93,6 @@ _ESCAPE = re.compile(
 
 _encode = msgspec.json.Encoder().encode
 
-_encode_sorted = msgspec.json.Encoder(order="sorted").encode
-
 _INFINITE = "A number is too large for IEEE 754 double precision."
 
 
@@ -108,7 +100,7 @@ def _finite(text: str) -> float | int:
     number = float(text)
     if number in (float("inf"), float("-inf")):
         raise ValueError("Number out of range")
-    return int(number) if number.is_integer() and abs(number) <= _LARGEST_EXACT else number
+    return int(number) if number.is_integer() and abs(number) <= LARGEST_EXACT else number
 
 
 def _exact(text: str) -> Decimal | int:
@@ -117,14 +109,15 @@ def _exact(text: str) -> Decimal | int:
         number = Decimal(text)
     except InvalidOperation:
         return _SMALLEST
-    whole = abs(number) <= _LARGEST_EXACT and number == number.to_integral_value()
+    whole = abs(number) <= LARGEST_EXACT and number == number.to_integral_value()
     return int(number) if whole else number
 
 
 _SMALLEST = Decimal("1e-999999999")
 """Stands for numbers with an exponent that no Decimal has: as little as they, it can be stored exactly nowhere."""
 
-_decode_any = msgspec.json.Decoder(float_hook=_finite).decode
+decode_any = msgspec.json.Decoder(float_hook=_finite).decode
+"""Reads JSON of any shape. Raises UNREADABLE; what is ambiguous passes."""
 
 _decode_exact = msgspec.json.Decoder(float_hook=_exact).decode
 
@@ -153,7 +146,7 @@ def parse_json(
     """
     sent = bytes(raw)
     try:
-        tree = _decode_any(sent)
+        tree = decode_any(sent)
     except UNREADABLE:
         raise _diagnosis(sent, quotable, what, max_depth) from None
     if isinstance(tree, str):
@@ -202,7 +195,7 @@ def decode_typed(raw: bytes | msgspec.Raw, shape: Any) -> Any:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
-        return decoder.decode(_encode(_decode_any(raw)))
+        return decoder.decode(_encode(decode_any(raw)))
 
 
 @cache
@@ -345,41 +338,6 @@ def _loaded(text: str) -> float | int:
         raise InvalidJson(_INFINITE) from None
 
 
-def canonical_json(raw: bytes | msgspec.Raw) -> bytes:
-    """JSON in a form that doesn't depend on how it was written; as it is, when it can't be parsed.
-
-    Two texts have the same form when RFC 8785 gives them the same: numbers that no double tells apart are equal. The
-    form itself is another, since this one is written ten times as fast.
-    """
-    try:
-        return _encode_sorted(_as_doubles(raw))
-    except (*UNREADABLE, OverflowError):
-        return bytes(raw)
-
-
-def rfc8785_json(raw: bytes | msgspec.Raw) -> bytes:
-    """JSON in the canonical form of RFC 8785; as it is, when it can't be parsed."""
-    try:
-        tree = _as_doubles(raw)
-        return _encode(tree) if isinstance(tree, str) else rfc8785.dumps(tree)  # the same for a text
-    except (*UNREADABLE, OverflowError):
-        return bytes(raw)
-
-
-def _as_doubles(raw: bytes | msgspec.Raw) -> Json:
-    """JSON, parsed, with numbers that are doubles, as they are for RFC 8785."""
-    tree = _decode_any(raw)
-    return _rounded(tree) if _INEXACT_NUMBER.search(raw) else tree
-
-
-def _rounded(tree: Json) -> Json:
-    if isinstance(tree, dict):
-        return {name: _rounded(value) for name, value in tree.items()}
-    if isinstance(tree, list):
-        return [_rounded(item) for item in tree]
-    return float(tree) if isinstance(tree, int) and abs(tree) > _LARGEST_EXACT else tree
-
-
 def spell_out_half_pairs(text: bytes) -> bytes:
     """JSON whose escapes of half a surrogate pair became bytes that are no UTF-8.
 
@@ -397,46 +355,3 @@ def json_type(value: Json) -> str:
     """A value's type, with its article."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-MAX_ITEMS = 10_000
-
-_SMALL_BYTES = 1_000_000
-
-_FirstItems = msgspec.defstruct(
-    "_FirstItems",
-    [(f"item_{number}", msgspec.Raw, NO_JSON) for number in range(MAX_ITEMS + 1)],
-    array_like=True,
-    gc=False,
-)
-"""An array's first items. Those behind them are read and not kept, so that millions of them take no memory."""
-
-
-def items_of(array: msgspec.Raw, field: str) -> list[msgspec.Raw]:
-    """The bytes of each item of the array ``field``.
-
-    Raises:
-        InvalidRequest: Not an array, or an empty one.
-        BatchTooLarge: More than MAX_ITEMS.
-    """
-    try:
-        items = _split(array)
-    except msgspec.ValidationError:
-        raise InvalidRequest(f"{field} must be an array of objects.", field=field) from None
-    if not items:
-        raise InvalidRequest(f"{field} is empty. Send at least one.", field=field)
-    if len(items) > MAX_ITEMS:
-        raise BatchTooLarge(
-            f"{field} has more than {MAX_ITEMS:,} items.",
-            field=field,
-            suggestion=f"Split {field} into batches of at most {MAX_ITEMS:,}.",
-        )
-    return items
-
-
-def _split(array: msgspec.Raw) -> list[msgspec.Raw]:
-    """The bytes of each item; of a large array only as many as tell that they are too many."""
-    if memoryview(array).nbytes <= _SMALL_BYTES:
-        return msgspec.json.decode(array, type=list[msgspec.Raw])
-    first: tuple[msgspec.Raw, ...] = msgspec.structs.astuple(msgspec.json.decode(array, type=_FirstItems))
-    return [item for item in first if item]

@@ -13,17 +13,16 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_origin
 import msgspec
 
 from postback.errors import BodyTooLarge, InvalidRequest
+from postback.protocol.canonical_json import canonical_json, rfc8785_json
 from postback.protocol.strict_json import (
     NO_JSON,
     UNREADABLE,
     InvalidJson,
     RepeatedName,
     TooLarge,
-    canonical_json,
     decode_typed,
     fields_of,
     parse_json,
-    rfc8785_json,
     spell_out_half_pairs,
 )
 from postback.protocol.type_errors import allowed_values, describe_validation_error

@@ -19,8 +19,8 @@ from postback.exposures.exposure import DescribedExposure, exposure_rows
 from postback.exposures.registered import registration_warnings
 from postback.exposures.reused_ids import reject_reused_ids
 from postback.exposures.validate import ExposureValidationResult, validate_exposures
+from postback.protocol.batch_items import MAX_ITEMS, items_of
 from postback.protocol.json_schema import documented, published_as
-from postback.protocol.strict_json import MAX_ITEMS, items_of
 from postback.tasks.batches import ItemFailure, item_failure
 from postback.tasks.call import LogCall, Payload, TaskCall
 from postback.tasks.task import Task

@@ -20,8 +20,9 @@ from postback.events.rejection import Rejection
 from postback.events.warnings import EXPOSURE_WARNINGS, group_warnings
 from postback.exposures.registered import PackageCurrencies, registration_warnings
 from postback.exposures.validate import check_money, check_name, read_carefully, trimmed_currency
+from postback.protocol.batch_items import MAX_ITEMS, items_of
+from postback.protocol.canonical_json import canonical_json
 from postback.protocol.json_schema import documented, published_as
-from postback.protocol.strict_json import MAX_ITEMS, canonical_json, items_of
 from postback.store.rows import Rows
 from postback.tasks.batches import ItemFailure, item_failure
 from postback.tasks.call import LogCall, Payload, TaskCall
