@@ -6,7 +6,6 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from postback.errors import StartupError, StoreUnavailable
-from postback.store import migrations
+from postback.store.control_schema import upgrade
 from postback.store.sqlite import INCREMENTAL, sqlite_engine
 from postback.store.tables import JSON_CODEC, commit_count
 
@@ -39,8 +38,8 @@ _PAGES_AT_ONCE = 1_000
 _START_SECONDS = 10
 """How long a start waits for another one in SQLite."""
 
-_STARTS, _MIGRATIONS = 7_620_001, 7_620_002
-"""PostgreSQL's advisory locks: numbers that nothing else in the database uses."""
+_STARTS = 7_620_001
+"""PostgreSQL's advisory lock of a start: a number that nothing else in the database uses."""
 
 _LOCK_TIMEOUT = "55P03"
 """PostgreSQL's code for a lock that it waited for too long."""
@@ -95,7 +94,7 @@ class ControlStore:
         engine = _engine(self._url, _START_SECONDS, foreign_keys=False)
         try:
             with engine.execution_options(writing=True).begin() as connection:
-                _upgrade(connection)
+                upgrade(connection)
         except DBAPIError as error:
             raise _unopened(self._engine, error) from error
         finally:
@@ -362,48 +361,6 @@ def one_start_at_a_time(url: str | None) -> Iterator[None]:
             yield
     finally:
         engine.dispose()
-
-
-def _upgrade(connection: Connection) -> None:
-    if connection.dialect.name != "sqlite":  # where a transaction that writes is alone
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATIONS})"))
-    if _revision(connection) == migrations.HEAD:
-        return
-    # Alembic takes longer to import than the rest of this module to run, so only an upgrade imports it.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
-    try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise StartupError(
-            "A newer version of Postback has upgraded the control store. Install that version, or use another "
-            "data folder."
-        ) from error
-    if connection.dialect.name == "sqlite":
-        _check_references(connection)
-
-
-def _check_references(connection: Connection) -> None:
-    """See that no row refers to one that is missing, since SQLite didn't while foreign keys were off."""
-    missing = Counter((row.table, row.parent) for row in connection.execute(text("PRAGMA foreign_key_check")))
-    for (table, parent), count in missing.items():
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        refer = "refers to a row" if count == 1 else "refer to rows"
-        raise StartupError(
-            f"The control store is damaged: {rows} of {table} {refer} of {parent} that {'is' if count == 1 else 'are'} "
-            "missing. Nothing was changed. Restore it from a backup."
-        )
-
-
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
 
 
 def _engine(url: str, seconds: float = _BUSY_SECONDS, *, foreign_keys: bool = True) -> Engine:
