@@ -49,10 +49,11 @@ from postback.store.control_store import ControlStore, one_start_at_a_time
 from postback.store.data_folder import DataDir
 from postback.store.disk_room import DiskRoom
 from postback.store.event_store import READERS, EventStore
+from postback.store.fingerprint import log_owner
 from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
-from postback.store.installation import FIRST_ACCOUNT, log_owner, open_control_store
+from postback.store.installation import FIRST_ACCOUNT, open_control_store
 from postback.store.leases import Lease, is_held
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard

@@ -14,14 +14,13 @@ import pytest
 from postback.accounts.store import AccountStore
 from postback.errors import StartupError
 from postback.store.data_folder import DataDir
+from postback.store.fingerprint import log_owner, stored
 from postback.store.flusher import drain
 from postback.store.installation import (
     FIRST_ACCOUNT,
-    log_owner,
     note_commits,
     open_control_store,
     open_event_store,
-    stored,
 )
 from postback.store.log_frames import pack
 from postback.store.log_segments import LogSegments

@@ -13,7 +13,7 @@ import click
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
-from postback.store.installation import require_not_moved, stored
+from postback.store.fingerprint import require_not_moved, stored
 
 __all__ = ["data_option", "format_minute", "open_control", "print_table", "require_folder"]
 

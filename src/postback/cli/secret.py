@@ -15,14 +15,9 @@ from postback.forwarding.encryption import Encryptor
 from postback.forwarding.outbox import Outbox
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
+from postback.store.fingerprint import StoredFingerprint, complete_fingerprint, replace_fingerprint, stored
 from postback.store.flusher import drain
-from postback.store.installation import (
-    StoredFingerprint,
-    complete_fingerprint,
-    open_control_store,
-    replace_fingerprint,
-    stored,
-)
+from postback.store.installation import open_control_store
 from postback.store.shards import open_shards
 from postback.transports.a2a_tasks import forget_tasks
 

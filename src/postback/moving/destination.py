@@ -21,7 +21,7 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_engine import EventEngine
 from postback.store.event_schema import drop_materialized_views, upgrade
-from postback.store.installation import Fingerprint, stored
+from postback.store.fingerprint import Fingerprint, stored
 
 __all__ = ["Destination", "open_destination"]
 

@@ -13,7 +13,8 @@ from postback.moving.destination import Destination, open_destination
 from postback.moving.event_tables import EVENT_TABLES, EventTable
 from postback.moving.origin import Origin, StoppedOrigin, open_origin
 from postback.moving.table_copy import CopiedTable, TableCopy
-from postback.store.installation import note_commits, note_moved
+from postback.store.fingerprint import note_moved
+from postback.store.installation import note_commits
 
 __all__ = ["Moved", "give_up", "move"]
 

@@ -17,8 +17,9 @@ from postback.store.control_store import ControlStore, one_start_at_a_time
 from postback.store.data_folder import DataDir, secret_in, try_lock
 from postback.store.event_engine import EventEngine
 from postback.store.event_schema import MIGRATIONS
+from postback.store.fingerprint import StoredFingerprint, stored
 from postback.store.flusher import drain
-from postback.store.installation import StoredFingerprint, open_control_store, stored
+from postback.store.installation import open_control_store
 from postback.store.nodes import nodes_at_work
 from postback.store.placements import FIRST_SHARD, list_shards
 from postback.store.shards import open_shards

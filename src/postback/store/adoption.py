@@ -16,8 +16,8 @@ from typing import IO, NamedTuple
 from postback.errors import StartupError
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import node_id_in, require_restored, try_lock
+from postback.store.fingerprint import log_owner
 from postback.store.flusher import Flusher
-from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
 from postback.store.log_segments import LogSegments, read_segments, refuse_foreign
 from postback.store.nodes import MOST_NODES, Node

@@ -17,8 +17,8 @@ from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.deliveries import insert_deliveries
 from postback.store.event_store import EventStore
+from postback.store.fingerprint import log_owner
 from postback.store.idempotency import IdempotencyScope, insert_answers, is_first
-from postback.store.installation import log_owner
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import Frame
 from postback.store.log_segments import LogSegments, Segment

@@ -1,26 +1,29 @@
-"""The installation: which secret, control store, event store and kind of server belong together.
+"""The installation: its stores are opened together, and only if they belong to each other.
 
-Both stores have its fingerprint. It is written to the control store first, as incomplete, then to the event store, and
-then it is complete: so a start knows whether a store lost it, or an earlier start was interrupted.
+The fingerprint in both stores says which secret, control store, event store and kind of server do.
 """
 
 from __future__ import annotations
 
-import secrets
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack
-from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import insert, select
 
 from postback.clock import Clock
 from postback.errors import StartupError, StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir, write_durably
 from postback.store.event_store import EventStore
+from postback.store.fingerprint import (
+    Fingerprint,
+    StoredFingerprint,
+    complete_fingerprint,
+    fingerprint_in,
+    require_not_moved,
+    stored,
+)
 from postback.store.insert_tokens import forget_tokens_without_parts
 from postback.store.placements import list_shards
 from postback.store.receipt_times import ReceiptTimes
@@ -28,68 +31,17 @@ from postback.store.tables import account, installation
 
 __all__ = [
     "FIRST_ACCOUNT",
-    "Fingerprint",
-    "StoredFingerprint",
-    "complete_fingerprint",
-    "log_owner",
     "note_commits",
-    "note_moved",
     "open_control_store",
     "open_event_store",
     "open_shared_event_store",
     "prepare_event_store",
-    "replace_fingerprint",
-    "require_not_moved",
-    "stored",
 ]
 
 FIRST_ACCOUNT = "default"
 """The account that a first start creates; it is a sandbox's if the server is one."""
 
 _BACKUP = "Restore both stores and secret.key from one backup"
-
-
-class Fingerprint(NamedTuple):
-    """What both stores know of the installation.
-
-    Attributes:
-        installation_id: 32 random hexadecimal digits.
-        secret_check: A keyed hash that tells whether a secret is the installation's, and nothing of the secret.
-        sandbox: Whether its server is a sandbox.
-        rotation: How often the secret was replaced.
-    """
-
-    installation_id: str
-    secret_check: str
-    sandbox: bool
-    rotation: int
-
-    def fits(self, secret: bytes) -> bool:
-        """Whether a secret is the installation's."""
-        return secrets.compare_digest(self.secret_check, _secret_check(secret))
-
-    @property
-    def mark(self) -> str:
-        """Eight digits that tell whose a file is, and from before which replacement of the secret."""
-        return blake2b(f"{self.installation_id} {self.rotation}".encode(), digest_size=4).hexdigest()
-
-    def rotated(self, secret: bytes) -> Fingerprint:
-        """The fingerprint with another secret."""
-        return self._replace(secret_check=_secret_check(secret), rotation=self.rotation + 1)
-
-
-class StoredFingerprint(NamedTuple):
-    """The fingerprint in the control store.
-
-    Attributes:
-        fingerprint: The fingerprint.
-        complete: Whether the event store has it, too.
-        moved_to: The place to which the installation is being moved, or has.
-    """
-
-    fingerprint: Fingerprint
-    complete: bool
-    moved_to: str | None = None
 
 
 def open_control_store(
@@ -166,7 +118,7 @@ def open_event_store(
     with ExitStack() as undo:
         events = EventStore.open(url or folder.events_dsn, folder.scratch, clock, patience, times)
         undo.callback(events.close)
-        in_events = _in_events(events)
+        in_events = fingerprint_in(events)
         if found is None and in_events:
             raise StartupError(
                 f"The event store in {events.engine.place} belongs to a control store that is not this one: this one "
@@ -191,7 +143,7 @@ def open_shared_event_store(control: ControlStore, url: str, times: ReceiptTimes
     with ExitStack() as undo:
         events = EventStore.open(url, Path(tempfile.gettempdir()), times=times)
         undo.callback(events.close)
-        if found is None or _in_events(events) != found.fingerprint:
+        if found is None or fingerprint_in(events) != found.fingerprint:
             raise StartupError(
                 f"POSTBACK_CONTROL and the event store in {events.engine.place} belong to different installations, or "
                 "no server has started on them. Set POSTBACK_CONTROL and POSTBACK_EVENTS as on the other servers."
@@ -212,7 +164,7 @@ def prepare_event_store(control: ControlStore, url: str) -> EventStore:
     with ExitStack() as undo:
         events = EventStore.open(url, Path(tempfile.gettempdir()))
         undo.callback(events.close)
-        if _in_events(events) or events.last_received_at():
+        if fingerprint_in(events) or events.last_received_at():
             raise StartupError(
                 f"{events.engine.place} has the events of an installation. A further shard begins with an empty "
                 "database: create one."
@@ -220,54 +172,6 @@ def prepare_event_store(control: ControlStore, url: str) -> EventStore:
         events.execute("note_installation", **found.fingerprint._asdict())
         undo.pop_all()
     return events
-
-
-def stored(control: ControlStore) -> StoredFingerprint | None:
-    """The fingerprint in the control store; None before the first start with one."""
-    with control.connect() as connection:
-        row = connection.execute(select(installation)).first()
-    if row is None:
-        return None
-    fingerprint = Fingerprint(*(getattr(row, name) for name in Fingerprint._fields))
-    return StoredFingerprint(fingerprint, row.complete, row.moved_to)
-
-
-def require_not_moved(found: StoredFingerprint | None) -> None:
-    """Check that stores with this fingerprint were not left for others.
-
-    Raises:
-        StartupError: They were.
-    """
-    if found and found.moved_to:
-        raise StartupError(
-            f"This installation has moved to {found.moved_to}, or is being moved there: whatever is stored here now "
-            "would be missing there. Use the settings that 'postback move' printed; if it did not end, run it again. "
-            "To use these stores all the same, give the move up: postback move --undo"
-        )
-
-
-def log_owner(control: ControlStore) -> str:
-    """The mark of the installation that the segments of its ingest log have; empty before its first start."""
-    found = stored(control)
-    return found.fingerprint.mark if found else ""
-
-
-def note_moved(connection: Connection, place: str | None) -> None:
-    """Note in the control store where the installation is being moved, in a transaction; None: it stays."""
-    connection.execute(update(installation).values(moved_to=place))
-
-
-def replace_fingerprint(connection: Connection, fingerprint: Fingerprint) -> None:
-    """Replace the fingerprint in the control store, in a transaction; the event store gets it next."""
-    connection.execute(update(installation).values(fingerprint._asdict() | {"complete": False}))
-
-
-def complete_fingerprint(control: ControlStore, stores: Iterable[EventStore], fingerprint: Fingerprint) -> None:
-    """Give event stores the fingerprint that the control store has, so that all have it."""
-    for events in stores:
-        events.execute("note_installation", **fingerprint._asdict())
-    with control.begin() as connection:
-        connection.execute(update(installation).values(complete=True))
 
 
 def note_commits(folder: DataDir, control: ControlStore) -> None:
@@ -303,10 +207,6 @@ def _noted_commits(folder: DataDir) -> int:
     return int(text)
 
 
-def _in_events(events: EventStore) -> Fingerprint | None:
-    return next((Fingerprint(*row) for row in events.query("installation")), None)
-
-
 def _adopt(
     folder: DataDir, control: ControlStore, events: EventStore, sandbox: bool | None
 ) -> StoredFingerprint | None:
@@ -322,7 +222,7 @@ def _adopt(
         _check_kind(folder, kinds[FIRST_ACCOUNT], sandbox)
     if sandbox is None:
         return None
-    fingerprint = Fingerprint(secrets.token_hex(16), _secret_check(folder.secret), sandbox, 0)
+    fingerprint = Fingerprint.new(folder.secret, sandbox=sandbox)
     with control.begin() as connection:
         connection.execute(insert(installation).values(fingerprint._asdict() | {"complete": False}))
     return StoredFingerprint(fingerprint, complete=False)
@@ -404,7 +304,3 @@ def _lost_events(place: str) -> StartupError:
         f"The event store in {place} is missing or empty, but this installation has one. If it is elsewhere, mount its "
         "disk or correct POSTBACK_EVENTS; else restore it from a backup, or choose another folder with --data."
     )
-
-
-def _secret_check(secret: bytes) -> str:
-    return blake2b(key=secret, person=b"pb-fingerprint", digest_size=16).hexdigest()
