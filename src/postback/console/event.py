@@ -14,6 +14,7 @@ from postback.console.page import Page, Visit
 from postback.console.rendering import minute
 from postback.events.identifiers import KINDS
 from postback.events.warnings import WARNINGS
+from postback.protocol.timestamps import rfc3339_micros
 from postback.services import Services
 from postback.tasks.look_up_event import EventStatus, EventStatusEntry, look_up_event
 
@@ -185,11 +186,10 @@ def _identifiers(entry: EventStatusEntry) -> dict[str, bool] | None:
 
 def _stored(row: Sequence[Any], differs: dict[str, list[str]]) -> StoredRow:
     code, received_at, event_time, action_source, url, name, data, extra, quality, warnings, dropped, kinds = row
-    at = f"{received_at:%Y-%m-%dT%H:%M:%S.%f}Z"
     return StoredRow(
         test_event_code=code,
         received_at=received_at,
-        differs=() if code else tuple(differs.get(at, ())),
+        differs=() if code else tuple(differs.get(rfc3339_micros(received_at), ())),
         event_time=event_time,
         action_source=action_source,
         event_source_url=url,

@@ -10,12 +10,17 @@ from msgspec import Meta
 
 from postback.errors import InvalidRequest
 
-__all__ = ["exact_moment", "from_micros", "micros", "moment", "rfc3339"]
+__all__ = ["exact_moment", "from_micros", "micros", "moment", "rfc3339", "rfc3339_micros"]
 
 
 def rfc3339(moment: datetime) -> str:
     """A time to the second, in UTC, as ``2026-01-15T14:30:00Z``."""
     return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
+
+
+def rfc3339_micros(moment: datetime) -> str:
+    """A time in UTC to the microsecond, as ``2026-01-15T14:30:00.250000Z``."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,14 +20,13 @@ from postback.events.identifiers import KINDS
 from postback.media_buys.media_buy import PackageGoals
 from postback.protocol.envelope import TIME
 from postback.protocol.json_schema import documented
-from postback.protocol.timestamps import micros
+from postback.protocol.timestamps import micros, rfc3339_micros
 from postback.services import Services
-from postback.store.copies import EventContent, changed_fields, order_fields
-from postback.store.event_store import StoredCopy, StoredEvent, StoredEventStatus, StoredRejection
+from postback.store.copies import order_fields
+from postback.store.event_store import StoredEvent, StoredEventStatus, StoredRejection
+from postback.tasks.differing_copies import DifferingCopies, differing_copies
 
 __all__ = ["EventStatus", "look_up_event"]
-
-_SHOWN_COPIES = 20
 
 
 class EventStatusEntry(msgspec.Struct, kw_only=True):
@@ -65,23 +63,6 @@ class EventStatusEntry(msgspec.Struct, kw_only=True):
     reason: Annotated[str | UnsetType, Meta(description="For programs: why it was rejected.")] = UNSET
     field: Annotated[str | UnsetType, Meta(description="Which field it was rejected for.")] = UNSET
     message: Annotated[str | UnsetType, Meta(description="What is wrong and what to send instead.")] = UNSET
-
-
-class DifferingCopy(msgspec.Struct):
-    """A copy that says something else than the first."""
-
-    received_at: Annotated[str, documented(f"When it arrived: {TIME}", format="date-time")]
-    differs: Annotated[
-        list[str],
-        Meta(description="The fields that differ, for example custom_data.value; user_match stands for identifiers."),
-    ]
-
-
-class DifferingCopies(msgspec.Struct):
-    """The copies of an event that differ from the first. The first counts, with the identifiers of all."""
-
-    count: Annotated[int, Meta(ge=1, description="How many there are. Exact repeats are not stored.")]
-    earliest: Annotated[list[DifferingCopy], Meta(max_length=20, description="The earliest of them; at most 20.")]
 
 
 class SameOrder(msgspec.Struct):
@@ -191,7 +172,7 @@ def look_up_event(
         event_type=event_type,
         event_id=event_id,
         statuses=statuses,
-        differing_copies=_differing_copies(stored) or UNSET,
+        differing_copies=differing_copies(stored) or UNSET,
         same_order=same_order or UNSET,
     )
     if stored.event:
@@ -264,7 +245,7 @@ def _same_order(
         order_id=order_id,
         received_at=micros(stored.event.received_at),
     )
-    return [SameOrder(other_source, other_id, _time(received_at)) for other_source, other_id, received_at in rows]
+    return [SameOrder(where, other_id, rfc3339_micros(received_at)) for where, other_id, received_at in rows]
 
 
 def _order_id(stored: StoredEventStatus) -> str:
@@ -300,32 +281,6 @@ def _name_purchase(
         "A refund finds its purchase in its own source and in those that a goal names together with it. If this is its "
         "purchase, name both sources in one goal.",
     )
-
-
-def _differing_copies(stored: StoredEventStatus) -> DifferingCopies | None:
-    """The copies of the live event that differ from the first, or None."""
-    if stored.stored_copies < 2:
-        return None
-    first, *others = stored.copies
-    dropped = stored.event is not None and stored.event.dropped
-    differing = [
-        DifferingCopy(_time(copy.received_at), fields)
-        for copy in others
-        if (fields := _differs(first, copy, dropped=dropped))
-    ]
-    unread = stored.stored_copies - len(stored.copies)
-    return DifferingCopies(len(differing) + unread, differing[:_SHOWN_COPIES]) if differing else None
-
-
-def _differs(first: StoredCopy, copy: StoredCopy, *, dropped: bool) -> list[str]:
-    changed = changed_fields(_content(first), _content(copy))
-    if not (dropped or set(copy.match_keys) <= set(first.match_keys)):
-        changed.append("user_match")
-    return changed
-
-
-def _content(copy: StoredCopy) -> EventContent:
-    return EventContent(micros(copy.event_time), copy.custom_event_name, copy.custom_data.encode())
 
 
 def _live_statuses(stored: StoredEventStatus, of_other_events: list[str]) -> Iterator[EventStatusEntry]:
@@ -378,8 +333,8 @@ def _accepted(event: StoredEvent, further_warnings: list[str]) -> EventStatusEnt
     return EventStatusEntry(
         status="accepted",
         test_event_code=event.test_event_code or UNSET,
-        received_at=_time(event.received_at),
-        event_time=_time(event.event_time),
+        received_at=rfc3339_micros(event.received_at),
+        event_time=rfc3339_micros(event.event_time),
         match_quality=round(event.quality, 3),
         identifiers=UNSET if event.dropped else [KINDS[kind] for kind in event.kinds],
         warnings=[*event.warnings, *further_warnings],
@@ -391,12 +346,8 @@ def _rejected(rejection: StoredRejection) -> EventStatusEntry:
     return EventStatusEntry(
         status="rejected",
         test_event_code=rejection.test_event_code or UNSET,
-        received_at=_time(rejection.received_at),
+        received_at=rfc3339_micros(rejection.received_at),
         reason=rejection.reason,
         field=rejection.field or UNSET,
         message=rejection.message,
     )
-
-
-def _time(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
