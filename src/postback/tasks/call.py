@@ -75,8 +75,8 @@ class TaskCall:
         task: The task's name.
         principal: Who calls.
         request_id: Identifies the call in the log.
-        arguments: The call's members.
-        release: The AdCP release that is spoken; None for the seed's dialect.
+        arguments: The call's fields.
+        release: The AdCP release that was negotiated; None for an unversioned request.
         idempotency_key: The caller's key, or None.
         warnings: What the caller should know of the call as a whole.
     """

@@ -1,6 +1,6 @@
 """Click links: URLs that record a click and redirect to the advertiser's page.
 
-A link's token is signed with a key derived from the install's secret, so nobody can forge a link or change its
+A link's token is signed with a key derived from the installation's secret, so nobody can forge a link or change its
 destination.
 """
 

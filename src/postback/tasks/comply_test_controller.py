@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, cast
+from typing import Annotated, Any, Literal, NoReturn, cast
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -45,7 +45,6 @@ _USUAL_CALLS, _MOST_CALLS = 100, 1_000
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Amount = Annotated[float, Meta(ge=0, le=1e15)]
 _Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}\Z")]
-_T = TypeVar("_T")
 
 
 class _Refused(Exception):

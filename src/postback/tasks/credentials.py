@@ -29,13 +29,13 @@ _FOR_THE_SELLER = re.compile(
 """Where AdCP has what the seller is to call others with: webhooks, and lists that somebody else keeps."""
 
 _NOT_SEARCHED = frozenset(("events", "exposures", "totals"))
-"""Arrays that may be megabytes, judged member by member later."""
+"""Arrays that may be megabytes, whose items are validated one by one later."""
 
 _TELLABLE = re.compile(r"[\w.-]{1,200}\Z", re.ASCII)
 
 
 def refuse_credentials(arguments: Arguments) -> None:
-    """See that no member of the call, at whatever depth, is named like a credential and holds text.
+    """Check that no field of the call, at whatever depth, is named like a credential and has text.
 
     Raises:
         CredentialInArguments: One is; the error names its place, and the answer echoes no context.
@@ -69,8 +69,8 @@ def _named_texts(searched: dict[str, Any]) -> Iterator[str]:
     pending: list[tuple[str, str, Any]] = [("", "", searched)]
     while pending:
         at, name, tree = pending.pop()
-        members = tree.items() if isinstance(tree, dict) else ((None, value) for value in tree)
-        for index, (key, value) in enumerate(members):
+        values = tree.items() if isinstance(tree, dict) else ((None, value) for value in tree)
+        for index, (key, value) in enumerate(values):
             path = f"{at}{index if key is None else key}"
             if isinstance(value, dict | list):
                 pending.append((f"{path}.", key or name, value))

@@ -1,8 +1,8 @@
-"""The one door for every transport: a task call in, an answer out.
+"""Dispatch: every transport brings its task calls here, and gets their answers.
 
-What every task shares happens here, once: the version that is spoken, the idempotency key, the envelope of the answer
-and the words for its errors. A transport brings bytes and a principal; a task function brings
-the payload.
+What all tasks share happens here, once: the AdCP release is negotiated, scope, credentials and idempotency key are
+checked, and the payload or the error gets its envelope. A transport brings bytes and a principal; a task function
+brings the payload.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from postback.services import Services
 from postback.tasks.arguments import Arguments, pin_of
 from postback.tasks.call import TaskCall
 from postback.tasks.credentials import refuse_credentials
-from postback.tasks.registry import SELLER_TASKS, TASKS, Task, key_required, offered
+from postback.tasks.registry import SELLER_TASKS, TASKS, key_required, offered
+from postback.tasks.task import Task
 from postback.tasks.unserved_fields import UNSERVED_FIELDS, unserved_warnings
 
 __all__ = ["Answer", "Call", "Transport", "require_scope", "run"]
@@ -74,7 +75,7 @@ async def run(services: Services, call: Call) -> Answer:
         try:
             with services.metrics.request_stages.time("parse"):
                 arguments = Arguments(call.arguments)
-        except PostbackError:  # told in the words of the release, where that much can be read
+        except PostbackError:  # reported with the codes of the release that is pinned, if that can be read
             served = negotiate(*pin_of(call.arguments), prereleases)
             raise
         try:
@@ -130,10 +131,10 @@ def _task(services: Services, call: Call) -> Task:
 
 
 def require_scope(principal: Principal, scope: str) -> None:
-    """See that the caller's key may do what is for one of SCOPES.
+    """Check that the caller's key has a scope.
 
     Raises:
-        PermissionDenied: It may not.
+        PermissionDenied: It doesn't.
     """
     if not SCOPES[scope] & principal.scopes:
         raise PermissionDenied(f"This call requires an API key with the scope {scope}.")

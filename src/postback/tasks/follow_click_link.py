@@ -1,7 +1,7 @@
-"""GET /c/{token}: record a click, and lead on to the page.
+"""GET /c/{token}: record a click, and redirect to the page.
 
 Each click gets its own id, which the page receives as a parameter and which returns in an event's user_match. Only its
-match key is stored here. A click that doesn't count leads to the page, too.
+match key is stored here. A click that doesn't count is redirected, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ async def follow(services: Services, token: str, visitor: Visitor) -> str | None
     None if a browser prefetches the page: it asks again when somebody clicks, and that click then has its own id.
 
     Raises:
-        NotFound: Another install issued the token.
+        NotFound: This installation did not issue the token.
     """
     link = services.click_links.read(token)
     if link is None:

@@ -138,7 +138,7 @@ _PROTOCOLS = ["media_buy"]
 
 
 async def get_adcp_capabilities(call: TaskCall) -> CapabilitiesResponse:
-    """The capabilities, in the words of the release that is spoken: the newest one's when the call pins none."""
+    """The capabilities as the call's release has them; as the newest one does if the call pins none."""
     release = call.release or RELEASES[-1]
     signing = call.services.signatures.posture(call.principal)
     settings = call.services.settings

@@ -37,6 +37,9 @@ __all__ = [
 _FINAL_SECONDS, _FINAL_PAUSE = 30.0, 0.2
 """How long a call waits for the server that attributes, and how long between two looks."""
 
+_FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_source_id", "value_reason", "kind")
+_KINDS = ("", "conversion", "refund")
+
 _Size = Annotated[int, Meta(ge=1, le=1000)]
 
 
@@ -84,7 +87,7 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> ConversionFilter:
-        """The filter of the parameters of an address; empty ones choose nothing.
+        """The filter in the query of a URL; an empty parameter leaves nothing out.
 
         Raises:
             InvalidRequest: A date, the hour or the kind is malformed.
@@ -103,12 +106,6 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
             start = min(max(start, self.hour), end)
             end = min(end, start + timedelta(hours=1)) if start == self.hour else start
         return {name: getattr(self, name) for name in _FILTERS} | {"start": start, "end": end}
-
-
-_FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_source_id", "value_reason", "kind")
-
-
-_KINDS = ("", "conversion", "refund")
 
 
 class Position(NamedTuple):

@@ -1,9 +1,8 @@
-"""log_event: the way of a batch of events, from the request to the stored rows and the answer.
+"""log_event: a batch of events, from the request to the stored rows and the response.
 
-    resolve the event source → validate each event → replay if this call was answered before → log → answer
+    resolve the event source → validate each event → replay if this call was answered before → log → respond
 
-The answer is given when the rows are on disk, in the ingest log.
-Specification: seed/log_event; shapes: media-buy/log-event-response.json.
+The response is returned when the rows are on disk, in the ingest log (media-buy/log-event-response.json).
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ class LogEventResponse(msgspec.Struct, kw_only=True):
 
 
 async def log_event(call: TaskCall) -> Payload:
-    """Judge, store and answer one batch.
+    """Validate, store and acknowledge one batch.
 
     Returns:
         A LogEventResponse, also when every event failed.

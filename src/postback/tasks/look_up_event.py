@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -154,8 +153,9 @@ def look_up_event(
     rules = AccountRules.of(packages)
     linked = _linked_sources(rules, source, stored.event, event_type) if stored.event else []
     same_order = _same_order(services, source, stored, linked, event_type, event_id)
+    live = [_accepted(stored.event, ["SAME_ORDER_ID"] if same_order else [])] if stored.event else []
     statuses = [
-        *_live_statuses(stored, ["SAME_ORDER_ID"] if same_order else []),
+        *live,
         *(_tested(services, source, event_type, test, packages, rules) for test in stored.tests),
         *map(_rejected, stored.rejections),
     ]
@@ -283,12 +283,6 @@ def _name_purchase(
     )
 
 
-def _live_statuses(stored: StoredEventStatus, of_other_events: list[str]) -> Iterator[EventStatusEntry]:
-    """The status of the live event, with the warnings that follow from other events, too."""
-    if stored.event:
-        yield _accepted(stored.event, of_other_events)
-
-
 def _tested(
     services: Services,
     source: EventSource,
@@ -330,6 +324,7 @@ def _named(source: EventSource, event_type: str, event: StoredEvent) -> NamedEve
 
 
 def _accepted(event: StoredEvent, further_warnings: list[str]) -> EventStatusEntry:
+    """The status of an accepted event, with warnings that follow from other events."""
     return EventStatusEntry(
         status="accepted",
         test_event_code=event.test_event_code or UNSET,

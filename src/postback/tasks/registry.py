@@ -20,8 +20,7 @@ from postback.tasks.sync_event_sources import SYNC_EVENT_SOURCES
 from postback.tasks.task import Task
 from postback.tasks.update_media_buy import UPDATE_MEDIA_BUY
 
-__all__ = ["SELLER_TASKS", "TASKS", "Task", "key_required", "offered"]
-
+__all__ = ["SELLER_TASKS", "TASKS", "key_required", "offered"]
 
 _TASKS = (
     GET_ADCP_CAPABILITIES,
@@ -41,7 +40,7 @@ TASKS: dict[str, Task] = {task.name: task for task in _TASKS}
 """Every AdCP task; ``offered`` says which of them a server offers."""
 
 SELLER_TASKS: dict[str, Task] = {task.name: task for task in (LOG_EXPOSURES, REPORT_DELIVERY, CLICK_LINKS)}
-"""What sellers report, over REST only; not AdCP's."""
+"""What only sellers call, over REST; these are not AdCP's."""
 
 
 def key_required(task: Task, release: Release | None) -> bool:

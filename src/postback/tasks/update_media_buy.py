@@ -232,7 +232,7 @@ class _Change:
     def _update_errors(self, update: PackageUpdate, package: Package, at: str) -> Iterator[RequestError]:
         product, option = self._offer(package)
         if option and (update.budget is not UNSET or update.bid_price is not UNSET):
-            yield from price_errors(_set(update, package.budget), _bid(update), option, at)
+            yield from price_errors(_budget(update, package.budget), _bid(update), option, at)
         known = accepted_event_types(self.call.release)
         targets, metrics = (product.conversion_targets, product.metrics) if product else ((), ())
         for number, goal in enumerate(update.optimization_goals or ()):
@@ -278,7 +278,7 @@ def _total(packages: Sequence[Package]) -> Decimal:
     return sum((Decimal(str(package.budget)) for package in packages if package.canceled_at is None), Decimal(0))
 
 
-def _set(update: PackageUpdate, before: float) -> float:
+def _budget(update: PackageUpdate, before: float) -> float:
     return before if update.budget is UNSET else update.budget
 
 
