@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -15,8 +13,8 @@ from postback.accounts.references import AccountRef, matching_accounts
 from postback.attribution.explain import Attribution, StoredOutcome, shown_outcome
 from postback.auth.principal import Principal
 from postback.delivery.request import DeliveryRequest, Period
-from postback.errors import InvalidRequest, MediaBuyNotFinal, NotFound, StoreUnavailable
-from postback.media_buys.media_buy import MediaBuy, Package
+from postback.errors import InvalidRequest, NotFound
+from postback.media_buys.media_buy import MediaBuy
 from postback.protocol.envelope import TIME
 from postback.protocol.pagination import PageInfo, Pagination, StoredNumber, page_info, position_of
 from postback.protocol.timestamps import micros, moment, rfc3339
@@ -26,16 +24,11 @@ __all__ = [
     "Conversion",
     "ConversionFilter",
     "ConversionsResponse",
-    "FinalityResponse",
     "Position",
-    "finalize_package",
     "find_media_buy",
     "media_buy_conversions",
     "read_conversions",
 ]
-
-_FINAL_SECONDS, _FINAL_PAUSE = 30.0, 0.2
-"""How long a call waits for the server that attributes, and how long between two looks."""
 
 _FILTERS = ("package_id", "creative_id", "event_type", "action_source", "event_source_id", "value_reason", "kind")
 _KINDS = ("", "conversion", "refund")
@@ -142,15 +135,6 @@ class ConversionsResponse(msgspec.Struct):
     pagination: Annotated[PageInfo, Meta(description="What follows.")]
 
 
-class FinalityResponse(msgspec.Struct):
-    """When the numbers of a package became final."""
-
-    media_buy_id: Annotated[str, Meta(description="The media buy.")]
-    package_id: Annotated[str, Meta(description="The package.")]
-    finalized_at: Annotated[str, Meta(description=f"Since when: {TIME}")]
-    is_final: Literal[True] = True
-
-
 def media_buy_conversions(
     services: Services, principal: Principal, media_buy_id: str, query: dict[str, str]
 ) -> ConversionsResponse:
@@ -215,66 +199,6 @@ def read_conversions(
     return page, Position.of(rows[most - 1]) if len(rows) > most else None
 
 
-async def finalize_package(
-    services: Services, principal: Principal, media_buy_id: str, package_id: str, account_id: str | None
-) -> FinalityResponse:
-    """Make a package's numbers final, once it has ended and its attribution windows with it.
-
-    Raises:
-        NotFound: No such media buy or package, or another caller's.
-        MediaBuyNotFinal: It is too early.
-        StoreUnavailable: A store is unavailable.
-    """
-    threads = services.threads
-    buy = await threads.control.run(find_media_buy, services, principal, media_buy_id, account_id)
-    package = _package(buy, package_id)
-    if package.finalized_at is None:
-        closes = _closes_at(buy, package)
-        if services.clock.utc() < closes:
-            raise MediaBuyNotFinal(
-                f"Conversions can be attributed to the package until {rfc3339(closes)}, when its attribution window "
-                "closes.",
-            )
-        await services.flushed([buy.account_id])
-        names = buy.account_id, buy.media_buy_id, package_id
-        if services.control.shared:
-            through = services.shards.receipt_times.stored_through(services.shards.number(buy.account_id))
-            await threads.control.run(services.media_buys.request_finality, *names, through)
-        else:  # a run may be at work for long, so whoever waits for it waits where it runs
-            runs = threads.attribution.of(services.shards.number(buy.account_id))
-            await runs.run(services.attribution.of(buy.account_id).finalize, *names)
-        package = await _finalized(services, principal, *names)
-    return FinalityResponse(buy.media_buy_id, package_id, rfc3339(package.finalized_at or services.clock.utc()))
-
-
-async def _finalized(
-    services: Services, principal: Principal, account_id: str, media_buy_id: str, package_id: str
-) -> Package:
-    """A package once its numbers are final.
-
-    Raises:
-        StoreUnavailable: The server that attributes takes long; it makes them final nevertheless.
-    """
-    deadline = time.monotonic() + _FINAL_SECONDS
-    while True:
-        buy = await services.threads.control.run(find_media_buy, services, principal, media_buy_id, account_id)
-        package = _package(buy, package_id)
-        if package.finalized_at is not None:
-            return package
-        if time.monotonic() > deadline:
-            raise StoreUnavailable(
-                "What was received before this call is not attributed yet. The numbers become final when it is.",
-                retry_after=10,
-            )
-        await asyncio.sleep(_FINAL_PAUSE)
-
-
-def _closes_at(buy: MediaBuy, package: Package) -> datetime:
-    ended = min(moment for moment in (buy.canceled_at, package.end_at, buy.end_at) if moment)
-    windows = (max(goal.post_click_seconds, goal.post_view_seconds) for goal in package.goals)
-    return ended + timedelta(seconds=max(windows, default=0))
-
-
 def find_media_buy(
     services: Services, principal: Principal, media_buy_id: str, account_id: str | None = None
 ) -> MediaBuy:
@@ -293,13 +217,6 @@ def find_media_buy(
             "Several of your accounts have a media buy with this id. Add account_id.", field="account_id"
         )
     return found[0]
-
-
-def _package(buy: MediaBuy, package_id: str) -> Package:
-    for package in buy.packages:
-        if package.package_id == package_id:
-            return package
-    raise NotFound("The media buy has no package with this id.")
 
 
 def _size(text: str | None) -> int:

@@ -20,8 +20,9 @@ from postback.exposures.click_traffic import visitor_of
 from postback.metrics import METRICS_CONTENT_TYPE
 from postback.services import Services
 from postback.tasks.dispatch import Call, require_scope
+from postback.tasks.finalize_package import finalize_package
 from postback.tasks.follow_click_link import follow
-from postback.tasks.list_conversions import finalize_package, media_buy_conversions
+from postback.tasks.list_conversions import media_buy_conversions
 from postback.tasks.look_up_event import look_up_event
 from postback.tasks.registry import offered
 from postback.transports.authentication import api_key

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from postback.protocol.json_schema import schema_of
-from postback.tasks.list_conversions import ConversionsResponse, FinalityResponse
+from postback.tasks.finalize_package import FinalityResponse
+from postback.tasks.list_conversions import ConversionsResponse
 from postback.tasks.look_up_event import EventStatus
 from postback.tasks.registry import SELLER_TASKS, TASKS
 from postback.tasks.task import FAILURE_SCHEMA, Task
