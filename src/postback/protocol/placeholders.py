@@ -72,7 +72,6 @@ _NAME = rf"(?!{_ID}\W)[^\W\d](?:[\w.:|=?-]|(?<=\w)[ ](?=\w)){{0,63}}"
 _NAME_ALONE = r"""[^\W\d](?:(?:->|[.-])?\w|\[['"]?\w{1,64}['"]?\]|\(\)){0,63};?(?!\w)"""
 _LONGEST = 512
 _LONGEST_WORD = 64
-_LONGEST_LAST_PART = 80
 _REPEATED = re.compile(r"(?:(?:undefined|null|none|nan|nil)[-.:/|,_ ]?){2,}")
 _SHORT = ("undefined", "null", "NaN", "None")
 

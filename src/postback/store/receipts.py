@@ -13,7 +13,6 @@ from postback.store.event_store import EventStore
 __all__ = [
     "OUTCOMES",
     "RECEIPT_DAYS",
-    "TEST_DAYS",
     "Outcome",
     "Receipt",
     "ReceiptFilter",
@@ -29,9 +28,6 @@ __all__ = [
 
 RECEIPT_DAYS = 30
 """How long it is stored that something was received; as long as rejected events."""
-
-TEST_DAYS = 7
-"""The same for tests."""
 
 Outcome: TypeAlias = Literal["accepted", "accepted_with_warnings", "duplicate", "test", "rejected"]
 

@@ -1,1 +1,1 @@
-"""Transports: bytes in, bytes out. What a call means is decided behind ``tasks.run``."""
+"""Transports: bytes in, bytes out. What a call means is decided behind ``tasks.dispatch.run``."""

@@ -23,6 +23,7 @@ from postback.auth.principal import Principal
 from postback.auth.signatures.verifier import ambiguous_body
 from postback.errors import InvalidRequest
 from postback.protocol.envelope import failure
+from postback.protocol.strict_json import UNREADABLE
 from postback.services import Services
 from postback.tasks.dispatch import Answer, Call
 from postback.tasks.registry import TASKS, offered
@@ -129,8 +130,6 @@ _NOT_NOTIFIED = (
     "the response instead."
 )
 
-_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 
 class A2aEndpoint:
     """The ASGI application of one A2A endpoint."""
@@ -227,7 +226,7 @@ def operation(body: bytes) -> str | None:
             return None
         (data,) = _data_parts(_message(request))
         skill = _skill_decoder.decode(data).skill
-    except (*_BROKEN, NoMessage, A2AError, ValueError):
+    except (*UNREADABLE, NoMessage, A2AError, ValueError):
         skill = ""
     if not skill:
         raise ambiguous_body("The message must have exactly one data part, and that part must name a skill.")
@@ -252,7 +251,7 @@ def _asked_version(request: Request) -> Version | None:
 def _message(request: RpcMessage) -> _Message:
     try:
         return _message_decoder.decode(_params_decoder.decode(request.params).message)
-    except _BROKEN:
+    except UNREADABLE:
         raise InvalidParamsError("params.message must be an A2A message object with parts.") from None
 
 
@@ -260,7 +259,7 @@ def _wants_notifications(request: RpcMessage) -> bool:
     """Whether a message asks to be notified of its task, which the agent card says is not supported."""
     try:
         configuration = msgspec.json.decode(_params_decoder.decode(request.params).configuration)
-    except _BROKEN:
+    except UNREADABLE:
         return False
     return isinstance(configuration, dict) and any(configuration.get(name) for name in _NOTIFICATIONS)
 
@@ -269,7 +268,7 @@ def _task_id(request: RpcMessage) -> str:
     """The id of the task that a request is about: the bare id in 0.3, ``tasks/<id>`` too in 1.0."""
     try:
         task_id = _task_params_decoder.decode(request.params).id
-    except _BROKEN:
+    except UNREADABLE:
         raise InvalidParamsError("params.id must be the id of a task.") from None
     return task_id.removeprefix("tasks/")
 
@@ -278,7 +277,7 @@ def _conversation(message: _Message) -> str:
     """The conversation that a message belongs to: the caller's, or a new one."""
     try:
         return _conversation_decoder.decode(message.conversation) or uuid4().hex
-    except _BROKEN:
+    except UNREADABLE:
         raise InvalidParamsError("contextId must be a string of at most 256 characters.") from None
 
 
@@ -296,7 +295,7 @@ def _call(message: _Message, principal: Principal, request_id: str) -> Call:
     """
     try:
         (skill,) = (skill for data in _data_parts(message) if (skill := _skill_decoder.decode(data)).skill)
-    except (*_BROKEN, ValueError):
+    except (*UNREADABLE, ValueError):
         raise InvalidRequest(
             "The message must have exactly one data part that names a skill.",
             suggestion='Send one part with the data {"skill": "get_adcp_capabilities", "input": {}}.',

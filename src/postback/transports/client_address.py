@@ -1,4 +1,4 @@
-"""The address that a request comes from, which a trusted proxy tells."""
+"""The address that a request comes from, as a trusted proxy reports it."""
 
 from __future__ import annotations
 

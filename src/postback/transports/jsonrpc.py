@@ -1,4 +1,4 @@
-"""JSON-RPC messages that are read here first, and by a protocol's library afterwards."""
+"""JSON-RPC 2.0 messages, read as strictly as other JSON: all of A2A's, and MCP's before its library reads them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RpcMessage(msgspec.Struct, omit_defaults=True):
 
 
 class NoMessage(Exception):
-    """A body that is no message; ``response`` says so in the protocol's words and quotes nothing of it."""
+    """A body that is not a message; ``response`` is JSON-RPC's error and quotes nothing of it."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(why)

@@ -1,4 +1,4 @@
-"""The REST API: ``POST /v1/<task>``, event lookup, and the endpoints that operators need."""
+"""The REST API: ``POST /v1/<task>``, events, conversions and click links, and the endpoints that operators need."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NO_STORE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer-when-d
 
 
 def routes(services: Services, further_paths: Mapping[str, Any]) -> list[Route]:
-    """The routes of the REST API, whose description has these paths of others, too."""
+    """The routes of the REST API; ``further_paths`` are those of others that its OpenAPI description has, too."""
     rest = _Rest(services, further_paths)
     return [
         Route("/v1/{task}", _Tasks(services), methods=["POST"]),
@@ -54,7 +54,7 @@ def routes(services: Services, further_paths: Mapping[str, Any]) -> list[Route]:
 
 
 def monitoring_routes(services: Services) -> list[Route]:
-    """The routes of a server that takes no calls."""
+    """The routes that operators need; a server that takes no calls has no others."""
     monitoring = _Monitoring(services)
     return [
         Route("/healthz", monitoring.healthz, methods=["GET"]),
