@@ -1,4 +1,4 @@
-"""Copies, linked sources and refunds as docs and semantics state them: one pure function, slow and plain.
+"""Copies, linked sources and refunds as the docs state them: one pure function, slow and plain.
 
 ``attribute`` takes everything that an account has received and returns what each business event counts for. It shares
 no code with the server but the structs of goals, so that the server's SQL has something to be compared with.

@@ -1,4 +1,4 @@
-"""Attribution gives what semantics says, whatever the order in which things arrive, and the same when it is rebuilt."""
+"""Attribution gives what the docs say, whatever the order in which things arrive, and the same when it is rebuilt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference for copies, linked sources and refunds gives what the tables of the semantics say, row by row."""
+"""The reference for copies, linked sources and refunds gives what these tables say, row by row."""
 
 from __future__ import annotations
 

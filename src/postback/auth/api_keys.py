@@ -132,8 +132,8 @@ class KeyStore:
 
         Args:
             prefix: The prefix.
-            secret: The install's secret. The stored key is derived from it, so nobody can send that key to a server
-                that doesn't adopt the prefix.
+            secret: The installation's secret. The stored key is derived from it, so nobody can send that key to a
+                server that doesn't adopt the prefix.
             account_ids: The accounts that these keys act for.
         """
         key = f"{prefix}{secret.hex()}"

@@ -1,6 +1,6 @@
 """The identifiers of several persons, one kind after the other: checked, and repaired where nothing is lost.
 
-No value reaches a message, a log line or a file. Rules: the Identifiers section of semantics; shapes:
+No value reaches a message, a log line or a file. Rules: docs/reference/identifiers.md; shapes:
 core/user-match.json.
 """
 

@@ -1,11 +1,11 @@
 """Identifiers: checked, repaired where nothing is lost, turned into match keys, and forgotten.
 
-A match key is 16 bytes: one byte that says the kind of identifier, then 15 bytes of BLAKE2b keyed with the install's
-secret over the kind and the normalised value. Events and exposures get theirs from the same function, so equal
-identifiers meet; without the secret a key says nothing about the identifier. No value reaches a message, a log line
-or a file.
+A match key is 16 bytes: one byte that says the kind of identifier, then 15 bytes of BLAKE2b keyed with the
+installation's secret over the kind and the normalized value. Events and exposures get theirs from the same function, so
+equal identifiers meet; without the secret a key says nothing about the identifier. No value reaches a message, a log
+line or a file.
 
-EventRules: the Identifiers section of semantics; shapes: core/user-match.json.
+Rules: docs/reference/identifiers.md; shapes: core/user-match.json.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FEW = 4
 
 
 class IdentifierHasher:
-    """Turns identifiers into match keys, with one install's secret (32 bytes)."""
+    """Turns identifiers into match keys, with one installation's secret (32 bytes)."""
 
     def __init__(self, secret: bytes) -> None:
         # Keyed once and copied for each identifier: half the cost of keying anew.

@@ -45,7 +45,7 @@ class ValidationPool:
     """Validates batches for one event loop.
 
     Args:
-        secret: The install's, which keys the hashes of identifiers.
+        secret: The installation's, which keys the hashes of identifiers.
         identifiers: Made with the same secret.
         processes: Number of worker processes; 0: threads. Each starts with the first batch that needs it.
         threads: Where the server itself validates large batches.

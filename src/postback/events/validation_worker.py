@@ -79,7 +79,7 @@ def unpack(packed: PackedResult) -> ValidationResult:
 def main() -> None:
     """Validate until the input ends.
 
-    The first message is the install's secret; then come two for each batch: its rules, and a JSON array of events.
+    The first message is the installation's secret; then come two for each batch: its rules, and a JSON array of events.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle, which then closes the input
     gc.freeze()

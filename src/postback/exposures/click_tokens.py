@@ -22,7 +22,7 @@ class ClickLink(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ClickLinks:
-    """Signs and verifies tokens with the install's secret (32 bytes).
+    """Signs and verifies tokens with the installation's secret (32 bytes).
 
     Args:
         secret: The secret.
@@ -33,11 +33,11 @@ class ClickLinks:
         self._serializer = URLSafeSerializer([*previous, secret], salt="postback.click-link")
 
     def token(self, link: ClickLink) -> str:
-        """A token that only this install can create."""
+        """A token that only this installation can create."""
         return str(self._serializer.dumps(msgspec.to_builtins(link)))
 
     def read(self, token: str) -> ClickLink | None:
-        """The contents of a token; None if another install created it."""
+        """The contents of a token; None if another installation created it."""
         try:
             return msgspec.convert(self._serializer.loads(token), ClickLink)
         except (BadData, msgspec.ValidationError, RecursionError):

@@ -1,4 +1,4 @@
-"""Encryption of waiting events: their personal data can be read only with the install's secret."""
+"""Encryption of waiting events: their personal data can be read only with the installation's secret."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Undecryptable(Exception):
 
 
 class Encryptor:
-    """Encrypts bytes with AES-256-GCM under a key derived from the install's secret."""
+    """Encrypts bytes with AES-256-GCM under a key derived from the installation's secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._cipher = AESGCM(blake2b(key=secret, person=b"pb-forwarding", digest_size=32).digest())

@@ -45,7 +45,7 @@ class Forwarding:
     Args:
         destinations: Where to.
         control: Where the outbox is kept.
-        secret: The install's.
+        secret: The installation's.
         metrics: Counts.
         threads: Where it reads, writes and encrypts.
         clock: The time.

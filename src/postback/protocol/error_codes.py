@@ -1,6 +1,7 @@
 """Error codes by release.
 
-``reason`` is the stable code, that of seed/log_event; ``code`` is what the release that the request pins calls it.
+``reason`` is the stable code, that of unversioned requests; ``code`` is what the release that the request pins calls
+it.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ def admit_test_kits(accounts: AccountStore, keys: KeyStore, secret: bytes, accou
     Args:
         accounts: The accounts.
         keys: The keys.
-        secret: The install's secret, from which the stored keys are derived.
+        secret: The installation's secret, from which the stored keys are derived.
         account_id: A sandbox account.
     """
     if accounts.get(_LIVE_ACCOUNT) is None:
