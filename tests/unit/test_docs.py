@@ -34,6 +34,7 @@ from postback.protocol.releases import RELEASES
 from postback.protocol.strict_json import MAX_DEPTH
 from postback.store.idempotency import REPLAY_TTL_SECONDS
 from postback.tag.openapi import tag_paths
+from postback.tasks.list_conversions import ConversionFilter
 from postback.tasks.registry import TASKS
 from postback.transports.middleware import AccessLine
 from postback.transports.schemas.openapi import openapi_json
@@ -107,6 +108,16 @@ def test_every_route_is_named() -> None:
         routes - tasks | {"POST /v1/{task}", "POST /mcp", "POST /a2a", "GET /.well-known/agent-card.json"} <= documented
     )
     assert all(f"## {task}\n" in reference("tasks") or f"# {task}\n" in reference(task) for task in TASKS)
+
+
+def test_every_parameter_that_narrows_a_list_of_conversions_is_described() -> None:
+    paths = json.loads(openapi_json("http://127.0.0.1:8787", list(TASKS), tag_paths()))["paths"]
+    parameters = paths["/v1/media-buys/{media_buy_id}/conversions"]["get"]["parameters"]
+    described = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
+    page = reference("get_media_buy_delivery")
+
+    assert {*ConversionFilter.__struct_fields__} - {"period"} | {"start_date", "end_date"} <= described
+    assert [name for name in described if f"`{name}`" not in page] == []
 
 
 def test_every_page_and_action_of_the_console_is_told() -> None:

@@ -75,7 +75,12 @@ _EVENT_PATH = "/v1/events/{event_source_id}/{event_type}/{event_id}"
 
 _OPERATIONS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
     "/healthz": ("healthz", "Whether the process answers, and nothing in it hangs.", "application/json", (503,)),
-    "/readyz": ("readyz", "Whether both stores answer.", "application/json", (503,)),
+    "/readyz": (
+        "readyz",
+        "Whether the server accepts events, and a warning if something is wrong all the same.",
+        "application/json",
+        (503,),
+    ),
     "/metrics": ("metrics", "Counters, for Prometheus.", "text/plain", ()),
     "/openapi.json": ("openapi", "This document.", "application/json", ()),
 }
@@ -94,21 +99,11 @@ def _task(name: str, task: Task) -> dict[str, Any]:
 
 
 def _event() -> dict[str, Any]:
-    names = ("event_source_id", "event_type", "event_id")
-    text = {"type": "string", "minLength": 1}
     return {
         "operationId": "get_event",
         "summary": "What became of an event",
         "description": "When it was received, whether it was accepted or why not, how well it can match.",
-        "parameters": [
-            *({"name": name, "in": "path", "required": True, "schema": text} for name in names),
-            {
-                "name": "account_id",
-                "in": "query",
-                "schema": text,
-                "description": "The account, when several that the API key acts for have a source of this id.",
-            },
-        ],
+        "parameters": [*_path("event_source_id", "event_type", "event_id"), *_query({"account_id": _ACCOUNT})],
         "responses": {
             "200": _response(
                 "What became of it, or why that can't be said.",
@@ -119,30 +114,43 @@ def _event() -> dict[str, Any]:
     }
 
 
-_ACCOUNT_ID = {
-    "name": "account_id",
-    "in": "query",
-    "schema": {"type": "string", "minLength": 1},
-    "description": "The account, when several that the API key acts for fit.",
+_TEXT: dict[str, Any] = {"type": "string", "minLength": 1}
+_ACCOUNT = (_TEXT, "The account, when several that the API key acts for fit.")
+_OF_CONVERSIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "account_id": _ACCOUNT,
+    "max_results": ({"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}, "How many at most."),
+    "cursor": ({"type": "string", "maxLength": 2048}, "Of the page before: its pagination.cursor."),
+    "package_id": (_TEXT, "Only what is reported under this package."),
+    "creative_id": (_TEXT, "Only what is reported under this creative."),
+    "event_type": (_TEXT, "Only what is reported under this event type."),
+    "action_source": (_TEXT, "Only what is reported under this action source."),
+    "event_source_id": (_TEXT, "Only events of this source."),
+    "value_reason": (_TEXT, "Only events whose value counts 0, or not in full, for this reason."),
+    "kind": ({"type": "string", "enum": ["conversion", "refund"]}, "Only what counts as one of these."),
+    "start_date": ({"type": "string", "format": "date"}, "The first UTC day."),
+    "end_date": ({"type": "string", "format": "date"}, "The UTC day after the last."),
+    "hour": ({"type": "string", "format": "date-time"}, "Only what is reported in the UTC hour of this time."),
 }
+"""The query of the list of conversions: schema and description of each parameter."""
 
 
 def _path(*names: str) -> list[dict[str, Any]]:
-    text = {"type": "string", "minLength": 1}
-    return [{"name": name, "in": "path", "required": True, "schema": text} for name in names]
+    return [{"name": name, "in": "path", "required": True, "schema": _TEXT} for name in names]
+
+
+def _query(parameters: Mapping[str, tuple[dict[str, Any], str]]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "query", "schema": schema, "description": description}
+        for name, (schema, description) in parameters.items()
+    ]
 
 
 def _conversions() -> dict[str, Any]:
     return {
         "operationId": "get_conversions",
         "summary": "What is attributed to a media buy",
-        "description": "Each event with the exposure that it goes to, newest first.",
-        "parameters": [
-            *_path("media_buy_id"),
-            _ACCOUNT_ID,
-            {"name": "max_results", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
-            {"name": "cursor", "in": "query", "schema": {"type": "string", "maxLength": 2048}},
-        ],
+        "description": "Each event with the exposure that it is attributed to, newest first.",
+        "parameters": [*_path("media_buy_id"), *_query(_OF_CONVERSIONS)],
         "responses": {"200": _response("A page of them.", _ref("schemas", "conversions"))}
         | _failures(400, 401, 404, 429, 500, 503),
     }
@@ -153,7 +161,7 @@ def _finalize() -> dict[str, Any]:
         "operationId": "finalize_package",
         "summary": "Make a package's numbers final",
         "description": "Once it has ended and its attribution window has passed. For sellers.",
-        "parameters": [*_path("media_buy_id", "package_id"), _ACCOUNT_ID],
+        "parameters": [*_path("media_buy_id", "package_id"), *_query({"account_id": _ACCOUNT})],
         "responses": {"200": _response("That they are.", _ref("schemas", "finality"))}
         | _failures(400, 401, 403, 404, 409, 429, 500, 503),
     }
@@ -162,7 +170,7 @@ def _finalize() -> dict[str, Any]:
 def _click() -> dict[str, Any]:
     return {
         "operationId": "follow_click_link",
-        "summary": "Record a click and lead on",
+        "summary": "Record a click and redirect to its page",
         "security": [],
         "parameters": _path("token"),
         "responses": {
