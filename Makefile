@@ -5,7 +5,7 @@ TAG := src/postback/tag
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev test test-fast test-clickhouse demo tag bench kills fuzz conformance screenshots vendor lock upgrade sbom audit clean
+.PHONY: help install install-dev test test-fast test-clickhouse demo tag bench kills chaos fuzz conformance screenshots vendor lock upgrade sbom audit clean
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 17
@@ -53,6 +53,9 @@ bench: .venv/installed-dev build/clickhouse/installed ## measure everything (40 
 
 kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and compare (an hour; goes on where it was stopped)
 	@$(BIN)/python -m tests.faults.server_kills --kills 1000
+
+chaos: .venv/installed-dev build/clickhouse/installed ## let faults befall three servers on two shards 100 times, and compare (hours; goes on)
+	@$(BIN)/python -m tests.faults.chaos --tries 100
 
 fuzz: .venv/installed-dev ## send a server 1,000,000 hostile requests (an hour; goes on where it was stopped)
 	@$(BIN)/python -m tests.faults.fuzz --requests 1000000

@@ -19,21 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.business_event_reference import (
-    Event,
-    Exposure,
-    attribute,
-    hours_of_conversions,
-    hours_of_exposures,
-    parse,
-)
 from tests.engine import select
-from tests.integration.derived import CONVERSION_HOURS, EXPOSURE_HOURS, OUTCOMES, hours_of, outcomes_of
+from tests.integration.derived import derived, derived_by_reference
 
 from postback.accounts.store import AccountStore
 from postback.attribution.account_runs import Limits
@@ -243,32 +234,15 @@ def _exposures(count: int, chance: random.Random) -> Rows:
 
 
 def _differences(events: EventStore, media_buys: MediaBuyStore) -> dict[str, Any]:
-    """What is stored, and how often results and reference differ."""
-    rows = partial(select, events, account_id=ACCOUNT)
-    facts = [
-        Event(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), "", row[6], parse(row[7]))
-        for row in rows(
-            "SELECT event_source_id, event_type, event_id, toUnixTimestamp64Micro(event_time), "
-            "toUnixTimestamp64Micro(received_at), match_keys, action_source, custom_data FROM event FINAL"
-        )
-    ]
-    shown = [
-        Exposure(row[0], row[1], row[2], row[3], (row[4], row[5]), tuple(row[7]), row[6], row[8], row[9])
-        for row in rows(
-            "SELECT exposure_id, kind, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Micro(received_at), "
-            "media_buy_id, package_id, creative_id, match_keys, cost, currency FROM exposure FINAL"
-        )
-    ]
-    packages = media_buys.goals(ACCOUNT)
-    expected = attribute(facts, shown, packages, {})
-    by_event = {identity: outcome for identities, outcome in expected.items() for identity in identities}
-    return {
-        "events": len(facts),
-        "attributed": sum(outcome.conversions for outcome in expected.values()),
-        "refunds": sum(outcome.purchase is not None for outcome in expected.values()),
-        "outcomes": outcomes_of(rows(OUTCOMES)) == by_event,
-        "exposure_hours": hours_of(rows(EXPOSURE_HOURS), 5) == hours_of_exposures(shown, packages),
-        "conversion_hours": hours_of(rows(CONVERSION_HOURS), 7) == hours_of_conversions(expected),
+    """What is stored, and whether results and reference agree."""
+    expected = derived_by_reference(events, ACCOUNT, media_buys.goals(ACCOUNT))
+    counted = {outcome.lead: outcome for outcome in expected.outcomes.values()}
+    agrees = {name: not count for name, count in derived(events, ACCOUNT).differs_in(expected).items()}
+    [(stored,)] = select(events, "SELECT count() FROM event FINAL")
+    return agrees | {
+        "events": stored,
+        "attributed": sum(outcome.conversions for outcome in counted.values()),
+        "refunds": sum(outcome.purchase is not None for outcome in expected.outcomes.values()),
     }
 
 

@@ -73,8 +73,8 @@ def inserting(data: Path, table: str) -> Callable[[], bool]:
 
 
 def waiting_in_log(data: Path) -> bool:
-    """Whether calls are in the ingest log that are not stored yet."""
-    return any((data / "log").iterdir())
+    """Whether calls are in the ingest log, or in a shard's backlog, that are not stored yet."""
+    return any(path.is_file() for path in (data / "log").rglob("*"))
 
 
 def committing(control: sqlite3.Connection) -> bool:

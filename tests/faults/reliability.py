@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.faults import attribution_kills, full_disk_under_merges, fuzz, log_power_loss, server_kills
+from tests.faults import attribution_kills, chaos, full_disk_under_merges, fuzz, log_power_loss, server_kills
 from tests.faults.counted_tries import commits_of_tries, read_tries
 
 __all__ = ["written"]
@@ -17,6 +17,7 @@ PAGE = Path("docs/explanation/reliability.md")
 
 _TABLES: dict[str, tuple[str, Callable[[Any], str]]] = {
     "attribution_kills": (attribution_kills.COUNTED, attribution_kills.table),
+    "chaos": (chaos.COUNTED, chaos.table),
     "full_disk_under_merges": (full_disk_under_merges.COUNTED, full_disk_under_merges.table),
     "fuzz": (fuzz.COUNTED, fuzz.table),
     "log_power_loss": (log_power_loss.COUNTED, log_power_loss.table),

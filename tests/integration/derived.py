@@ -1,12 +1,26 @@
-"""What attribution has derived, in the terms of the reference."""
+"""What attribution has derived, in the terms of the reference, and what the reference derives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-from tests.business_event_reference import Identity, Outcome
+from tests.business_event_reference import (
+    Event,
+    Exposure,
+    Identity,
+    Outcome,
+    attribute,
+    hours_of_conversions,
+    hours_of_exposures,
+    parse,
+)
+from tests.engine import select
+
+from postback.media_buys.media_buy import PackageGoals
+from postback.store.event_store import EventStore
 
 OUTCOMES = """
     SELECT event_source_id, event_type, event_id, media_buy_id, package_id, goal, lead_source_id,
@@ -25,7 +39,64 @@ CONVERSION_HOURS = """
         event_source_id, sum(conversions), sum(value), sum(refunded)
     FROM conversion_hour WHERE account_id = {account_id:String} AND media_buy_id != '' GROUP BY ALL
 """
+_EVENTS = """
+    SELECT event_source_id, event_type, event_id, toUnixTimestamp64Micro(event_time),
+        toUnixTimestamp64Micro(received_at), match_keys, action_source, custom_data
+    FROM event FINAL WHERE account_id = {account_id:String}
+"""
+_EXPOSURES = """
+    SELECT exposure_id, kind, toUnixTimestamp64Micro(occurred_at), toUnixTimestamp64Micro(received_at),
+        media_buy_id, package_id, creative_id, match_keys, cost, currency
+    FROM exposure FINAL WHERE account_id = {account_id:String}
+"""
 _TOO_LATE = {"FINAL", "SETTLED"}
+
+
+class Derivation(NamedTuple):
+    """What follows from the facts of an account, none of whose packages is final.
+
+    Attributes:
+        outcomes: What the business event of each event counts for.
+        exposure_hours: By media buy, package, hour and more: impressions, clicks, spend.
+        conversion_hours: By media buy, package, hour and more: conversions, value, what refunds subtract.
+    """
+
+    outcomes: dict[Identity, Outcome]
+    exposure_hours: dict[Any, Any]
+    conversion_hours: dict[Any, Any]
+
+    def differs_in(self, other: Derivation) -> dict[str, int]:
+        """How many entries of each are not those of another."""
+        return {
+            name: sum(mine.get(key) != theirs.get(key) for key in mine.keys() | theirs.keys())
+            for name, mine, theirs in zip(self._fields, self, other, strict=True)
+        }
+
+
+def derived(events: EventStore, account_id: str) -> Derivation:
+    """What attribution has derived for an account."""
+    rows = partial(select, events, account_id=account_id)
+    return Derivation(
+        outcomes_of(rows(OUTCOMES)), hours_of(rows(EXPOSURE_HOURS), 5), hours_of(rows(CONVERSION_HOURS), 7)
+    )
+
+
+def derived_by_reference(events: EventStore, account_id: str, packages: list[PackageGoals]) -> Derivation:
+    """What the reference derives from the stored facts of an account."""
+    rows = partial(select, events, account_id=account_id)
+    facts = [
+        Event(row[0], row[1], row[2], row[3], row[4], tuple(row[5]), "", row[6], parse(row[7])) for row in rows(_EVENTS)
+    ]
+    shown = [
+        Exposure(row[0], row[1], row[2], row[3], (row[4], row[5]), tuple(row[7]), row[6], row[8], row[9])
+        for row in rows(_EXPOSURES)
+    ]
+    outcomes = attribute(facts, shown, packages, {})
+    return Derivation(
+        {identity: outcome for identities, outcome in outcomes.items() for identity in identities},
+        hours_of_exposures(shown, packages),
+        hours_of_conversions(outcomes),
+    )
 
 
 def outcomes_of(rows: Iterable[tuple[Any, ...]]) -> dict[Identity, Outcome]:
