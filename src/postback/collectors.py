@@ -60,7 +60,7 @@ class BacklogCollector(Collector):
 
 
 class ClusterCollector(Collector):
-    """The servers that are silent, and whether one attributes."""
+    """The servers that are silent, and whether each shard has one that attributes."""
 
     def __init__(self, read: Callable[[], tuple[int, bool]]) -> None:
         self._read = read
@@ -69,7 +69,7 @@ class ClusterCollector(Collector):
         silent = GaugeMetricFamily(
             "postback_silent_nodes", "Servers that went without leave: attribution waits for what they received."
         )
-        led = GaugeMetricFamily("postback_attribution_led", "1 if any server attributes.")
+        led = GaugeMetricFamily("postback_attribution_led", "1 if a server attributes, on every shard.")
         try:
             nodes, leader = self._read()
         except StoreUnavailable:

@@ -9,9 +9,9 @@ from datetime import timedelta
 from functools import partial
 
 from postback.accounts.store import AccountStore
-from postback.attribution.by_shard import ShardAttributions
+from postback.attribution.by_shard import ShardAttributions, unattributed_shards
 from postback.attribution.retention import Retention
-from postback.attribution.runner import ATTRIBUTION, Attribution
+from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
 from postback.auth.console_keys import ConsoleKeys
 from postback.auth.console_sessions import ConsoleSessions
@@ -54,7 +54,7 @@ from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
 from postback.store.installation import FIRST_ACCOUNT, open_control_store
-from postback.store.leases import Lease, is_held
+from postback.store.leases import Lease
 from postback.store.log_segments import LogSegments
 from postback.store.merge_guard import MergeGuard
 from postback.store.nodes import Node, silent_nodes
@@ -178,7 +178,7 @@ def _open_services(
     )
     resources.closing("ingest log", log.stop)
     metrics.held_up(lambda: log.held_up or bool(log.behind))
-    metrics.cluster(partial(_cluster, control))
+    metrics.cluster(partial(_cluster, control, shards))
     signals = SignalStore(control)
 
     attribution.opened()  # refuses a retention that is too short
@@ -240,12 +240,12 @@ def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
     return watchdog
 
 
-def _cluster(control: ControlStore) -> tuple[int, bool]:
-    """How many servers are silent, and whether one attributes."""
+def _cluster(control: ControlStore, shards: Shards) -> tuple[int, bool]:
+    """How many servers are silent, and whether each shard has one that attributes."""
     if not control.shared:
         return 0, True
     with control.connect() as connection:
-        return len(silent_nodes(connection)), is_held(connection, ATTRIBUTION)
+        return len(silent_nodes(connection)), not unattributed_shards(connection, shards.numbers)
 
 
 def _kinds_of_log(telemetry: Telemetry | None) -> tuple[Callable[..., IngestLog], Callable[..., Flusher]]:

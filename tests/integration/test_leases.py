@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from tests.conftest import eventually
 
+from postback.attribution.by_shard import lease_of, unattributed_shards
 from postback.errors import StoreUnavailable
 from postback.store.control_store import ControlStore
 from postback.store.leases import LEASE_SECONDS, Lease
@@ -99,6 +100,14 @@ def test_a_server_that_stops_lets_another_take_over_at_once(control: ControlStor
     stopped.release()
 
     assert other.take().number == 2
+
+
+def test_shards_on_which_nobody_attributes_are_known(control: ControlStore) -> None:
+    for shard in (1, 3):
+        lease_of(control, shard).take()
+
+    with control.connect() as connection:
+        assert unattributed_shards(connection, [1, 2, 3]) == [2]
 
 
 def test_the_only_server_on_sqlite_holds_every_lease_without_storing_it(tmp_path: Path) -> None:

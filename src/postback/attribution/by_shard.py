@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from postback.attribution.retention import Retention
 from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
-from postback.store.leases import Lease
+from postback.store.leases import Lease, is_held
 from postback.store.placements import FIRST_SHARD
 from postback.store.shards import Shards
 
-__all__ = ["ShardAttributions", "lease_of"]
+__all__ = ["ShardAttributions", "lease_of", "unattributed_shards"]
 
 
 class ShardAttributions:
@@ -116,4 +118,13 @@ class ShardAttributions:
 
 def lease_of(control: ControlStore, shard: int) -> Lease:
     """The lease of the server that attributes on a shard."""
-    return Lease(control, ATTRIBUTION if shard == FIRST_SHARD else f"{ATTRIBUTION} on shard {shard}")
+    return Lease(control, _lease_name(shard))
+
+
+def unattributed_shards(connection: Connection, numbers: Iterable[int]) -> list[int]:
+    """Those of these shards on which no server attributes."""
+    return [number for number in numbers if not is_held(connection, _lease_name(number))]
+
+
+def _lease_name(shard: int) -> str:
+    return ATTRIBUTION if shard == FIRST_SHARD else f"{ATTRIBUTION} on shard {shard}"

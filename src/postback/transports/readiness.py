@@ -7,21 +7,15 @@ from collections.abc import Sequence
 
 from sqlalchemy import select
 
-from postback.attribution.runner import ATTRIBUTION
+from postback.attribution.by_shard import unattributed_shards
 from postback.errors import StoreUnavailable
 from postback.services import Services
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
-from postback.store.leases import is_held
 from postback.store.nodes import silent_nodes
 
 __all__ = ["warnings_if_ready"]
-
-_NOBODY_WORKS = (
-    "No server attributes, so reports lack what came last: start one whose POSTBACK_ROLE is all or work, or wait "
-    "15 seconds if one was killed."
-)
 
 
 async def warnings_if_ready(services: Services) -> Sequence[str]:
@@ -33,7 +27,7 @@ async def warnings_if_ready(services: Services) -> Sequence[str]:
     """
     services.room.check()
     try:
-        unattributed = await services.threads.ingestion.run(_ask_control, services.control)
+        unattributed = await services.threads.ingestion.run(_ask_control, services.control, services.shards.numbers)
     except StoreUnavailable:
         if services.node is None:
             raise
@@ -72,19 +66,27 @@ def _waiting(services: Services) -> str:
     return f"{services.log.waiting[0]:,} of at most {services.settings.queue_events:,} rows"
 
 
-def _ask_control(control: ControlStore) -> Sequence[str]:
+def _ask_control(control: ControlStore, shards: Sequence[int]) -> Sequence[str]:
     """What is wrong, if the control store answers; raises StoreUnavailable if not."""
     with control.connect() as connection:
         connection.execute(select(1))
         if not control.shared:
             return ()
-        unled = () if is_held(connection, ATTRIBUTION) else (_NOBODY_WORKS,)
+        unled = unattributed_shards(connection, shards)
         silent = (
             f"Node {node.number} ({node.place}) has been silent for {node.silent_seconds} s, and attribution waits for "
             "what it received: start it again, or adopt its log."
             for node in silent_nodes(connection)
         )
-        return (*unled, *silent)
+        return (*([_nobody_works(unled, shards)] if unled else ()), *silent)
+
+
+def _nobody_works(unled: Sequence[int], shards: Sequence[int]) -> str:
+    where = "" if len(shards) == 1 else f" on {'shard' if len(unled) == 1 else 'shards'} {', '.join(map(str, unled))}"
+    return (
+        f"No server attributes{where}, so reports lack what came last: start one whose POSTBACK_ROLE is all or work, "
+        "or wait 15 seconds if one was killed."
+    )
 
 
 def _ask_event_store(folder: DataDir, events: EventStore) -> None:
