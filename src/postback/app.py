@@ -27,6 +27,7 @@ from postback.event_sources.watch import WATCH_SECONDS
 from postback.resources import Resources
 from postback.services import Services
 from postback.startup import open_services
+from postback.store.account_moves import go_on_if_abandoned
 from postback.store.event_store import EventStore
 from postback.store.installation import note_commits
 from postback.store.merge_guard import MergeGuard
@@ -162,10 +163,18 @@ def _start_shards(services: Services, background: Background, started: set[int])
 
 
 async def _look_for_shards(services: Services, background: Background, started: set[int]) -> None:
-    """See which shards were added, or are back."""
+    """See which shards were added, or are back, and which account moves."""
     await services.threads.background.run(services.shards.refresh)
+    if services.node:
+        await services.threads.background.run(_follow_placements, services, services.node)
     await services.threads.background.run(services.attribution.opened)
     _start_shards(services, background, started)
+
+
+def _follow_placements(services: Services, node: Node) -> None:
+    if services.shards.switching:
+        go_on_if_abandoned(services.control)
+    services.attribution.follow_placements(services.log.follow_placements, node)
 
 
 def _snapshots(services: Services, merges: MergeGuard, embedded: EventStore) -> SnapshotServer:

@@ -122,8 +122,16 @@ def _open_services(
     retain = _retention(settings, sources, metrics, clock, running_time)
 
     def attribution_of(events: EventStore, lease: Lease) -> Attribution:
-        mine = partial(shards.has, events)
-        return Attribution(events, control, media_buys, folder.derived, metrics=metrics, lease=lease, mine=mine)
+        return Attribution(
+            events,
+            control,
+            media_buys,
+            folder.derived,
+            metrics=metrics,
+            lease=lease,
+            mine=partial(shards.has, events),
+            stands_still=partial(shards.stands_still, events.number),
+        )
 
     attribution = ShardAttributions(shards, control, attribution_of, retain)
     resources.closing("retention", attribution.close)
@@ -164,6 +172,8 @@ def _open_services(
     for answer in segments.recover():
         idempotency.logged(answer)
     flusher.recover()
+    if node:
+        attribution.follow_placements(flusher.follow_placements, node)
     log = log_kind(
         segments,
         flusher,

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,21 +26,22 @@ CLICKS = 10
 
 
 class Move:
-    """``postback move`` in a process of its own.
+    """``postback move`` in a process of its own, or another command that moves something.
 
     Args:
         log: File for what it prints.
         arguments: Its options.
+        command: Its name.
         settings: POSTBACK_* variables.
     """
 
-    def __init__(self, log: Path, *arguments: str, **settings: str) -> None:
+    def __init__(self, log: Path, *arguments: str, command: Sequence[str] = ("move",), **settings: str) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("POSTBACK_")}
         environ |= {f"POSTBACK_{name.upper()}": value for name, value in settings.items()}
         self._log = log
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "postback", "move", *arguments], env=environ, stdout=stream, stderr=stream
+                [sys.executable, "-m", "postback", *command, *arguments], env=environ, stdout=stream, stderr=stream
             )
 
     @property
@@ -77,7 +79,14 @@ def sell(server: Server) -> str:
     order = order_call(0)
     order["packages"][0]["optimization_goals"] = [goal]
     bought = call(server, "rest", "create_media_buy", order)
-    clicked = {"media_buy_id": bought["media_buy_id"], "package_id": bought["packages"][0]["package_id"]}
+    click(server, bought["media_buy_id"], [event for number in range(CLICKS) for event in batch(number)["events"][:-1]])
+    return str(bought["media_buy_id"])
+
+
+def click(server: Server, media_buy_id: str, events: Sequence[dict[str, Any]]) -> None:
+    """Have a click on a media buy lead to each of these events."""
+    [found] = call(server, "rest", "get_media_buys", {"media_buy_ids": [media_buy_id]})["media_buys"]
+    clicked = {"media_buy_id": media_buy_id, "package_id": found["packages"][0]["package_id"]}
     clicks = [
         clicked
         | {
@@ -86,12 +95,10 @@ def sell(server: Server) -> str:
             "occurred_at": ago(hours=2),
             "user_match": {"hashed_email": event["user_match"]["hashed_email"]},
         }
-        for number in range(CLICKS)
-        for event in batch(number)["events"][:-1]
+        for event in events
     ]
     answer = call(server, "rest", "exposures", {"exposures": clicks})
-    assert answer["exposures_processed"] == CLICKS * EVENTS, answer
-    return str(bought["media_buy_id"])
+    assert answer["exposures_processed"] == len(events), answer
 
 
 def report(server: Server, media_buy_id: str) -> dict[str, Any]:

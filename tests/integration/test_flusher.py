@@ -14,9 +14,11 @@ from tests.conftest import events_of
 from tests.engine import select
 from tests.faults.store_child import batch
 
+from postback.accounts.store import AccountStore
 from postback.errors import StoreUnavailable
 from postback.forwarding.outbox import Outbox
 from postback.store import flusher as flusher_module
+from postback.store.account_moves import COPYING, SWITCHING, begun
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore
@@ -65,6 +67,15 @@ def opened(path: Path) -> Iterator[Stores]:
         segments = LogSegments(folder.log, events.receipt_times)
         segments.recover()
         yield Stores(folder, events, control, segments)
+
+
+def on_shards(stores: Stores) -> Flusher:
+    """A flusher that goes by where accounts are placed, in a process that has just started."""
+    shards = Shards(stores.events.receipt_times, stores.control, lambda _: stores.events)
+    shards.refresh(starting=True)
+    flusher = Flusher(stores.segments, shards, stores.control, stores.folder.quarantine)
+    flusher.recover()
+    return flusher
 
 
 def call(number: int) -> Any:
@@ -231,5 +242,39 @@ def test_the_removal_that_failed_although_the_file_is_gone_holds_nothing_up(
             patch.setattr(LogFiles, "remove", removing)
             with pytest.raises(StoreUnavailable):
                 flusher.flush_oldest()
+        assert flusher.flush_oldest()
+        assert stores.counts() == ONCE
+
+
+def test_nothing_is_stored_while_an_account_is_switched_and_it_waits_for_what_may_be_stored_in_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as stores, monkeypatch.context() as failing:
+        AccountStore(stores.control).create("default")
+        stores.segments.append([call(0)])
+        stores.segments.seal()
+        fails(failing, EventStore, "insert_block", 1)
+        with pytest.raises(StoreUnavailable):
+            on_shards(stores).flush_oldest()
+        with stores.control.begin() as connection:
+            move = begun(connection, stores.control, "default", 1, 2)
+            move = move.advanced(connection, SWITCHING, 1, 2)
+
+    with opened(tmp_path) as stores:
+        flusher = on_shards(stores)
+        assert flusher.follow_placements(0) == 0  # the process before stored a part of the segment
+        assert flusher.flush_oldest()
+        assert flusher.follow_placements(0) == move.version
+        stores.segments.append([call(1), call(2)])
+        stores.segments.seal()
+        assert flusher.flush_oldest() is None
+
+    with opened(tmp_path) as stores:
+        flusher = on_shards(stores)
+        assert flusher.follow_placements(move.version) == move.version  # as the process before had noted
+        assert flusher.flush_oldest() is None
+        with stores.control.begin() as connection:
+            move.advanced(connection, COPYING, 1, 2)
+        assert flusher.follow_placements(move.version) == move.version + 1
         assert flusher.flush_oldest()
         assert stores.counts() == ONCE

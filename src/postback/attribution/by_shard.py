@@ -13,6 +13,7 @@ from postback.attribution.runner import ATTRIBUTION, Attribution
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
 from postback.store.leases import Lease, is_held
+from postback.store.nodes import Node
 from postback.store.placements import FIRST_SHARD
 from postback.store.shards import Shards
 
@@ -91,6 +92,24 @@ class ShardAttributions:
         """
         for _, lease, _ in self._made.values():
             lease.release()
+
+    def follow_placements(self, follow: Callable[[int], int], node: Node) -> None:
+        """Let this server go by where accounts are now, and tell the others when nothing goes by where they were.
+
+        Args:
+            follow: ``Flusher.follow_placements``.
+            node: This server.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        version, move = follow(node.placements), self._shards.move
+        if version <= node.placements:
+            return
+        for number in (move.shard, move.other) if move else ():
+            if number in self._made:
+                self._made[number][0].let_go()
+        node.follow(version)
 
     def stop(self) -> None:
         """Let each run that is at work be the last of its call."""

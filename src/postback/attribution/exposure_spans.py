@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,6 +90,11 @@ class ExposureSpans:
             StoreUnavailable: The data folder can't be written.
         """
         return any(index.forget(before) for index in self._indexes.values())
+
+    def close_others(self, mine: Callable[[str], bool]) -> None:
+        """Close the indexes of other accounts: another shard's attribution goes on with their files."""
+        for account_id in [account_id for account_id in self._indexes if not mine(account_id)]:
+            del self._indexes[account_id]
 
     def opened(self, account_id: str) -> ExposureIndex:
         """The index of an account, as far as it has come."""

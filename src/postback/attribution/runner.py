@@ -43,6 +43,7 @@ class Attribution:
         metrics: Where its statements are timed and what it finds is counted; None where they are not read.
         lease: Held by the one of several servers that attributes; None makes one.
         mine: Whether an account is one of this event store.
+        stands_still: Whether nothing may be derived at present, since the event store gets or loses an account.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Attribution:
         metrics: Metrics | None = None,
         lease: Lease | None = None,
         mine: Callable[[str], bool] = lambda _: True,
+        stands_still: Callable[[], bool] = lambda: False,
     ) -> None:
         metrics, limits = metrics or Metrics(), limits or Limits()
         self._derived = DerivedStore(events.deriver, metrics.attribution_stages, events.deriving)
@@ -63,6 +65,7 @@ class Attribution:
         self._lease = lease or Lease(control, ATTRIBUTION)
         self._lease_number: int | None = None
         self._mine = mine
+        self._stands_still = stands_still
         self._states = StateStore(control, self._lease, mine, events.number)
         self._exposures = ExposureSpans(self._derived, folder, limits.exposures, metrics)
         self._runs = AccountRuns(self._derived, self._states, media_buys, self._exposures, self._lease, limits)
@@ -102,6 +105,10 @@ class Attribution:
             StoreUnavailable: The control store doesn't answer.
         """
         with self._work:
+            if self._stands_still():
+                self._lease.release()
+                self._lease_number = None
+                return False
             number, progress = self._lease.take()
             if number != self._lease_number:  # others have gone on from what this one knows
                 self._recovered = False
@@ -195,6 +202,13 @@ class Attribution:
         """The exposures of an account, by match key; None before the first pass knows the account."""
         index = self._exposures.indexes.get(account_id)
         return index.view if index else None
+
+    def let_go(self) -> None:
+        """Wait for the run that is at work, and let go what the event store may lose."""
+        with self._work:
+            if self._stands_still():
+                self._lease.release()
+            self._exposures.close_others(self._mine)
 
     def stop(self) -> None:
         """Let a run that is at work be the last of its call."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from functools import partial
 from typing import get_args
 
 import click
 
 from postback.accounts.store import AccountStore
+from postback.attribution.by_shard import lease_of
 from postback.auth.principal import Account
 from postback.cli.control import data_option, open_control, print_table
+from postback.cli.shards import first_shard
+from postback.errors import StartupError
+from postback.moving.account_move import move_account
 from postback.protocol.enums import AccountStatus
+from postback.store.shards import open_shared_shards
 
 __all__ = ["accounts"]
 
@@ -67,6 +74,32 @@ def status(account_id: str, status: str, data: str | None) -> None:
     with open_control(data) as control:
         AccountStore(control).update(account_id, status=status)
     click.echo(f"Account {account_id} is {status}.")
+
+
+@accounts.command()
+@click.argument("account_id")
+@click.argument("shard", type=int)
+@data_option
+def move(account_id: str, shard: int, data: str | None) -> None:
+    """Move ACCOUNT_ID with all that is stored of it to the shard with the number SHARD, while servers take its events.
+
+    If interrupted, run the same command again.
+    """
+    first = first_shard(data)
+    with open_control(data) as control:
+        if not control.shared:
+            raise StartupError(
+                "Accounts move between shards of servers that share a PostgreSQL. Set POSTBACK_CONTROL as they have it."
+            )
+        with closing(open_shared_shards(control, first.text)) as shards:
+            shards.require_all()
+            moved = move_account(control, shards, partial(lease_of, control), account_id, shard, click.echo)
+    if moved.tables:
+        click.echo("Equal on both shards before it left the old one:")
+    for table in moved.tables:
+        click.echo(f"  {table.name}: {table.rows:,} rows, checksum {table.checksum:016x}")
+    paused = f" Servers stored nothing for {moved.seconds:.1f} s." if moved.tables else ""
+    click.echo(f"All that is stored of account {account_id} is on shard {shard}.{paused}")
 
 
 def _row(account: Account) -> tuple[str, ...]:

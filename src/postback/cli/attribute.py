@@ -51,6 +51,8 @@ def attribute(rebuild: bool, compare: bool, data: str | None) -> None:
         for events in shards:
             lease = lease_of(control, events.number)
             stack.callback(lease.release)
+            if lease.take().number is not None:  # from now on no account comes to this shard, or leaves it
+                shards.require_flowing()
             mine = partial(shards.has, events)
             attribution = Attribution(events, control, media_buys, folder.derived, lease=lease, mine=mine)
             if rebuild:

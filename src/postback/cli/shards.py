@@ -11,11 +11,12 @@ from postback.cli.control import data_option, open_control, print_table
 from postback.clickhouse_url import ClickHouseUrl
 from postback.config import load_settings
 from postback.errors import StartupError
+from postback.store.account_moves import LEAVING, AccountMove, moving
 from postback.store.control_store import ControlStore
 from postback.store.installation import prepare_event_store
 from postback.store.placements import accounts_by_shard, add_shard, drain_shard, list_shards
 
-__all__ = ["shards"]
+__all__ = ["first_shard", "shards"]
 
 
 @click.group()
@@ -31,7 +32,7 @@ def add(url: str, data: str | None) -> None:
 
     Its user and password are those of POSTBACK_EVENTS. Servers that run notice it within a second or two.
     """
-    first = _first(data)
+    first = first_shard(data)
     try:
         further = first.beside(url)
     except ValueError as error:
@@ -52,10 +53,10 @@ def add(url: str, data: str | None) -> None:
 @data_option
 def list_them(data: str | None) -> None:
     """List the shards, and how many accounts each has."""
-    first = _first(data)
+    first = first_shard(data)
     with open_control(data) as control:
         rows = list_shards(control)
-        accounts = _accounts(control)
+        accounts, move = _accounts(control)
     print_table(
         ("SHARD", "HOST", "DATABASE", "ACCOUNTS", "STATE"),
         [
@@ -70,6 +71,19 @@ def list_them(data: str | None) -> None:
             for url in [first.beside(row.url) if row.url else first]
         ],
     )
+    if move:
+        click.echo(f"\n{_sentence(move)}")
+
+
+def _sentence(move: AccountMove) -> str:
+    if move.phase == LEAVING:
+        there, go_on = f"is on shard {move.shard}, and rows of it are left on shard {move.other}", move.shard
+    else:
+        there, go_on = f"is on its way from shard {move.shard} to shard {move.other}", move.other
+    return (
+        f"Account {move.account_id} {there}. If the command was cut short, run 'postback accounts move "
+        f"{move.account_id} {go_on}' again."
+    )
 
 
 @shards.command()
@@ -77,13 +91,13 @@ def list_them(data: str | None) -> None:
 @data_option
 def drain(number: int, data: str | None) -> None:
     """Place no more accounts on shard NUMBER; those that are there stay."""
-    _first(data)
+    first_shard(data)
     with open_control(data) as control:
         drain_shard(control, number)
     click.echo(f"Shard {number} takes no more accounts.")
 
 
-def _first(data: str | None) -> ClickHouseUrl:
+def first_shard(data: str | None) -> ClickHouseUrl:
     """The first shard.
 
     Raises:
@@ -98,6 +112,7 @@ def _first(data: str | None) -> ClickHouseUrl:
     return ClickHouseUrl.parse(events)
 
 
-def _accounts(control: ControlStore) -> dict[int, int]:
+def _accounts(control: ControlStore) -> tuple[dict[int, int], AccountMove | None]:
+    """How many accounts each shard has, and the one that is on its way."""
     with control.connect() as connection:
-        return dict(accounts_by_shard(connection))
+        return dict(accounts_by_shard(connection)), moving(connection)

@@ -77,16 +77,27 @@ class TableCopy:
         target: Where it is copied to; nobody else uses it.
         at: The time, in seconds since the epoch: rows that the engine no longer keeps then are left out.
         note: Called with each number of rows that were copied.
+        where: As SQL, which rows of the table are meant, in both places.
+        check: Called before each write; raises if this copy must not write any more.
     """
 
     def __init__(
-        self, table: EventTable, source: Client, target: Client, at: int, note: Callable[[int], None] = lambda _: None
+        self,
+        table: EventTable,
+        source: Client,
+        target: Client,
+        at: int,
+        note: Callable[[int], None] = lambda _: None,
+        where: str = "true",
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._table = table
         self._source = source
         self._target = target
         self._at = at
         self._note = note
+        self._where = where
+        self._check = check
         with _failures_named(table, "source"):
             columns = source.query(
                 "SELECT name, type, default_kind IN ('ALIAS', 'MATERIALIZED') FROM system.columns "
@@ -156,7 +167,7 @@ class TableCopy:
         order = ", ".join(f"{column} DESC" for column in self._key)
         with _failures_named(self._table, "target"):
             found = self._target.query(
-                f"SELECT {texts} FROM {self._table.name} ORDER BY {order} LIMIT 1"  # noqa: S608
+                f"SELECT {texts} FROM {self._table.name} WHERE {self._where} ORDER BY {order} LIMIT 1"  # noqa: S608
             ).result_rows
         return found[0] if found else ()
 
@@ -174,7 +185,7 @@ class TableCopy:
         values = ", ".join(self._hashed(column) for column in self._columns)
         statement = (
             f"SELECT {self._table.slice} AS slice, count(), sum(cityHash64({values})) FROM {self._rows} "  # noqa: S608
-            f"WHERE {self._table.kept(at)} GROUP BY slice"
+            f"WHERE {self._where} AND {self._table.kept(at)} GROUP BY slice"
         )
         with _failures_named(self._table, "source" if client is self._source else "target"):
             return {slice_: _Slice(rows, checksum) for slice_, rows, checksum in client.query(statement).result_rows}
@@ -192,8 +203,9 @@ class TableCopy:
             ranges = (f"{self._table.slice} BETWEEN {found.first} AND {found.last}" for found in several)
             condition = f"({' OR '.join(ranges)})"
             if clean and any(found.target_rows for found in several):
+                self._check()
                 with _failures_named(self._table, "target"):
-                    self._target.command(f"DELETE FROM {self._table.name} WHERE {condition}")  # noqa: S608
+                    self._target.command(f"DELETE FROM {self._table.name} WHERE {self._where} AND {condition}")  # noqa: S608
             parts = -(-sum(found.source_rows for found in several) // self._block_rows)
             for part in range(parts):
                 self._copy(f"{condition} AND cityHash64({', '.join(self._key)}) % {parts} = {part}")
@@ -201,18 +213,20 @@ class TableCopy:
     def _copy(self, condition: str) -> None:
         """Copy the rows that fit a condition, in one block."""
         columns = ", ".join(self._columns)
-        statement = f"SELECT {columns} FROM {self._rows} WHERE {self._table.kept(self._at)} AND {condition}"  # noqa: S608
+        rows = f"{self._rows} WHERE {self._where} AND {self._table.kept(self._at)} AND {condition}"
+        statement = f"SELECT {columns} FROM {rows}"  # noqa: S608
         with _failures_named(self._table, "source"):
             block = self._source.raw_query(statement, fmt="Native")
         if not block:
             return
+        self._check()
         with _failures_named(self._table, "target"):
             summary = self._target.raw_insert(self._table.name, self._columns, block, settings=_INSERT, fmt="Native")
-        rows = summary.written_rows
-        self._copied += rows
-        self._note(rows)
-        if rows:
-            self._block_rows = max(1_000, min(_MOST_ROWS, rows * _BLOCK_BYTES // len(block)))
+        written = summary.written_rows
+        self._copied += written
+        self._note(written)
+        if written:
+            self._block_rows = max(1_000, min(_MOST_ROWS, written * _BLOCK_BYTES // len(block)))
 
 
 def _differences(source: dict[int, _Slice], target: dict[int, _Slice]) -> list[_Difference]:

@@ -48,7 +48,8 @@ def adopt(path: Path, control: ControlStore, shards: Shards, quarantine: Path) -
         quarantine: Where rows go that the event store refuses.
 
     Raises:
-        StartupError: There is no log, it is another installation's or damaged, or it is in use.
+        StartupError: There is no log, it is another installation's or damaged, it is in use, or nothing may be stored
+            at present.
         StoreUnavailable: A store refused; what is left stays in the log, and the next adoption goes on with it.
     """
     with ExitStack() as held:
@@ -61,6 +62,7 @@ def adopt(path: Path, control: ControlStore, shards: Shards, quarantine: Path) -
             node_id = node_id_in(data) if data else _issuer(files, control)
         except OSError as error:
             raise StartupError(f"The log in {path} can't be used ({error.strerror}). Give this user access.") from error
+        shards.require_flowing()
         node = Node.taken_over(control, node_id) if node_id else None
         segments = LogSegments(files, shards.receipt_times, owner)
         segments.recover()

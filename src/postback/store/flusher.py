@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from postback.errors import InternalError, StartupError, StoreUnavailable
 from postback.metrics import Metrics
+from postback.store.account_moves import SWITCHING
 from postback.store.backlogs import Backlogs
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
@@ -91,9 +92,10 @@ class Flusher:
         self._moved: Flushed | None = None
         self._flushing = threading.Lock()
         self._interrupted = False
+        self._doubtful_through = 0
 
     def flush_oldest(self) -> Flushed | None:
-        """Flush the oldest sealed segment, and remove it; returns None if there is none.
+        """Flush the oldest sealed segment, and remove it; returns None if there is none, or nothing may be stored.
 
         Raises:
             StoreUnavailable: A store refused; the segment stays, and the next call begins again.
@@ -101,8 +103,37 @@ class Flusher:
         if not self._segments.sealed:
             return None
         with self._flushing:
+            if self._shards.switching:
+                return None
             self._interrupted = True
             return self._flush_oldest()
+
+    def follow_placements(self, known: int) -> int:
+        """Go by where accounts are now, and store nothing while one is switched to another shard.
+
+        It is not switched before the shards have everything or nothing of each segment: repeated with an account
+        elsewhere, a flush would add to sums a second time.
+
+        Args:
+            known: The version of the placements that others believe this server to go by, also before it was started.
+
+        Returns:
+            The version that it goes by from now on.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        if changes := self._shards.placement_changes():
+            with self._flushing:
+                if changes[-1].phase != SWITCHING or changes[-1].version <= known or self._is_settled():
+                    self._shards.take_up(changes)
+        return self._shards.placements
+
+    def _is_settled(self) -> bool:
+        """Whether no segment is stored in a part of the shards, or may be since an earlier process began with it."""
+        sealed = self._segments.sealed
+        doubtful = bool(sealed) and sealed[0].last <= self._doubtful_through
+        return not (self._interrupted or doubtful or self.backlogs.behind())
 
     def _flush_oldest(self) -> Flushed:
         if self._moved is None:
@@ -153,11 +184,12 @@ class Flusher:
         return Flushed(segment, [answer.scope for answer in answers], destinations)
 
     def recover(self) -> None:
-        """Read what an earlier process left for shards that were away.
+        """Read what an earlier process left for shards that were away; the segments of the log are recovered.
 
         Raises:
             StartupError: A file is damaged, or can't be read.
         """
+        self._doubtful_through = max((segment.last for segment in self._segments.sealed), default=0)
         try:
             self.backlogs.recover()
         except OSError as error:
@@ -265,9 +297,10 @@ def drain(folder: DataDir, shards: Shards, control: ControlStore) -> None:
     """Flush what a server left in its log, for a command that works on the stores while no server runs.
 
     Raises:
-        StartupError: The log is damaged.
+        StartupError: The log is damaged, or nothing may be stored at present.
         StoreUnavailable: A store refused; what is left stays in the log.
     """
+    shards.require_flowing()
     segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
     segments.recover()
     flusher = Flusher(segments, shards, control, folder.quarantine)

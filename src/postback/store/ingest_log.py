@@ -30,6 +30,7 @@ _MOST_BYTES = 1 << 30
 _SEAL_SECONDS = 0.5
 _READ_SECONDS = 10.0
 _BACKLOG_SECONDS = 1.0
+_SWITCH_SECONDS = 0.05
 _STOP_SECONDS = 3.0
 _LONGEST_PAUSE = 5.0
 
@@ -277,6 +278,10 @@ class IngestLog:
         """``Flusher.between_flushes``; what was flushed before is stored."""
         return self._flusher.between_flushes()
 
+    def follow_placements(self, known: int) -> int:
+        """``Flusher.follow_placements``."""
+        return self._flusher.follow_placements(known)
+
     async def run(self) -> NoReturn:
         """Flush until cancelled. A store that is unavailable is tried again after growing pauses."""
         pause = 0.0
@@ -329,6 +334,8 @@ class IngestLog:
             flushed = await self._flushes.run(self._flusher.flush_oldest)
             if flushed:
                 self._note(flushed)
+            else:  # an account is being switched to another shard
+                await asyncio.sleep(_SWITCH_SECONDS)
         if not self._readers:  # what was sealed is flushed, so that nothing is due
             self._due.clear()
         if self._flushed >= self._durable and not self._segments.unsealed:

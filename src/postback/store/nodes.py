@@ -31,6 +31,7 @@ __all__ = [
     "forget_node",
     "list_nodes",
     "nodes_at_work",
+    "nodes_behind",
     "silent_nodes",
 ]
 
@@ -74,13 +75,15 @@ class Node:
 
     Attributes:
         number: From 0 to MOST_NODES - 1, for good.
+        placements: The version of the placements that the others believe it to go by.
     """
 
-    def __init__(self, control: ControlStore, node_id: str, process: str, number: int) -> None:
+    def __init__(self, control: ControlStore, node_id: str, process: str, number: int, placements: int = 0) -> None:
         self._control = control
         self._own = (node.c.node_id == node_id, node.c.process == process)
         self._others = node.c.node_id != node_id
         self.number = number
+        self.placements = placements
 
     @classmethod
     def joined(cls, control: ControlStore, folder: DataDir, shards: Shards, role: str = "all") -> Node | None:
@@ -134,7 +137,8 @@ class Node:
                 connection.execute(update(node).where(node.c.node_id == node_id).values(values))
         with control.connect() as connection:
             times.share(number, MOST_NODES, _furthest(connection))
-        return cls(control, node_id, process, number)
+            placements = connection.scalar(select(node.c.placements).where(node.c.node_id == node_id)) or 0
+        return cls(control, node_id, process, number, placements)
 
     @classmethod
     def taken_over(cls, control: ControlStore, node_id: str) -> Node | None:
@@ -193,6 +197,16 @@ class Node:
         several = {str(number): through for number, through in stored_through.items()}
         return self._write(min(times), several if len(several) > 1 else None)
 
+    def follow(self, placements: int) -> None:
+        """Tell the others by which version of the placements this node goes.
+
+        Raises:
+            StoreUnavailable: The control store rejects the write.
+        """
+        with self._control.begin() as connection:
+            connection.execute(update(node).where(*self._own).values(placements=placements))
+        self.placements = placements
+
     def leave(self) -> None:
         """Tell the others that this node stops, and has stored everything.
 
@@ -244,6 +258,18 @@ def nodes_at_work(control: ControlStore, node_id: str) -> list[NodeStatus]:
     others = select(*_STATUS).where(node.c.node_id != node_id).order_by(node.c.number)
     with control.connect() as connection:
         found = [NodeStatus(*row) for row in connection.execute(others)]
+    return [each for each in found if each.stored_through is not None or each.may_work]
+
+
+def nodes_behind(control: ControlStore, placements: int) -> list[NodeStatus]:
+    """The nodes that do not go by a version of the placements yet, and store or derive something.
+
+    Raises:
+        StoreUnavailable: The control store doesn't answer.
+    """
+    behind = select(*_STATUS).where(node.c.placements < placements).order_by(node.c.number)
+    with control.connect() as connection:
+        found = [NodeStatus(*row) for row in connection.execute(behind)]
     return [each for each in found if each.stored_through is not None or each.may_work]
 
 

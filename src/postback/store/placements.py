@@ -7,11 +7,13 @@ that an installation with one shard stores nothing here.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, func, select, update
 
 from postback.errors import StartupError
+from postback.store.account_moves import SWITCHING, AccountMove, PlacedAccount, moved_since
 from postback.store.control_store import ControlStore
 from postback.store.tables import account, placement, shard
 
@@ -48,12 +50,18 @@ class ShardRow(NamedTuple):
 class Placements:
     """Knows the shard of each account that was asked for. Synchronous and thread-safe.
 
-    An account stays where it was placed, so what was read once is right for good.
+    What was read once is right until ``take_up`` changes it: the command that moves an account waits for that.
+
+    Attributes:
+        version: The newest change that was taken up.
+        move: The account that is on its way, as far as that was taken up; None if there is none.
     """
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
         self._known: dict[str, int] = {}
+        self.version = 0
+        self.move: AccountMove | None = None
 
     def learn(self) -> None:
         """Read where every account is, in one statement.
@@ -64,6 +72,31 @@ class Placements:
         with self._control.connect() as connection:
             everyone = connection.execute(_PLACED.add_columns(account.c.account_id))
             self._known.update((account_id, number) for number, account_id in everyone)
+
+    def changes(self) -> list[PlacedAccount]:
+        """What has changed since ``version``.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        with self._control.connect() as connection:
+            return moved_since(connection, self.version)
+
+    def take_up(self, changes: Sequence[PlacedAccount]) -> None:
+        """Go by what has changed."""
+        for placed in changes:
+            self._known[placed.account_id] = placed.shard
+            if placed.phase is not None and placed.other is not None:
+                self.move = AccountMove(placed.account_id, placed.shard, placed.version, placed.phase, placed.other)
+            elif self.move and self.move.account_id == placed.account_id:
+                self.move = None
+            self.version = placed.version
+
+    @property
+    def switching(self) -> AccountMove | None:
+        """The account that is being switched to another shard, so that nothing may be stored; None if there is none."""
+        move = self.move
+        return move if move and move.phase == SWITCHING else None
 
     def known(self, account_id: str) -> int | None:
         """The number of an account's shard, without asking the control store; None where that is necessary."""

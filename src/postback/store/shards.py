@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Self, TypeVar
@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 from postback.clickhouse_url import ClickHouseUrl
 from postback.clock import Clock
 from postback.errors import StartupError, StoreUnavailable
+from postback.store.account_moves import AccountMove, PlacedAccount
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
 from postback.store.event_engine import EngineUnreachable
@@ -115,12 +116,61 @@ class Shards:
         return self._placements.of(account_id) if self._placements else FIRST_SHARD
 
     def has(self, events: EventStore, account_id: str) -> bool:
-        """Whether an event store is that of an account.
+        """Whether an event store is that of an account, and anything may be derived from what it has.
 
         Raises:
             StoreUnavailable: The control store doesn't answer.
         """
+        if (switching := self.switching) and switching.account_id == account_id:
+            return False
         return self.number(account_id) == events.number
+
+    @property
+    def move(self) -> AccountMove | None:
+        """The account that is on its way to another shard, as far as this server goes by it."""
+        return self._placements.move if self._placements else None
+
+    @property
+    def switching(self) -> AccountMove | None:
+        """The account that is being switched to another shard, so that nothing may be stored; None if there is none."""
+        return self._placements.switching if self._placements else None
+
+    def stands_still(self, number: int) -> bool:
+        """Whether nothing may be derived on a shard, since it gets or loses an account."""
+        switching = self.switching
+        return switching is not None and number in (switching.shard, switching.other)
+
+    @property
+    def placements(self) -> int:
+        """The version of the placements that this server goes by."""
+        return self._placements.version if self._placements else 0
+
+    def placement_changes(self) -> Sequence[PlacedAccount]:
+        """The accounts whose placement has changed since.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        return self._placements.changes() if self._placements else ()
+
+    def take_up(self, changes: Sequence[PlacedAccount]) -> None:
+        """Go by what has changed; no flush is at work."""
+        if self._placements:
+            self._placements.take_up(changes)
+
+    def require_flowing(self) -> None:
+        """Go by where accounts are now, for a command that stores what waits in a log; no server uses the log.
+
+        Raises:
+            StartupError: An account is being switched to another shard, so nothing may be stored.
+            StoreUnavailable: The control store doesn't answer.
+        """
+        self.take_up(self.placement_changes())
+        if switching := self.switching:
+            raise StartupError(
+                f"Account {switching.account_id} is being moved to shard {switching.other}, and nothing may be stored "
+                "meanwhile. Run the command again when that has ended."
+            )
 
     def of(self, account_id: str) -> EventStore:
         """The event store that has an account.

@@ -268,17 +268,22 @@ shard = Table(
     Column("draining", Boolean, nullable=False),
 )
 
-# Which shard has the events of an account; without a row it is the first.
+# Which shard has the events of an account; without a row it is the first. version: rises with every step of an account
+# that moves, whichever account it is; phase: how far it has come, null when it is not on its way; other: the shard to
+# which it moves, or where it has left rows.
 placement = Table(
     "placement",
     METADATA,
     Column("account_id", Text, ForeignKey("account.account_id"), primary_key=True),
     Column("shard", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="0", index=True),
+    Column("phase", Text),
+    Column("other", Integer),
 )
 
 # The servers that share these data. process: the one that is the node now; stored_through: in µs since the epoch, null
 # for one that was stopped and has stored all; by_shard: the same by the number of the shard, where there are several;
-# seen_at: by the database's clock.
+# seen_at: by the database's clock; placements: the version of placement that it goes by.
 node = Table(
     "node",
     METADATA,
@@ -290,6 +295,7 @@ node = Table(
     Column("by_shard", JSON(none_as_null=True)),
     Column("seen_at", BigInteger, nullable=False),
     Column("role", Text, nullable=False, server_default="all"),
+    Column("placements", BigInteger, nullable=False, server_default="0"),
 )
 
 # What one of these servers works on alone. number: rises with every holder; held_until: by the database's clock.
