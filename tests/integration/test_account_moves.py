@@ -29,7 +29,7 @@ from tests.integration.moves import (
 
 from postback.cli import main
 from postback.moving.account_move import MOVED_TABLES
-from postback.store.account_moves import LEAVING, MOVING, SWITCHING
+from postback.store.account_moves import LEAVING, SWITCHING
 
 if TYPE_CHECKING:
     from tests.clickhouse_server import ClickHouseServer
@@ -70,10 +70,10 @@ class Cluster(NamedTuple):
             phase: str | None = connection.scalar(text("SELECT phase FROM placement WHERE phase IS NOT NULL"))
         return phase
 
-    def let_lease_end(self) -> None:
+    def let_leases_end(self) -> None:
         """As if the command that was killed had been silent for long enough."""
         with self.control.begin() as connection:
-            connection.execute(text("UPDATE lease SET held_until = 0 WHERE name = :name"), {"name": MOVING})
+            connection.execute(text("UPDATE lease SET held_until = 0"))
 
     def rows(self, shard: int) -> int:
         """How many rows of the account a shard has, in all tables."""
@@ -121,9 +121,9 @@ def test_an_account_moves_under_load_whenever_it_is_killed_and_back(cluster: Clu
             begun.process.kill()
         begun.process.wait()
         assert "on its way from shard 1 to shard 2" in cluster.command("shards", "list").output
-        cluster.let_lease_end()
+        cluster.let_leases_end()
         kill_during(cluster.move(2).process, lambda: cluster.phase() == SWITCHING, "the switch")
-        cluster.let_lease_end()
+        cluster.let_leases_end()
         buyers.wait_for_answers(2)
         eventually(partial(is_reported, far, media_buy_id, CLICKS * EVENTS), "that servers go on without the command")
         assert "account default is on shard 2. Servers stored nothing for" in cluster.move(2).succeed()
@@ -137,7 +137,7 @@ def test_an_account_moves_under_load_whenever_it_is_killed_and_back(cluster: Clu
     reported, healthy = report(near, media_buy_id), health(near)
     kill_during(cluster.move(1).process, lambda: cluster.phase() == LEAVING, "the last of the move")
     assert "rows of it are left on shard 2" in cluster.command("shards", "list").output
-    cluster.let_lease_end()
+    cluster.let_leases_end()
     cluster.move(1).succeed()
     for server in cluster.servers:
         assert report(server, media_buy_id) == reported
@@ -166,7 +166,7 @@ def test_a_move_that_can_not_be_is_refused_and_one_that_was_cut_short_can_be_giv
     cluster.command("accounts", "create", "other")
     sell(cluster.servers[0])
     kill_during(cluster.move(2).process, lambda: cluster.rows(2), "the copying")
-    cluster.let_lease_end()
+    cluster.let_leases_end()
     assert "Account default is on its way to shard 2, and one account moves at a time" in refused("other", "2")
     assert cluster.command("accounts", "move", "default", "1").exit_code == 0
     assert (cluster.phase(), cluster.rows(2)) == (None, 0)

@@ -114,7 +114,7 @@ class Placements:
                 number = connection.scalar(_PLACED.where(account.c.account_id == account_id))
             if number is None:  # there is no such account, or not yet
                 return FIRST_SHARD
-            self._known[account_id] = number
+            number = self._known.setdefault(account_id, number)  # ``take_up`` may have been faster, and knows better
         return number
 
 
