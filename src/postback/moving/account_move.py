@@ -192,9 +192,10 @@ class _Moving:
         source, target = self._shards.get(move.shard), self._shards.get(move.other)
         source.wait_for_inserts()
         where, check = _rows_of(move.account_id), self._lease.check
-        with _clients(source, target) as clients:
+        with _clients(source, target) as [here, there]:
             return [
-                work(TableCopy(table, *clients, int(time.time()), where=where, check=check)) for table in MOVED_TABLES
+                work(TableCopy(table, here, there, int(time.time()), where=where, check=check))
+                for table in MOVED_TABLES
             ]
 
     def _switch(self, move: AccountMove) -> tuple[AccountMove, MovedAccount]:
