@@ -83,18 +83,20 @@ class Cluster(NamedTuple):
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(
-    start_own_server: StartServer, new_postgresql: Callable[[], str], clickhouse: ClickHouseServer, tmp_path: Path
+    start_server: StartServer,
+    new_postgresql: Callable[[], str],
+    clickhouse: ClickHouseServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     control, first, second = new_postgresql(), clickhouse.new_database(), clickhouse.new_database()
     settings = {"control": control, "events": first, "secret": secrets.token_hex(32)}
-    servers = [start_own_server(**settings, sandbox="true", validation_workers=0) for _ in range(2)]
+    servers = [start_server(**settings, sandbox="true", validation_workers=0) for _ in range(2)]
     databases = [url.rpartition("/")[2] for url in (first, second)]
     engine = create_engine(control)
-    found = Cluster(
-        servers, databases, clickhouse, engine, settings | {"data": str(servers[0].data)}, tmp_path / "command.log"
-    )
+    log = tmp_path_factory.mktemp("command") / "log"
+    found = Cluster(servers, databases, clickhouse, engine, settings | {"data": str(servers[0].data)}, log)
     added = found.command("shards", "add", f"clickhouse://{second.rpartition('@')[2]}")
     assert "Shard 2 is added" in added.output
     yield found
