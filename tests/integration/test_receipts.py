@@ -10,10 +10,12 @@ import pytest
 from tests.engine import select
 from tests.integration.test_event_store import purchases, rejection
 
+from postback.protocol.timestamps import from_micros
 from postback.store.data_folder import DataDir
 from postback.store.event_schema import MIGRATIONS
 from postback.store.event_store import EventStore
-from postback.store.receipts import Receipt, ReceiptFilter, count_receipts, new_receipts, receipts
+from postback.store.receipts import Receipt, ReceiptFilter, count_receipts, count_received, new_receipts, receipts
+from postback.store.source_facts import identifier_coverage
 
 NOW = time.time_ns() // 1_000
 ALWAYS = {"after": datetime(1970, 1, 1, tzinfo=UTC), "before": datetime(2200, 1, 1, tzinfo=UTC)}
@@ -123,13 +125,35 @@ def test_what_is_new_is_read_from_where_the_last_reading_ended(store: EventStore
     assert new_receipts(store, "live", 2, after=through)[0] is None
 
 
+def test_identifiers_are_counted_of_accepted_events_and_of_copies_that_differ(received: EventStore) -> None:
+    received.insert(
+        [purchases("shop", "order_3", event_source_id="app", match_keys=b"", received_at=NOW + 9, event_time=NOW + 7)]
+    )
+    whole, without, none = (
+        identifier_coverage(received, "shop", source, ALWAYS["after"]) for source in ("website", "app", "till")
+    )
+    assert (whole.events, whole.without, whole.kinds) == (2, 0, {1: 2, 3: 2})
+    assert (without.events, without.without, without.kinds) == (1, 1, {})
+    assert without.median_delay == without.long_delay == timedelta(microseconds=2)
+    assert (none.events, none.median_delay) == (0, None)
+
+
+def test_what_was_received_is_counted_in_minutes(received: EventStore) -> None:
+    now = from_micros(NOW).replace(second=0, microsecond=0)
+    assert count_received(received, "other", since=now, until=now + timedelta(minutes=2)) == 1
+    assert count_received(received, "other", "app", since=now, until=now + timedelta(minutes=2)) == 0
+    assert count_received(received, "other", since=now - timedelta(minutes=9), until=now) == 0
+
+
 def test_an_upgrade_lists_what_was_received_before_it_once_however_often_it_begins(received: EventStore) -> None:
-    query = "SELECT * FROM receipt WHERE account_id = 'shop' ORDER BY received_at"
+    query = "SELECT * EXCEPT (event_time, kinds) FROM receipt WHERE account_id = 'shop' ORDER BY received_at"
     before = select(received, query)
-    [migration] = [migration for migration in MIGRATIONS if migration.name == "pre_receipts"]
-    for _ in range(2):
-        for statement in migration.statements:
-            received.deriver.command(statement)
+    statements = {migration.name: migration.statements for migration in MIGRATIONS}
+    received.deriver.command("ALTER TABLE receipt DROP COLUMN event_time, DROP COLUMN kinds")
+    for statement in statements["pre_receipts"] * 2:
+        received.deriver.command(statement)
+    for statement in statements["pre_identifiers_of_receipts"]:
+        received.deriver.command(statement)
     after = select(received, query)
     # Of exact repeats one is left, since the table of events has no other.
     assert {row[4] for row in after} == {row[4] for row in before}

@@ -12,7 +12,7 @@ from postback.console.one_account import shown_account
 from postback.console.page import Page, Visit
 from postback.errors import InvalidRequest
 from postback.events.warnings import WARNINGS
-from postback.store.receipts import RECEIPT_DAYS, Rejections, Warned, received_by_source, rejections, warned
+from postback.store.receipts import RECEIPT_DAYS, Rejections, Warned, count_received, rejections, warned
 
 __all__ = ["PAGES", "Failures"]
 
@@ -103,7 +103,7 @@ def _read(visit: Visit, account_id: str, since: date, until: date) -> Failures:
         until=until,
         after=span["since"] - timedelta(microseconds=1),
         before=span["until"],
-        received=sum(received_by_source(events, account_id, source, **span).values()),
+        received=count_received(events, account_id, source, **span),
         rejected=sum(found.events for found in rejected),
         rejections=tuple(_rejections(rejected)),
         warnings=tuple(_warnings(warned(events, account_id, source, **span))),

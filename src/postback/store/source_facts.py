@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,13 +12,9 @@ from postback.store.event_store import EventStore
 __all__ = ["IdentifierCoverage", "first_and_last_events", "identifier_coverage", "receipts_by_time"]
 
 
-_ALL, _NONE = 0, 255
-"""What stands for all events, and for those without a usable identifier, among kinds of identifiers."""
-
-
 @dataclass(frozen=True, slots=True)
 class IdentifierCoverage:
-    """The identifiers of some live events, exact copies aside.
+    """The identifiers of some live events, without repeats that say the same.
 
     Attributes:
         events: How many there are.
@@ -58,11 +55,13 @@ def identifier_coverage(
         StoreUnavailable: The engine doesn't answer.
     """
     source = {"account_id": account_id, "event_source_id": event_source_id}
-    rows = {kind: found for kind, *found in events.query("identifier_coverage", **source, since=since)}
-    count, *delays = rows.pop(_ALL, (0, 0, 0))
-    without, *_ = rows.pop(_NONE, (0,))
-    median, long = (timedelta(microseconds=delay) if count else None for delay in delays)
-    return IdentifierCoverage(count, without, {kind: events for kind, (events, *_) in rows.items()}, median, long)
+    [(found, delays)] = events.query("identifier_coverage", **source, since=since)
+    kinds = Counter[int]()
+    for together, count in found:
+        kinds.update(dict.fromkeys(together.encode(), count))
+    without = sum(count for together, count in found if not together)
+    median, long = (timedelta(microseconds=delay) if found else None for delay in delays)
+    return IdentifierCoverage(sum(count for _, count in found), without, kinds, median, long)
 
 
 def first_and_last_events(
