@@ -27,9 +27,11 @@ _QUIET = (
 
 @contextmanager
 def browsing(
-    *, width: int = 1280, height: int = 900, dark: bool = False, user_agent: str | None = None
+    *, width: int = 1280, height: int = 900, dark: bool = False, user_agent: str | None = None, scripts: bool = True
 ) -> Iterator[BrowserContext]:
     """A browser's window of this size with nothing stored; skips the test where Chromium isn't installed.
+
+    It runs no scripts without ``scripts``.
 
     Without a ``user_agent`` it says that it has no window, as crawlers do.
     """
@@ -44,6 +46,7 @@ def browsing(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             user_agent=user_agent,
+            java_script_enabled=scripts,
         )
         context.set_default_timeout(_PATIENCE * 1000)
         try:

@@ -87,3 +87,24 @@ def test_more_events_than_a_page_can_show_are_counted_and_listed(shop: Server, p
     more.get_by_role("link").click()
     expect(page.get_by_role("link", name="flood-5999")).to_be_visible(timeout=_PATIENCE_MS)
     expect(page.get_by_role("link", name="Older events")).to_be_visible(timeout=_PATIENCE_MS)
+
+
+def test_a_browser_without_scripts_shows_the_same_on_the_next_look(shop: Server) -> None:
+    lead(shop, "plain")
+    with browsing(scripts=False) as window:
+        page = window.new_page()
+        page.goto(f"{shop.url}/console/live?id=plain")
+        page.get_by_label("Key").fill(shop.key)
+        page.get_by_role("button", name="Sign in").click()
+        see(page, "plain")
+        expect(page.get_by_text("Events appear when they are stored")).to_be_hidden()
+        lead(shop, "plain-and-new")
+        with shop.client() as client:  # it is stored, as whoever reads the list sees
+            assert client.get("/console/lookup?id=plain-and-new&format=json").json()["explained"]
+        page.get_by_role("link", name="Reload").click()
+        see(page, "plain", "plain-and-new")
+        page.get_by_label("Outcome").select_option("rejected")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_text("Nothing was received that fits.")).to_be_visible()
+        page.goto(f"{shop.url}/console/sources/shop")
+        expect(page.get_by_role("button", name="Copy")).to_have_count(0)

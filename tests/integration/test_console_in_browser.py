@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import ConsoleMessage, Dialog, Error, Page
 from tests.browser import browsing
@@ -32,13 +34,13 @@ class Looker:
 
     Attributes:
         page: The browser's page.
-        url: The server's.
+        server: The server.
         addresses: Every page's path → its address.
         complaints: What the browser complained about: errors, dialogs, violations of the policy.
     """
 
     page: Page
-    url: str
+    server: Server
     addresses: dict[str, str]
     complaints: list[str] = field(default_factory=list)
 
@@ -54,7 +56,7 @@ class Looker:
             self.complaints.append(message.text)
 
     def look_at(self, address: str) -> None:
-        self.page.goto(self.url + address)
+        self.page.goto(self.server.url + address)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def looker(start_server: StartServer) -> Iterator[Looker]:
         addresses = find_pages(visitor)
     with browsing() as browser:
         page = browser.pages[0]
-        found = Looker(page, server.url, addresses)
+        found = Looker(page, server, addresses)
         page.on("dialog", found.dismiss)
         page.on("pageerror", found.note_error)
         page.on("console", found.note_message)
@@ -126,6 +128,26 @@ def test_texts_of_strangers_are_shown_and_never_run(looker: Looker) -> None:
 
     assert EVIL in seen
     assert looker.complaints == []
+
+
+def test_whoever_has_another_account_finds_nothing_at_any_address(looker: Looker) -> None:
+    server = looker.server
+    with server.client() as owner:
+        delivery, live = (owner.get(f"/console/{page}?format=json").json() for page in ("delivery", "live"))
+    others = {buy["media_buy_id"] for buy in delivery["buys"]} | {row["event_id"] for row in live["receipts"]}
+    server.command("accounts", "create", "stranger")
+    key = server.command("keys", "create", "--account", "stranger")
+    with signed_in(server, key) as stranger:
+        assert stranger.get("/console/live/stream?account=default").status_code == 404
+        for path, address in looker.addresses.items():
+            for form in ("html", "json", "csv"):
+                query = {} if form == "html" else {"format": form}
+                chosen = httpx2.URL(address).copy_merge_params({"account": "default", **query})
+                assert stranger.get(chosen).status_code == 404, chosen
+                own = stranger.get(httpx2.URL(address.partition("?")[0], params=query))
+                if "{" in path and own.status_code != 400:  # for a page without a table
+                    assert own.status_code == 404, own.url
+                assert not [other for other in others if other in html.unescape(own.text)], own.url
 
 
 def _seed_evil(server: Server) -> None:

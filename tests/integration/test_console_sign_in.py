@@ -53,3 +53,17 @@ def test_signing_out_ends_the_session(shop: Server) -> None:
         assert buyer.post("/console/sign-out", data={"csrf": csrf}).status_code == 303
         buyer.cookies.update(cookies)
         assert buyer.get("/console/server?format=json").status_code == 401
+
+
+def test_two_people_are_signed_in_at_once_and_neither_sends_the_others_forms(shop: Server) -> None:
+    key = shop.command("console-keys", "create", "--name", "Bo")
+    made = {"name": "Agent", "scope": "console"}
+    with signed_in(shop, key) as one, signed_in(shop, key) as other:
+        ones, others = (csrf_of(browser.get("/console/server/keys").text) for browser in (one, other))
+        for forged in ({}, {"csrf": ""}, {"csrf": ones}):
+            assert other.post("/console/server/keys/create", data={**made, **forged}).status_code == 403
+        assert one.post("/console/sign-out", data={"csrf": others}).status_code == 403
+
+        assert one.post("/console/sign-out", data={"csrf": ones}).status_code == 303
+        assert one.get("/console/server?format=json").status_code == 401
+        assert other.post("/console/server/keys/create", data={**made, "csrf": others}).status_code == 200

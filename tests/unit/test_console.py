@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from tests.clocks import Hands
 from tests.in_process import KEY, serving
+from tests.integration.console import csrf_of
 
 from postback.auth.console_sessions import SESSION_SECONDS, ConsoleSessions
 from postback.console.page import Action, Page
@@ -59,8 +60,11 @@ async def test_a_session_lasts_twelve_hours_and_no_longer(browser: httpx2.AsyncC
     await sign_in(browser)
     hands.let_pass(SESSION_SECONDS - 60)
     assert await status_as_json(browser) == 200
+    csrf = csrf_of((await browser.get("/console/server")).text)
     hands.let_pass(120)
     assert await status_as_json(browser) == 401
+    sent = await browser.post(ACTIONS[0], data={"csrf": csrf})
+    assert (sent.status_code, sent.headers["location"]) == (303, "/console/sign-in")
 
 
 def test_a_session_survives_a_restart(tmp_path: Path) -> None:
@@ -99,8 +103,7 @@ async def test_a_form_of_another_site_does_nothing(browser: httpx2.AsyncClient) 
 
 async def test_an_action_needs_the_forms_token_and_a_console_key(browser: httpx2.AsyncClient) -> None:
     await sign_in(browser)
-    page = (await browser.get("/console/server")).text
-    csrf = page.partition('name="csrf" value="')[2].partition('"')[0]
+    csrf = csrf_of((await browser.get("/console/server")).text)
     assert ACTIONS
 
     for path in ACTIONS:

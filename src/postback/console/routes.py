@@ -262,7 +262,8 @@ class _Console:
             return Response(status_code=401, headers={"HX-Refresh": "true"})
         else:
             asked = _raw_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"{SIGN_IN}?{urlencode({'next': asked})}", 303)
+            back = f"?{urlencode({'next': asked})}" if request.method == "GET" else ""
+            return RedirectResponse(SIGN_IN + back, 303)
         if response.status_code == 200:  # what tasks answer with
             response.status_code = 404 if isinstance(error, AccountNotFound) else 400
         return response
