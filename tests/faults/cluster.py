@@ -99,9 +99,9 @@ class Cluster:
             "seller_config": str(config),
         }
         self._start = start
-        self._prefixes: dict[Path, Prefix] = {}
         with ThreadPoolExecutor(_SERVERS) as pool:
             self.servers = list(pool.map(partial(self._started, prefix), [free_port() for _ in range(_SERVERS)]))
+        self._prefixes = dict.fromkeys((server.data for server in self.servers), prefix)
         self.campaigns = [self._campaign("default", 0), self._on_another_shard(behind[1])]
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Cluster:
         """Start a server again that was killed or stopped.
 
         Args:
-            prefix: What it is started under from now on; by default what it was restarted under before, if it was.
+            prefix: What it is started under from now on; by default what it was started under before.
         """
         known = self._prefixes.get(server.data, ()) if prefix is None else prefix
         self._prefixes[server.data] = known
@@ -134,7 +134,9 @@ class Cluster:
     def command(self, *arguments: str) -> str:
         """Everything that a command prints, which reaches the databases as servers do."""
         environ = os.environ | {f"POSTBACK_{name.upper()}": value for name, value in self._settings.items()}
-        command = [sys.executable, "-m", "postback", *arguments, "--data", str(self.servers[0].data)]
+        server = self.servers[0]
+        prefix = self._prefixes.get(server.data, ())
+        command = [*prefix, sys.executable, "-m", "postback", *arguments, "--data", str(server.data)]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
