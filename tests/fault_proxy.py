@@ -112,6 +112,13 @@ class FaultProxy:
         befallen: list[Fault | None] = [None]
         answers = threading.Thread(target=self._pass_answers, args=[server, client, befallen], daemon=True)
         answers.start()
+        try:
+            self._pass_requests_on(client, server, befallen)
+        finally:  # also when the client reset its connection: what it had begun must end
+            _shut(server, client)
+            answers.join()
+
+    def _pass_requests_on(self, client: socket.socket, server: socket.socket, befallen: list[Fault | None]) -> None:
         while data := client.recv(_CHUNK):
             if not self._http:
                 befallen[0] = self._befalls(data)
@@ -133,8 +140,6 @@ class FaultProxy:
                 server.sendall(head + separator + body[:_MID_BODY])
                 break
             server.sendall(data)
-        _shut(server, client)
-        answers.join()
 
     def _pass_answers(self, server: socket.socket, client: socket.socket, befallen: list[Fault | None]) -> None:
         with suppress(OSError):

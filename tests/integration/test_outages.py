@@ -6,11 +6,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 from tests.acceptance.conversions import call, order
 from tests.acceptance.official import unique_key
 from tests.clickhouse_server import ClickHouseServer
@@ -18,6 +19,10 @@ from tests.conftest import HTTP, eventually, free_port
 from tests.fault_proxy import Fault, FaultProxy
 from tests.faults.test_clickhouse_faults import Campaign
 from tests.integration import orders
+
+from postback.errors import StoreUnavailable
+from postback.store import postgresql
+from postback.store.control_store import ControlStore
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -100,6 +105,27 @@ def test_while_postgresql_is_away_known_callers_log_on(seller: Seller, fault: Fa
     assert (stranger.status_code, refused.status_code) == (503, 503)
     is_settled(seller, campaign, (before[0] + 1, before[1] + 1))
     assert logged(server, repeated) == second
+
+
+def test_what_a_machine_without_power_had_begun_is_ended_so_that_others_go_on(
+    new_postgresql: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "IDLE_SECONDS", 1)
+    url = new_postgresql()
+    ended: list[ControlStore] = []
+
+    def locks(store: ControlStore, then: Callable[[], None] = lambda: None) -> None:
+        with store.begin() as connection:
+            connection.execute(text("LOCK TABLE node"))
+            then()
+        ended.append(store)
+
+    with closing(ControlStore(url)) as silent, closing(ControlStore(url)) as other:
+        silent.migrate()
+        with pytest.raises(StoreUnavailable):
+            locks(silent, then=lambda: locks(other))  # while it says no other word
+        assert ended == [other]
+        locks(silent)
 
 
 @pytest.mark.parametrize("kind", ["cut", "lose"])

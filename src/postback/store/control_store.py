@@ -192,6 +192,8 @@ class ControlStore:
         """Let a connection wait for an answer so long, until it goes back."""
         driven = connection.connection.driver_connection
         self._wait_at_most(driven, seconds)
+        if seconds is None and self.shared:  # nor does PostgreSQL end what takes long
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         try:
             yield
         finally:

@@ -10,10 +10,17 @@ from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Engine, event
 
-__all__ = ["connect_impatiently", "wait_at_most"]
+__all__ = ["IDLE_SECONDS", "connect_impatiently", "wait_at_most"]
 
 _SECONDS = 5
 """How long a connection may take to be opened, and to show that it still is."""
+
+IDLE_SECONDS = 30
+"""After so long without a word PostgreSQL ends a transaction that was begun.
+
+A machine that lost its power or its network can't say that it is gone, and would keep what it had locked for hours: its
+own place among the nodes, without which it can't start again, and the idempotency keys that others wait for.
+"""
 
 _Result = TypeVar("_Result")
 
@@ -32,10 +39,13 @@ class _Connection(psycopg.Connection[Any]):
 
 
 def connect_impatiently(engine: Engine) -> None:
-    """Have an engine's connections fail when PostgreSQL keeps still."""
+    """Have an engine's connections fail when PostgreSQL keeps still, and PostgreSQL not wait for ever either."""
 
     def connect(_dialect: object, _record: object, arguments: Sequence[Any], options: dict[str, Any]) -> Any:
-        return _Connection.connect(*arguments, **({"connect_timeout": _SECONDS} | options))
+        connection = _Connection.connect(*arguments, **({"connect_timeout": _SECONDS} | options))
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        connection.commit()
+        return connection
 
     event.listen(engine, "do_connect", connect)
 
