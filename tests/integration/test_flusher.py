@@ -28,6 +28,7 @@ from postback.store.installation import open_control_store, open_event_store
 from postback.store.log_files import LogFiles
 from postback.store.log_frames import pack
 from postback.store.log_segments import LogSegments
+from postback.store.placements import add_shard
 from postback.store.rows import Rows
 from postback.store.shards import Shards
 from postback.store.tables import forward, idempotency
@@ -243,6 +244,24 @@ def test_the_removal_that_failed_although_the_file_is_gone_holds_nothing_up(
             with pytest.raises(StoreUnavailable):
                 flusher.flush_oldest()
         assert flusher.flush_oldest()
+        assert stores.counts() == ONCE
+
+
+def test_nothing_is_inserted_into_one_of_several_shards_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path) as stores:
+        AccountStore(stores.control).create("default")
+        add_shard(stores.control, "clickhouse://elsewhere/postback")
+        stores.segments.append([call(0), call(1), call(2)])
+        stores.segments.seal()
+        flusher = on_shards(stores)
+        with monkeypatch.context() as still:
+            still.setattr(EventStore, "ping", lambda _: False)
+            still.setattr(EventStore, "insert_block", lambda *_: 1 / 0)
+            assert flusher.flush_oldest()
+        assert flusher.backlogs.behind() == [1]
+        flusher.flush_backlogs()
         assert stores.counts() == ONCE
 
 

@@ -142,6 +142,18 @@ def test_a_shard_that_is_away_holds_up_its_own_accounts_only_and_has_all_once_wh
     eventually(lambda: "warning" not in HTTP.get(f"{cluster.near[0].url}/readyz").json(), "that all is well")
 
 
+def test_a_shard_that_keeps_still_is_not_waited_for(cluster: Cluster) -> None:
+    near, far = bought(cluster.near[0]), bought(cluster.far[0], account_id="far")
+
+    with cluster.proxy.failing(Fault("freeze")):
+        sell(cluster.far[0], far)
+        sell(cluster.near[0], near)
+        eventually(partial(has, cluster.near[0], near, 1), "the near order")
+        assert cluster.proxy.hits
+
+    eventually(partial(has, cluster.far[0], far, 1), "the far order")
+
+
 def test_accounts_are_placed_where_there_are_fewest_and_never_on_a_shard_that_is_drained(cluster: Cluster) -> None:
     assert "names a user or a password" in cluster.command("shards", "add", "clickhouse://me:secret@elsewhere/postback")
     assert "is shard 1 already" in cluster.command(

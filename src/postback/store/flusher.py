@@ -242,10 +242,13 @@ class Flusher:
         """
         if self.backlogs.oldest(shard):
             return False
+        several = self._shards.numbers != [shard]
         try:
+            if several and not self._shards.get(shard).ping():  # it answers within seconds; an insert may take a minute
+                raise StoreUnavailable("The event store is not available.", retry_after=1)
             self._insert_all(segment, shard, parts)
         except StoreUnavailable:
-            if self._shards.numbers == [shard]:
+            if not several:
                 raise
             _log.warning("Shard %d takes no events at present: they wait for it in its backlog.", shard)
             return False
