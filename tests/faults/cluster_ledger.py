@@ -81,7 +81,8 @@ def _wait_for(look: Callable[[], Derivation], expected: Derivation) -> None:
     try:
         eventually(lambda: look() == expected, "attribution of all that is stored", 1)
     except pytest.fail.Exception:
-        assert look().differs_in(expected) == dict.fromkeys(Derivation._fields, 0)
+        differing = look().differs_in(expected)
+        assert not any(differing.values()), f"attribution isn't what the reference derives: {differing}"
 
 
 def _check_report(server: Server, campaign: Campaign, expected: Derivation) -> None:
