@@ -26,8 +26,7 @@ if (live) {
 }
 
 // On a phone the navigation is wider than the screen: show where we are. scrollIntoView would have the keyboard start there.
-const here = document.querySelector(".top nav [aria-current]");
-if (here) {
+for (const here of document.querySelectorAll("nav [aria-current]")) {
   const nav = here.closest("nav");
   nav.scrollLeft += here.getBoundingClientRect().left - nav.getBoundingClientRect().left - (nav.clientWidth - here.offsetWidth) / 2;
 }
