@@ -4,6 +4,9 @@ BIN := .venv/bin
 TAG := src/postback/tag
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+# Where it is set, each of the hundreds of servers that tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev test test-fast test-clickhouse demo tag bench kills chaos fuzz conformance screenshots vendor lock upgrade sbom audit clean
 
@@ -21,10 +24,12 @@ test: .venv/installed-dev build/clickhouse/installed build/deploy/installed ## l
 	@echo "Running some of them on a ClickHouse server"
 	@TEST_EVENTS=clickhouse $(BIN)/python -m pytest $(SOME_ON_CLICKHOUSE) $(IN_PARALLEL)
 
-test-clickhouse: .venv/installed-dev build/clickhouse/installed ## run the acceptance suite and more on a ClickHouse server
+test-clickhouse: .venv/installed-dev build/clickhouse/installed ## run the acceptance suite on ClickHouse, and a rolling upgrade
 	@TEST_EVENTS=clickhouse $(BIN)/python -m pytest tests/acceptance $(ON_CLICKHOUSE) $(IN_PARALLEL)
 	@echo "Running the acceptance suite on two of its databases"
 	@TEST_EVENTS=two-shards $(BIN)/python -m pytest tests/acceptance $(IN_PARALLEL)
+	@echo "Replacing servers of an earlier commit while they are called"
+	@TEST_UPGRADE=1 $(BIN)/python -m pytest tests/faults/test_rolling_upgrade.py
 
 SOME_ON_CLICKHOUSE = tests/acceptance/test_closed_loop.py tests/integration/test_flusher.py
 ON_CLICKHOUSE = $(addprefix tests/integration/test_, attribution.py duplicates_after_a_restart.py event_store.py \

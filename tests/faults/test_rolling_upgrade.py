@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from functools import partial
@@ -32,6 +33,7 @@ def old(tmp_path: Path) -> Prefix:
     return ("env", f"PYTHONPATH={tmp_path / 'old' / 'src'}")
 
 
+@pytest.mark.skipif("TEST_UPGRADE" not in os.environ, reason="It takes minutes; make test-clickhouse runs it")
 def test_servers_are_replaced_by_newer_ones_without_an_outage(old: Prefix, tmp_path: Path) -> None:
     with running_cluster(tmp_path, old) as (cluster, receiver):
         load, before = ClusterLoad(cluster), _schema(cluster)
