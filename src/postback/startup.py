@@ -39,6 +39,7 @@ from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
 from postback.products.catalog_file import load_catalogue
 from postback.products.product import Catalogue
+from postback.protocol.struct_types import prepare_structs
 from postback.resources import Resources
 from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
@@ -96,6 +97,7 @@ def open_services(
     Raises:
         StartupError: A setting, the data folder or a store can't be used.
     """
+    prepare_structs()
     clock.require_set()
     with one_start_at_a_time(settings.control):
         return _open_services(settings, tasks, tag_script, resources, clock)

@@ -251,7 +251,7 @@ def fields_of(
     set_apart: dict[str, msgspec.Raw] = {}
     if max_bytes_beside is not None and len(text) > max_bytes_beside:
         # Other fields are read and not kept, so that millions of them take no memory.
-        found = msgspec.structs.asdict(msgspec.json.decode(text, type=_only(tuple(large))))
+        found = msgspec.structs.asdict(_only(tuple(large)).decode(text))
         set_apart = {name: raw for name, raw in found.items() if raw}
         if len(text) - sum(map(len, set_apart.values())) > max_bytes_beside:
             raise TooLarge(f"The fields other than {', '.join(large)} are larger than {max_bytes_beside:,} bytes.")
@@ -272,8 +272,8 @@ def _with_zeros(text: bytes, values: Collection[msgspec.Raw]) -> bytes:
 
 
 @cache
-def _only(names: tuple[str, ...]) -> type[msgspec.Struct]:
-    return msgspec.defstruct("_Only", [(name, msgspec.Raw, NO_JSON) for name in names], gc=False)
+def _only(names: tuple[str, ...]) -> msgspec.json.Decoder[msgspec.Struct]:
+    return msgspec.json.Decoder(msgspec.defstruct("_Only", [(name, msgspec.Raw, NO_JSON) for name in names], gc=False))
 
 
 def _refuse_lost_fields(text: memoryview, fields: Mapping[str, msgspec.Raw]) -> None:
