@@ -40,6 +40,7 @@ def test_a_call_is_followed_through_the_log_and_the_flush_to_attribution(
 
         eventually(lambda: receiver.spans("attribute"), "the run of attribution")
         eventually(lambda: _total(receiver.latest("postback_events_accepted_total")) == 2, "the metrics")
+        eventually(lambda: receiver.latest("postback_insert_rows").histogram.data_points[0].sum, "that of the insert")
 
     (call,) = receiver.spans("log_event")
     assert call.trace_id.hex() == _TRACE
