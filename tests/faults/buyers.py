@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +20,7 @@ EVENTS = 40
 """Good events in a call; a broken one follows them."""
 
 _RETRY_SECONDS = 0.05
+_FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
 
 Answer = dict[str, Any]
 Body = dict[str, Any]
@@ -76,6 +77,20 @@ def order_call(number: int) -> Body:
         "end_time": "2099-06-30T23:59:59Z",
         "packages": [package],
     }
+
+
+def totals_call(reporter: str, number: int) -> Body:
+    """The arguments of one delivery call, which reports the total of an hour; its key names who reports it."""
+    total = {
+        "media_buy_id": "mb_totals",
+        "package_id": "p_1",
+        "hour": (_FIRST_HOUR + timedelta(hours=number)).isoformat(),
+        "impressions": 1000 + number,
+        "clicks": number,
+        "spend": number / 100,
+        "currency": "USD",
+    }
+    return {"idempotency_key": f"totals-of-{reporter}-{number:06}", "totals": [total]}
 
 
 class Buyers:

@@ -13,10 +13,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Any
 
 from tests.conftest import eventually
-from tests.faults.buyers import Answer, Body, order_call
+from tests.faults.buyers import Answer, Body, order_call, totals_call
 from tests.faults.cluster import SOURCE_ID, Campaign, Cluster
 from tests.faults.senders import Sender, Unanswered, by_a2a, by_mcp, by_rest
 
@@ -142,7 +141,7 @@ class ClusterLoad:
                 arguments = partial(_events_call, f"{campaign.account_id}-{name}", campaign, keyed)
                 self.events.append(Caller(self, campaign, "log_event", arguments, by=by, repeats=repeats))
             self.exposures.append(Caller(self, campaign, "exposures", partial(_exposures_call, campaign)))
-            self.totals.append(Caller(self, campaign, "delivery", partial(_totals_call, campaign)))
+            self.totals.append(Caller(self, campaign, "delivery", partial(totals_call, campaign.account_id)))
         self.orders = [Caller(self, cluster.campaigns[0], "create_media_buy", order_call, at_once=3)]
 
     @property
@@ -195,7 +194,6 @@ class ClusterLoad:
 
 
 _FIRST = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-_FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def _person(campaign: Campaign, number: int) -> dict[str, str]:
@@ -237,16 +235,3 @@ def _exposures_call(campaign: Campaign, number: int) -> Body:
         for n in range(number * 2, number * 2 + 3)
     ]
     return {"idempotency_key": f"exposures-{campaign.account_id}-{number:06}", "exposures": shown}
-
-
-def _totals_call(campaign: Campaign, number: int) -> Body:
-    total: dict[str, Any] = {
-        "media_buy_id": "mb_totals",
-        "package_id": "p_1",
-        "hour": (_FIRST_HOUR + timedelta(hours=number)).isoformat(),
-        "impressions": 1000 + number,
-        "clicks": number,
-        "spend": number / 100,
-        "currency": "USD",
-    }
-    return {"idempotency_key": f"totals-{campaign.account_id}-{number:06}", "totals": [total]}

@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +29,7 @@ from tests.faults.buyers import (
     stored_events,
     stored_exposures,
     stored_rejections,
+    totals_call,
 )
 from tests.integration.upstream import Upstream
 
@@ -36,7 +38,6 @@ from postback.events.identifiers import IdentifierHasher
 
 __all__ = ["MixedLoad"]
 
-_FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)
 _RECORDED_SECONDS = 0.9
 """A visitor who was redirected sooner than this was not redirected because recording the click took too long."""
 
@@ -59,7 +60,7 @@ class MixedLoad:
         self._upstream = upstream
         self._events = Buyers(server, "log_event", _for_one_account(call), 3)
         self._exposures = Buyers(server, "exposures", _for_one_account(exposures_call), 2)
-        self._totals = Buyers(server, "delivery", _for_one_account(_totals_call), 1)
+        self._totals = Buyers(server, "delivery", _for_one_account(partial(totals_call, "an-ad-server")), 1)
         self._orders = Buyers(server, "create_media_buy", order_call, 1)
         self._accounts = Buyers(server, "sync_accounts", _accounts_call, 1)
         self._visitors = _Visitors(server)
@@ -233,19 +234,6 @@ def _visitor(number: int) -> dict[str, str]:
 def _for_one_account(arguments: Callable[[int], Body]) -> Callable[[int], Body]:
     """The same calls for the account that was there from the beginning, once there are others."""
     return lambda number: arguments(number) | {"account": _ACCOUNT}
-
-
-def _totals_call(number: int) -> Body:
-    total = {
-        "media_buy_id": "mb_totals",
-        "package_id": "p_1",
-        "hour": (_FIRST_HOUR + timedelta(hours=number)).isoformat(),
-        "impressions": 1000 + number,
-        "clicks": number,
-        "spend": number / 100,
-        "currency": "USD",
-    }
-    return {"idempotency_key": f"totals-of-an-ad-server-{number:06}", "totals": [total]}
 
 
 def _accounts_call(number: int) -> Body:
