@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from functools import partial
 
 from postback.accounts.store import AccountStore
-from postback.attribution.by_shard import ShardAttributions, unattributed_shards
+from postback.attribution.by_shard import unattributed_shards
 from postback.attribution.retention import Retention
 from postback.attribution.runner import Attribution
 from postback.auth.api_keys import KeyStore
@@ -21,7 +19,7 @@ from postback.auth.rate_limits import RateLimits
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.shared_nonces import SharedNonces
 from postback.auth.signatures.verifier import Signatures
-from postback.clock import LASTING_SECONDS, Clock
+from postback.clock import Clock
 from postback.config import Settings
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.setup_snippets import TagScript
@@ -37,6 +35,7 @@ from postback.forwarding.destination import read_destinations
 from postback.forwarding.forwarding import Forwarding
 from postback.media_buys.store import MediaBuyStore
 from postback.metrics import Metrics
+from postback.opening import open_attribution, open_log, open_stores
 from postback.products.catalog_file import load_catalogue
 from postback.products.product import Catalogue
 from postback.protocol.struct_types import prepare_structs
@@ -45,25 +44,17 @@ from postback.sandbox.catalogue import SandboxCatalogue
 from postback.sandbox.simulations import Simulations
 from postback.sandbox.test_kits import admit_test_kits
 from postback.services import Services
-from postback.store.backlogs import Backlogs
 from postback.store.control_store import ControlStore, one_start_at_a_time
-from postback.store.data_folder import DataDir
 from postback.store.disk_room import DiskRoom
 from postback.store.event_store import READERS, EventStore
-from postback.store.fingerprint import log_owner
-from postback.store.flusher import Flusher
 from postback.store.idempotency import IdempotencyStore
-from postback.store.ingest_log import IngestLog
-from postback.store.installation import FIRST_ACCOUNT, open_control_store
-from postback.store.leases import Lease
-from postback.store.log_segments import LogSegments
+from postback.store.installation import FIRST_ACCOUNT
 from postback.store.merge_guard import MergeGuard
-from postback.store.nodes import Node, silent_nodes
+from postback.store.nodes import silent_nodes
 from postback.store.receipt_feeds import ReceiptFeeds
-from postback.store.receipt_times import ReceiptTimes
 from postback.store.recent_identities import RecentIdentities
 from postback.store.running_time import RunningTime
-from postback.store.shards import Shards, open_shards
+from postback.store.shards import Shards
 from postback.telemetry import Telemetry
 from postback.threads import Threads
 from postback.watchdog import Watchdog
@@ -72,11 +63,6 @@ __all__ = ["open_services"]
 
 _FAILED_KEYS = 60
 """Keys that are not valid that one address may send in a minute."""
-
-_PATIENCE_SECONDS = 60.0
-"""How long a start waits for ClickHouse, which may start beside it; then it fails, as whoever supervises it sees."""
-
-_log = logging.getLogger(__name__)
 
 
 def open_services(
@@ -106,38 +92,15 @@ def open_services(
 def _open_services(
     settings: Settings, tasks: Sequence[str], tag_script: TagScript, resources: Resources, clock: Clock
 ) -> tuple[Services, str | None]:
-    folder = DataDir.open(settings.data, settings.secret)
-    resources.closing("data folder", folder.close)
-    control = open_control_store(folder, settings.control, settings.events)
-    resources.closing("control store", control.close)
-    running_time = RunningTime(control, clock)
+    stores = open_stores(settings, resources, clock)
+    folder, control, running_time, shards, node = stores
+    metrics = Metrics()
+    watchdog = _watchdog(shards.embedded, resources)
     outage = settings.control_outage_seconds if control.shared else 0
     accounts, keys, sources = AccountStore(control, outage), KeyStore(control, outage), SourceRegistry(control, outage)
-    shards = open_shards(
-        folder, control, settings.events, sandbox=settings.sandbox, clock=clock, patience=_PATIENCE_SECONDS
-    )
-    resources.closing("event store", shards.close)
-    node = Node.joined(control, folder, shards, settings.role)
-    _warn_of_receipt_times(shards.receipt_times)
-    watchdog = _watchdog(shards.embedded, resources)
-    metrics, media_buys = Metrics(), MediaBuyStore(control)
+    media_buys = MediaBuyStore(control)
     retain = _retention(settings, sources, metrics, clock, running_time)
-
-    def attribution_of(events: EventStore, lease: Lease) -> Attribution:
-        return Attribution(
-            events,
-            control,
-            media_buys,
-            folder.derived,
-            metrics=metrics,
-            lease=lease,
-            mine=partial(shards.has, events),
-            stands_still=partial(shards.stands_still, events.number),
-        )
-
-    attribution = ShardAttributions(shards, control, attribution_of, retain)
-    resources.closing("retention", attribution.close)
-    resources.closing("leases of attribution", attribution.release)  # when its threads have ended
+    attribution = open_attribution(stores, media_buys, metrics, retain, resources)
     threads = Threads(READERS)
     resources.closing("threads", threads.close)
     if not accounts.list():
@@ -163,33 +126,10 @@ def _open_services(
         alone=settings.control is None,
         quota_bytes=settings.response_quota_bytes,
     )
-    segments = LogSegments(folder.log, shards.receipt_times, log_owner(control))
-    telemetry = Telemetry.of(os.environ)
-    if telemetry:
-        resources.closing("telemetry", telemetry.close)
-    log_kind, flusher_kind = _kinds_of_log(telemetry)
-    flusher = flusher_kind(segments, shards, control, folder.quarantine, metrics)
-    if node:
-        resources.closing("node", partial(_leave, node, segments, flusher.backlogs, shards))  # when the log has stopped
-    for answer in segments.recover():
-        idempotency.logged(answer)
-    flusher.recover()
-    if node:
-        attribution.follow_placements(flusher.follow_placements, node)
-    log = log_kind(
-        segments,
-        flusher,
-        idempotency,
-        settings.queue_events,
-        metrics,
-        threads.log,
-        threads.inserts,
-        forwarding.wake,
-        room.check,
-        threads.backlogs,
+    telemetry = _telemetry(resources)
+    log, nothing_received = open_log(
+        stores, settings, attribution, idempotency, forwarding, room, threads, metrics, telemetry, resources
     )
-    resources.closing("ingest log", log.stop)
-    metrics.held_up(lambda: log.held_up or bool(log.behind))
     metrics.cluster(partial(_cluster, control, shards))
     signals = SignalStore(control)
 
@@ -230,7 +170,7 @@ def _open_services(
         validation=validation,
         shards=shards,
         receipt_feeds=ReceiptFeeds(shards, threads.reports),
-        recent_events=RecentIdentities(complete=_receives_first(node, shards, segments, flusher.backlogs)),
+        recent_events=RecentIdentities(complete=nothing_received),
         recent_exposures=RecentIdentities(complete=False),
         log=log,
         room=room,
@@ -252,45 +192,19 @@ def _watchdog(embedded: EventStore | None, resources: Resources) -> Watchdog:
     return watchdog
 
 
+def _telemetry(resources: Resources) -> Telemetry | None:
+    telemetry = Telemetry.of(os.environ)
+    if telemetry:
+        resources.closing("telemetry", telemetry.close)
+    return telemetry
+
+
 def _cluster(control: ControlStore, shards: Shards) -> tuple[int, bool]:
     """How many servers are silent, and whether each shard has one that attributes."""
     if not control.shared:
         return 0, True
     with control.connect() as connection:
         return len(silent_nodes(connection)), not unattributed_shards(connection, shards.numbers)
-
-
-def _kinds_of_log(telemetry: Telemetry | None) -> tuple[Callable[..., IngestLog], Callable[..., Flusher]]:
-    """The ingest log and its flusher; with spans, if they are wanted."""
-    if telemetry is None:
-        return IngestLog, Flusher
-    from postback.store.traced_log import TracedFlusher, TracedIngestLog
-
-    return partial(TracedIngestLog, telemetry=telemetry), partial(TracedFlusher, telemetry=telemetry)
-
-
-def _warn_of_receipt_times(times: ReceiptTimes) -> None:
-    if times.ahead() > LASTING_SECONDS:
-        _log.error(
-            "The last events were received %s ahead of the clock: it was wrong then, or it is now. Receipt times go on "
-            "after the last one, since their order must not change, until the clock has caught up.",
-            timedelta(seconds=int(times.ahead())),
-        )
-
-
-def _receives_first(node: Node | None, shards: Shards, segments: LogSegments, backlogs: Backlogs) -> bool:
-    """Whether nothing was ever received, here or elsewhere."""
-    return not (node or segments.sealed or backlogs.rows or shards.away or shards.last_received_at())
-
-
-def _leave(node: Node, segments: LogSegments, backlogs: Backlogs, shards: Shards) -> None:
-    if segments.sealed or segments.unsealed:
-        return
-    if behind := backlogs.behind():  # nobody waits for this server but for what only these shards lack
-        through = shards.stored_through()
-        node.publish({number: through[number] if number in behind else None for number in through})
-    else:
-        node.leave()
 
 
 def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:

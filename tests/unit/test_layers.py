@@ -23,7 +23,7 @@ FLOORS = (
     {"exposures", "media_buys"},
     {"delivery"},
     {"attribution", "sandbox"},
-    {"background", "services"},
+    {"background", "opening", "services"},
     {"startup", "tasks"},
     {"transports"},
     {"console", "tag"},
