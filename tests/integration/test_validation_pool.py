@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.conftest import eventually
+from tests.acceptance.conversions import order
+from tests.conftest import Server, eventually
 
 from postback.event_sources.event_source import EventSource
 from postback.events.identifiers import IdentifierHasher
@@ -205,3 +206,20 @@ async def test_without_processes_the_server_validates_itself() -> None:
     async with validation_pool(0) as pool:
         assert comparable(await validated(pool, events)) == comparable(validate_events(events, RULES, IDENTIFIERS))
         assert children() == []
+
+
+def test_neither_a_server_nor_its_workers_load_pandas_which_is_installed_here(server: Server) -> None:
+    events = [order(f"lean_{number}") for number in range(60)]
+
+    server.call("log_event", event_source_id="website", events=events).raise_for_status()
+
+    [pid, *workers] = [str(server.process.pid), *_children(server.process.pid)]
+    assert any(b"validation_worker" in command_line(worker) for worker in workers), "nothing was validated in a worker"
+    for each in (pid, *workers):
+        loaded = Path(f"/proc/{each}/maps").read_text()
+        assert "pyarrow" in loaded
+        assert "pandas" not in loaded
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

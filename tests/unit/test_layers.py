@@ -11,7 +11,7 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 
 FLOORS = (
     {"errors"},
-    {"clickhouse_url", "collectors", "meters", "otlp_metrics", "protocol"},
+    {"clickhouse_url", "collectors", "meters", "otlp_metrics", "protocol", "unused_packages"},
     {"setting_types"},
     {"clock", "config", "conformance", "logs", "metrics", "resources", "telemetry", "threads", "watchdog"},
     {"store"},

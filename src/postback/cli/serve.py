@@ -21,6 +21,7 @@ from postback.cli.processes import supervise
 from postback.config import Settings, load_settings
 from postback.errors import StartupError
 from postback.transports.connections import bounded_protocol, close_overdue
+from postback.unused_packages import keep_out_unused_packages
 
 __all__ = ["IDLE_SECONDS", "serve"]
 
@@ -67,6 +68,7 @@ def serve(
     given = {"host": host, "port": port, "data": data, "sandbox": sandbox, "processes": processes}
     settings = load_settings(os.environ, **given)
     logs.configure(settings.log_level, settings.log_format)
+    keep_out_unused_packages()
     if settings.processes > 1:
         supervise(settings, _listen)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -18,6 +18,7 @@ from postback.events.identifiers import IdentifierHasher
 from postback.events.rejection import RejectedEvent, Rejection
 from postback.events.rules import EventRules
 from postback.events.validate import ValidationResult, validate_events
+from postback.unused_packages import keep_out_unused_packages
 
 __all__ = ["LENGTH", "PackedResult", "main", "pack", "unpack"]
 
@@ -81,6 +82,7 @@ def main() -> None:
 
     The first message is the installation's secret; then come two for each batch: its rules, and a JSON array of events.
     """
+    keep_out_unused_packages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's to handle, which then closes the input
     gc.freeze()
     gc.set_threshold(50_000, 50, 50)  # not in the middle of a batch: its events aren't garbage yet
