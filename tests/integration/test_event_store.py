@@ -16,7 +16,7 @@ from postback.errors import InternalError, StartupError
 from postback.store.data_folder import DataDir
 from postback.store.event_store import EventStore, SourceActivity, StoredRejection
 from postback.store.rows import Rows, Table
-from postback.tasks.list_conversions import ConversionFilter
+from postback.tasks.list_conversions import ConversionFilter, Position
 
 NOW = time.time_ns() // 1_000
 EMAIL_KEY, CLICK_KEY = b"\x01" + b"e" * 15, b"\x03" + b"c" * 15
@@ -242,3 +242,36 @@ def test_the_newest_conversions_of_one_hour_are_found_among_many(store: EventSto
         found = store.query("conversions_before", **buy, **chosen, **after, most=101)
         assert len(found) == 101
         assert {row[3].hour for row in found} == {hour}
+
+
+@pytest.mark.parametrize("most", [7, 400])
+@pytest.mark.parametrize("query", [{}, {"package_id": "p1"}, {"event_source_id": "crm", "kind": "conversion"}])
+def test_pages_of_conversions_leave_none_out_though_many_happened_at_once(
+    store: EventStore, query: dict[str, str], most: int
+) -> None:
+    account_id = f"at once {most} {query}"
+    store.deriver.command(
+        "INSERT INTO attribution (account_id, event_type, event_id, event_source_id, run_id, event_time, media_buy_id, "
+        "package_id, counted, conversions) SELECT {account_id:String}, if(number % 3 = 0, 'lead', 'purchase'), "
+        "toString(intDiv(number, 2)), if(number % 2 = 0, 'website', 'crm'), 1, "
+        "toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalMicrosecond(intDiv(number, 600)), "
+        "if(number % 10 = 0, 'other', 'mb'), concat('p', toString(number % 5)), number % 7 > 0, number % 7 > 0 "
+        "FROM numbers(1500)",
+        parameters={"account_id": account_id},
+    )
+    wanted = [
+        (["website", "crm"][n % 2], "purchase" if n % 3 else "lead", str(n // 2), n // 600)
+        for n in range(1500)
+        if n % 10 and query.get("package_id") in (None, f"p{n % 5}") and ("kind" not in query or (n % 2 and n % 7))
+    ]
+    wanted.sort(key=lambda event: (event[3], event[1], event[2], event[0]), reverse=True)
+
+    buy = {"account_id": account_id, "media_buy_id": "mb", **ConversionFilter.of(query).stored()}
+    found: list[Position] = []
+    while True:
+        after = {"first": not found, **(found[-1] if found else Position(0, "", "", "")).parameters("last")}
+        page = store.query("conversions_before", **buy, **after, most=most)
+        found += map(Position.of, page)
+        if len(page) < most:
+            break
+    assert [(each.event_source_id, each.event_type, each.event_id) for each in found] == [event[:3] for event in wanted]

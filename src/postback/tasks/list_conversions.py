@@ -93,12 +93,13 @@ class ConversionFilter(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**{name: query.get(name, "") for name in _FILTERS}, hour=hour, period=dates.period())
 
     def stored(self) -> dict[str, Any]:
-        """The parameters of the statements that read conversions."""
+        """The parameters of the statements that read conversions; ``dated``: whether not of all times."""
         start, end = self.period.stored()
         if self.hour is not None:
             start = min(max(start, self.hour), end)
             end = min(end, start + timedelta(hours=1)) if start == self.hour else start
-        return {name: getattr(self, name) for name in _FILTERS} | {"start": start, "end": end}
+        dated = self.hour is not None or self.period != Period()
+        return {name: getattr(self, name) for name in _FILTERS} | {"dated": dated, "start": start, "end": end}
 
 
 class Position(NamedTuple):
