@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
-from tests.conftest import eventually
+from click.testing import CliRunner
+from sqlalchemy import create_engine, make_url, text
+from tests.conftest import eventually, free_port
+from tests.fault_proxy import Fault, FaultProxy
 
+from postback.cli import main
 from postback.errors import StartupError
 from postback.store import control_store
 from postback.store.control_store import ControlStore, one_start_at_a_time
@@ -97,3 +102,30 @@ def test_a_start_says_that_another_does_not_end(url: str, monkeypatch: pytest.Mo
         "Another server on this database has been starting for 1 s. Look at its log, end it if it hangs, and start "
         "again."
     )
+
+
+def test_a_start_says_that_postgresql_does_not_answer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_store, "_CONNECT_SECONDS", 2)
+    at = make_url(url)
+    with closing(FaultProxy(free_port(), Path(str(at.query["host"])) / ".s.PGSQL.5432")) as proxy:
+        frozen = f"postgresql+psycopg://postgres:@127.0.0.1:{proxy.port}/{at.database}"
+        with proxy.failing(Fault("freeze")), pytest.raises(StartupError) as refused, one_start_at_a_time(frozen):
+            pass
+
+    assert "can't be opened: connection timeout expired" in str(refused.value)
+
+
+def test_a_command_that_meets_a_locked_table_says_what_the_operator_can_do(url: str, tmp_path: Path) -> None:
+    settings = {"POSTBACK_CONTROL": url, "POSTBACK_SECRET": secrets.token_hex(32), "POSTBACK_DATA": str(tmp_path)}
+    with closing(ControlStore(url)) as control:
+        control.migrate()
+    engine = create_engine(url)
+    with engine.begin() as other:
+        other.execute(text("LOCK TABLE account"))
+        said = CliRunner().invoke(main, ["accounts", "list"], env=settings)
+    engine.dispose()
+
+    assert said.exit_code == 2
+    assert "The control store is unavailable" in said.output
+    assert "no other session keeps a table locked, then run the command again" in said.output
+    assert "idempotency_key" not in said.output

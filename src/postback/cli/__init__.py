@@ -9,12 +9,18 @@ from typing import Any
 
 import click
 
-from postback.errors import PostbackError, StartupError
+from postback.errors import PostbackError, StartupError, StoreUnavailable
 
 __all__ = ["main"]
 
 _ONLY_THE_OWNER = 0o077
 """What any command writes is nobody else's to read: the stores, their logs, and files with rejected rows."""
+
+
+_CHECK_STORES = (
+    "Check that the databases answer, that their disks have room, and that no other session keeps a table locked, then "
+    "run the command again."
+)
 
 
 class _CommandError(click.ClickException):
@@ -66,6 +72,8 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except StartupError as error:
             raise _CommandError(str(error)) from error
+        except StoreUnavailable as error:  # what it suggests is for callers of a server
+            raise _CommandError(f"{error.message} {_CHECK_STORES}") from error
         except PostbackError as error:
             raise _CommandError(f"{error.message} {error.suggestion}") from error
 

@@ -47,6 +47,9 @@ _LOCK_TIMEOUT = "55P03"
 _STARTS_SECONDS = 120
 """How long a start waits for others in PostgreSQL, which may upgrade large tables."""
 
+_CONNECT_SECONDS = 5
+"""How long a start waits for a connection to PostgreSQL, which may be frozen."""
+
 _CHECK_SECONDS = 5
 _CHECK_STEPS = 100_000
 """How long a start looks for damage, and the steps of SQLite's machine after which it looks at the time."""
@@ -346,7 +349,8 @@ def one_start_at_a_time(url: str | None) -> Iterator[None]:
     if url is None:
         yield
         return
-    engine = create_engine(url, poolclass=NullPool)
+    timeout = {} if "connect_timeout" in make_url(url).query else {"connect_timeout": _CONNECT_SECONDS}
+    engine = create_engine(url, poolclass=NullPool, connect_args=timeout)
     try:
         with ExitStack() as undo:
             try:
