@@ -9,14 +9,17 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import httpx2
 import pytest
 import yaml
 from tests.clickhouse_server import ClickHouseServer
-from tests.conftest import free_port
+from tests.conftest import HTTP, eventually, free_port
 
 from postback.cli.serve import IDLE_SECONDS
 from postback.config import SETTINGS, load_settings
@@ -78,6 +81,39 @@ def test_haproxy_takes_its_configuration() -> None:
     read = said_by("haproxy", "-c", "-f", DEPLOY / "haproxy.cfg")
 
     assert read.returncode == 0, read.stderr
+
+
+def test_callers_are_told_when_to_retry_while_no_postback_answers(tmp_path: Path) -> None:
+    program = shutil.which("haproxy")
+    if program is None:
+        pytest.skip("haproxy is not installed; .ci/packages installs it")
+    port, others = free_port(), iter((free_port(), free_port()))
+    chosen = re.sub(
+        r"bind :(\d+)",
+        lambda found: f"bind 127.0.0.1:{port if found[1] == '8787' else next(others)}",
+        (DEPLOY / "haproxy.cfg").read_text().replace("maxconn 20000", "maxconn 100"),  # as many files as any user has
+    )
+    (tmp_path / "haproxy.cfg").write_text(chosen)
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen([program, "-f", tmp_path / "haproxy.cfg"], stdout=log, stderr=log) as running,
+    ):
+        try:
+            answer = eventually(partial(answered, f"http://127.0.0.1:{port}/v1/log_event"), "an answer of HAProxy")
+        finally:
+            running.terminate()
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "5"
+    assert (answer.json()["status"], answer.json()["adcp_error"]["code"]) == ("failed", "SERVICE_UNAVAILABLE")
+    assert answer.json()["adcp_error"]["retry_after"] == 5
+
+
+def answered(url: str) -> httpx2.Response | None:
+    """The answer of a call; None while nobody listens."""
+    with suppress(httpx2.ConnectError):
+        return HTTP.post(url, json={})
+    return None
 
 
 def test_clickhouse_reads_which_replica_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
