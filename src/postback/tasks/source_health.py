@@ -65,7 +65,11 @@ def account_traffic(services: Services, account_id: str) -> Traffic:
     """
     events = services.shards.of(account_id)
     rules = AccountRules.of(services.media_buys.goals(account_id))
-    linked = {(kind.event_type, kind.event_source_id): "\n".join(sources) for kind, sources in rules.linked.items()}
+    linked = {
+        (kind.event_type, kind.event_source_id): "\n".join(sources)
+        for kind, sources in rules.linked.items()
+        if len(sources) > 1
+    }
     refunded = {kind.event_source_id for kind in rules.kinds if rules.may_refund((kind,))}
     signals: dict[str, list[SourceSignal]] = defaultdict(list)
     for signal in services.signals.open([account_id]):
