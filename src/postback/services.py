@@ -49,6 +49,9 @@ from postback.watchdog import Watchdog
 
 __all__ = ["Services"]
 
+_WAITED_FOR = 10_000
+"""So many rows are stored within a tenth of a second, which a page waits; for more than these it doesn't."""
+
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -112,6 +115,28 @@ class Services:
             StoreUnavailable: What was acknowledged is not stored in time.
         """
         await self.flushed(account_ids)
+        return await self.threads.reports.run(read, *args, **kwargs)
+
+    @property
+    def on_its_way(self) -> int:
+        """The events and exposures that are acknowledged and not stored, where they are many; else 0."""
+        rows, _ = self.log.waiting
+        return rows if rows > _WAITED_FOR else 0
+
+    async def read_stored(
+        self,
+        account_ids: Iterable[str],
+        read: Callable[_Arguments, _Result],
+        *args: _Arguments.args,
+        **kwargs: _Arguments.kwargs,
+    ) -> _Result:
+        """The same for pages, which show what is stored where much is ``on_its_way``, instead of waiting for it.
+
+        Raises:
+            StoreUnavailable: What was acknowledged is not stored in time.
+        """
+        if not self.on_its_way:
+            await self.flushed(account_ids)
         return await self.threads.reports.run(read, *args, **kwargs)
 
     async def flushed(self, account_ids: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from postback.store.data_folder import DataDir
 from postback.store.event_store import READERS, EventStore
 from postback.store.idempotency import IdempotencyStore
 from postback.store.ingest_log import IngestLog
+from postback.store.rows import Rows, Table
 from postback.threads import Threads
 from postback.transports.shared_answer import SHARED_SECONDS
 
@@ -112,6 +113,38 @@ async def test_reports_that_hang_keep_nothing_else_waiting(tmp_path: Path, monke
             finish.set()
         for report in await asyncio.gather(*reports):
             assert report["media_buy_deliveries"][0]["media_buy_id"] == bought["media_buy_id"]
+
+
+async def test_pages_show_what_is_stored_while_many_events_are_on_their_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, insert_block = threading.Event(), EventStore.insert_block
+
+    def slowly(store: EventStore, table: Table, rows: Sequence[Rows], token: str) -> None:
+        go_on.wait(120)
+        insert_block(store, table, rows, token)
+
+    async with serving(tmp_path) as client:
+        client.headers["Accept"] = "application/json"
+        await call(client, "sync_event_sources", event_sources=SOURCES)
+        await call(client, "log_event", event_source_id="shop", events=[purchase("stored")])
+        await client.get("/v1/events/shop/purchase/stored")
+        monkeypatch.setattr(EventStore, "insert_block", slowly)
+        try:
+            for first in (0, 6_000):
+                batch = [purchase(f"late-{number}") for number in range(first, first + 6_000)]
+                await call(client, "log_event", event_source_id="shop", events=batch)
+            async with asyncio.timeout(60):
+                assert (await client.get("/console/failures")).json()["received"] == 1
+                assert len((await client.get("/console/lookup?id=stored")).json()["explained"]) == 1
+                missed = (await client.get("/console/lookup?id=late-7")).json()
+                assert (missed["explained"], missed["on_its_way"]) == ([], 12_000)
+            event = asyncio.create_task(client.get("/console/events/shop/purchase/late-7"))
+        finally:
+            go_on.set()
+        assert (await event).status_code == 200
+        missed = (await client.get("/console/lookup?id=late-12000")).json()
+        assert (missed["explained"], missed["on_its_way"]) == ([], 0)
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ async def _listed(visit: Visit) -> Conversions:
         answer = media_buy_conversions(visit.services, visit.principal, buy.media_buy_id, query)
         return buy, answer, _sums(visit, buy, chosen)
 
-    buy, answer, sums = await visit.services.read_events(visit.principal.account_ids, read)
+    buy, answer, sums = await visit.services.read_stored(visit.principal.account_ids, read)
     filters = {name: visit.query[key] for key, name in _FILTERS.items() if visit.query.get(key)}
     path = f"/console/delivery/{quote(buy.media_buy_id, safe='')}"
     return Conversions(
@@ -210,7 +210,7 @@ async def _as_file(visit: Visit) -> CsvTable:
     async def parts() -> AsyncIterator[Iterable[Sequence[Cell]]]:
         after = None
         while True:
-            found, after = await visit.services.read_events(
+            found, after = await visit.services.read_stored(
                 [buy.account_id], read_conversions, visit.services, buy, chosen, after, _SENT
             )
             shown = [_shown(visit, buy.account_id, conversion) for conversion in found]

@@ -132,7 +132,7 @@ async def _page_of_buys(
         found = visit.services.media_buys.find(account_ids, None, [status] if status else None, after, most)
         return found, delivery_report(visit.services, found, period)
 
-    return await visit.services.read_events(account_ids, read)
+    return await visit.services.read_stored(account_ids, read)
 
 
 async def _list_csv(visit: Visit) -> CsvTable:

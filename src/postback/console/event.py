@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import UNSET
 from postback.auth.principal import Principal
 from postback.console.page import Page, Visit
 from postback.console.rendering import minute
+from postback.errors import NotFound
 from postback.events.identifiers import KINDS
 from postback.events.warnings import WARNINGS
 from postback.protocol.timestamps import rfc3339_micros
@@ -159,16 +161,12 @@ def event_page(
 
 
 async def _event(visit: Visit) -> EventPage:
-    return await visit.services.read_events(
-        visit.principal.account_ids,
-        event_page,
-        visit.services,
-        visit.principal,
-        visit.account_id,
-        visit.path["event_source_id"],
-        visit.path["event_type"],
-        visit.path["event_id"],
-    )
+    services, names = visit.services, ("event_source_id", "event_type", "event_id")
+    read = partial(event_page, services, visit.principal, visit.account_id, *(visit.path[name] for name in names))
+    try:
+        return await services.read_stored(visit.principal.account_ids, read)
+    except NotFound:  # it may be on its way
+        return await services.read_events(visit.principal.account_ids, read)
 
 
 def _latest(event: EventStatus) -> EventStatusEntry:

@@ -85,7 +85,7 @@ async def _failures(visit: Visit) -> Failures:
     since = _day(visit, "since", max(until - timedelta(days=_DAYS - 1), date.min))
     if since > until:
         raise InvalidRequest("since must not be after until.", field="since")
-    return await visit.services.read_events([account_id], _read, visit, account_id, since, until)
+    return await visit.services.read_stored([account_id], _read, visit, account_id, since, until)
 
 
 def _read(visit: Visit, account_id: str, since: date, until: date) -> Failures:

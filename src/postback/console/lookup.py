@@ -50,6 +50,7 @@ class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
         elsewhere: If nothing was found in the chosen account: the events of the visitor's other accounts.
         similar: If nothing was found: events received lately whose event_id contains it.
         sources: If nothing was found: when each source was last heard of.
+        on_its_way: If nothing was found: how many events and exposures were acknowledged and not stored yet, if many.
     """
 
     id: str = ""
@@ -60,18 +61,20 @@ class LookedUp(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: tuple[Named, ...] = ()
     similar: tuple[Named, ...] = ()
     sources: tuple[SourceHeard, ...] = ()
+    on_its_way: int = 0
 
 
 async def _lookup(visit: Visit) -> LookedUp:
     asked, source, kind = (visit.query.get(name, "").strip() for name in ("id", "source", "type"))
     if not asked:
         return LookedUp(source=source, type=kind)
-    return await visit.services.read_events(
-        visit.principal.account_ids, _find, visit, normalized_id(asked), source, kind
+    on_its_way = visit.services.on_its_way
+    return await visit.services.read_stored(
+        visit.principal.account_ids, _find, visit, normalized_id(asked), source, kind, on_its_way
     )
 
 
-def _find(visit: Visit, asked: str, source: str, kind: str) -> LookedUp:
+def _find(visit: Visit, asked: str, source: str, kind: str, on_its_way: int) -> LookedUp:
     chosen = visit.principal.account_ids
     found = _named(visit, chosen, asked, source, kind)
     if found:
@@ -87,6 +90,7 @@ def _find(visit: Visit, asked: str, source: str, kind: str) -> LookedUp:
         elsewhere=tuple(_named(visit, others, asked, source, kind)) if others else (),
         similar=tuple(_similar(visit, chosen, asked)),
         sources=tuple(_sources(visit, chosen)),
+        on_its_way=on_its_way,
     )
 
 

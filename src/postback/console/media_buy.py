@@ -150,7 +150,7 @@ async def _one(visit: Visit) -> BuyDelivery:
             csv_urls={name: visit.url(format="csv", table=name) for name in _TABLES},
         )
 
-    return await visit.services.read_events(visit.principal.account_ids, read)
+    return await visit.services.read_stored(visit.principal.account_ids, read)
 
 
 def _by(visit: Visit) -> str:

@@ -31,7 +31,7 @@ class RecentTraffic:
         read = self._reads.get(account_id)
         if read is None or (read.done() and (read.cancelled() or read.exception())):
             read = asyncio.create_task(
-                self._services.read_events([account_id], account_traffic, self._services, account_id)
+                self._services.read_stored([account_id], account_traffic, self._services, account_id)
             )
             self._reads[account_id] = read
         return await asyncio.shield(read)

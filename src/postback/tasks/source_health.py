@@ -58,7 +58,7 @@ class Traffic:
 
 
 def account_traffic(services: Services, account_id: str) -> Traffic:
-    """What arrived from the sources of an account. Reads both stores: call it by ``services.read_events``.
+    """What arrived from the sources of an account. Reads both stores: call it by ``services.read_stored``.
 
     Raises:
         StoreUnavailable: A store is unavailable.
