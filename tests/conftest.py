@@ -197,7 +197,7 @@ def _divide(server: Server) -> None:
     server.command("shards", "add", f"clickhouse://{url.rpartition('@')[2]}")
     server.stop()
     with closing(sqlite3.connect(server.data / "control.db")) as control, control:
-        control.execute("INSERT INTO placement VALUES ('default', 2)")
+        control.execute("INSERT INTO placement (account_id, shard) VALUES ('default', 2)")
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -218,8 +219,12 @@ def test_a_restart_knows_the_newest_stamp(store: EventStore) -> None:
     assert store.last_received_at() == in_an_hour
 
 
-def test_an_event_store_that_cannot_be_opened_stops_the_start(store: EventStore, tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="can't be opened"):  # one engine, one folder in a process
+@pytest.mark.usefixtures("store")  # has the only folder that this process may have, unless it is on a server
+def test_an_event_store_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StartupError, match="can't be opened"),
+        closing(EventStore.open(f"chdb://{tmp_path}/here", tmp_path)),
+    ):
         EventStore.open(f"chdb://{tmp_path}/elsewhere", tmp_path)
 
 
