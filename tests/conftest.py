@@ -151,7 +151,13 @@ def events_of(data: Path) -> str | None:
     return _EVENTS[data]
 
 
+def events_of_default(data: Path) -> str | None:
+    """The same of the shard that has the account ``default``."""
+    return _FURTHER.get(data) or events_of(data)
+
+
 _EVENTS: dict[Path, str] = {}
+_FURTHER: dict[Path, str] = {}
 
 
 @contextmanager
@@ -194,6 +200,7 @@ def servers(make_folder: Callable[[], Path]) -> Iterator[StartServer]:
 def _divide(server: Server) -> None:
     """Give a new server a second shard, which has the account that its first start made, and stop it."""
     url = shared_clickhouse().new_database()
+    _FURTHER[server.data] = url
     server.command("shards", "add", f"clickhouse://{url.rpartition('@')[2]}")
     server.stop()
     with closing(sqlite3.connect(server.data / "control.db")) as control, control:

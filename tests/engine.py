@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import events_of
+from tests.conftest import events_of_default
 
 from postback.store.control_store import ControlStore
 from postback.store.data_folder import DataDir
@@ -17,8 +17,8 @@ from postback.store.shards import Shards
 
 
 def open_events(data: Path) -> EventStore:
-    """The event store that belongs to a data folder, which nobody has open; the caller closes it."""
-    return EventStore.open(events_of(data) or f"chdb://{data}/events", data / "tmp")
+    """The event store with the account ``default`` of a data folder, which nobody has open; the caller closes it."""
+    return EventStore.open(events_of_default(data) or f"chdb://{data}/events", data / "tmp")
 
 
 @contextmanager
