@@ -7,47 +7,119 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context, copy_context
 from functools import partial
-from typing import ParamSpec, TypeVar
+from threading import Lock, get_native_id
+from typing import Any, ParamSpec, TypeVar
+
+from postback.logs import current_request
 
 __all__ = ["ShardThreads", "ThreadPool", "Threads"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
+_NICE = 5
+"""By how much the priority is lower of threads that give way: of a busy processor they get a third as much."""
+
 
 class ThreadPool:
     """Runs blocking work for event loops. Whatever finds every thread busy waits its turn without one.
 
+    While some wait, it is the turn of one API key after the other: a key with much work uses every thread, and a key
+    with little waits for no more than what is at work.
+
     Args:
         name: What the threads are called.
         threads: Most threads. Each starts when it is first needed.
+        gives_way: Whether others of the machine's threads come first while all processors are busy.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+    def __init__(self, name: str, threads: int, *, gives_way: bool = False) -> None:
+        begin = _give_way if gives_way else None
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=begin)
+        self._waiting = _Turns()
 
     async def run(
         self, work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
     ) -> _Result:
         """What ``work`` returns or raises. Once begun it runs to its end, even if the caller is cancelled."""
-        call = partial(copy_context().run, partial(work, *args, **kwargs))
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        return await asyncio.wrap_future(self._submit(partial(work, *args, **kwargs)))
 
     def start(self, work: Callable[_Arguments, None], *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> None:
         """Have ``work`` run, for which nobody waits: it reports by itself, and never raises."""
-        self._executor.submit(partial(copy_context().run, partial(work, *args, **kwargs)))
+        self._submit(partial(work, *args, **kwargs))
 
     def close(self) -> None:
         """Wait for the work that has begun, and drop the rest."""
         self._executor.shutdown(cancel_futures=True)
+        self._waiting.drop()
+
+    def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
+        request, result = current_request.get(), Future[_Result]()
+        self._waiting.put(request.key_id if request else "", partial(_work, copy_context(), work, result), result)
+        self._executor.submit(self._waiting.work_next)
+        return result
+
+
+def _give_way() -> None:
+    """In a thread, for itself and for those that the engine starts on its behalf."""
+    if sys.platform == "linux":  # where threads have priorities of their own
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICE)
+
+
+def _work(context: Context, work: Callable[[], _Result], result: Future[_Result]) -> None:
+    """In a thread."""
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        done = context.run(work)
+    except BaseException as error:  # whoever waits for the result handles it
+        result.set_exception(error)
+        del result  # it has the error, whose traceback has this frame
+    else:
+        result.set_result(done)
+
+
+class _Turns:
+    """Work that waits, by the key that it is for. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._by_key: dict[str, deque[tuple[Callable[[], None], Future[Any]]]] = {}
+
+    def put(self, key_id: str, work: Callable[[], None], result: Future[Any]) -> None:
+        """Have work wait; ``work_next`` is to be called once for it."""
+        with self._lock:
+            self._by_key.setdefault(key_id, deque()).append((work, result))
+
+    def work_next(self) -> None:
+        """Do the oldest work of the key whose turn it is, which then is behind the others."""
+        with self._lock:
+            key_id = next(iter(self._by_key))
+            waiting = self._by_key.pop(key_id)
+            work, _ = waiting.popleft()
+            if waiting:
+                self._by_key[key_id] = waiting
+        work()
+
+    def drop(self) -> None:
+        """Cancel whatever waits."""
+        with self._lock:
+            for waiting in self._by_key.values():
+                for _, result in waiting:
+                    result.cancel()
+            self._by_key.clear()
 
 
 class ShardThreads:
     """Of each shard of the event store a pool of its own, so that one that is slow keeps none of the others waiting.
+
+    Their threads give way.
 
     Args:
         name: What the threads are called.
@@ -62,7 +134,7 @@ class ShardThreads:
     def of(self, shard: int) -> ThreadPool:
         """The pool of the shard with this number; for one event loop."""
         if shard not in self._pools:
-            self._pools[shard] = ThreadPool(f"{self._name} {shard}", self._threads)
+            self._pools[shard] = ThreadPool(f"{self._name} {shard}", self._threads, gives_way=True)
         return self._pools[shard]
 
     def close(self) -> None:
@@ -73,6 +145,8 @@ class ShardThreads:
 
 class Threads:
     """Every thread pool of one server.
+
+    Reports, attribution and what nobody waits for give way to calls.
 
     Pools that use the control store have 13 threads and ``reports``: no more than its 15 connections, so that none of
     them waits for a connection.
@@ -98,11 +172,11 @@ class Threads:
         self.compute = ThreadPool("compute", max(2, min(4, os.cpu_count() or 1)))
         self.log = ThreadPool("log", 1)
         self.inserts = ThreadPool("inserts", 1)
-        self.reports = ThreadPool("reports", readers)
+        self.reports = ThreadPool("reports", readers, gives_way=True)
         self.control = ThreadPool("control", 4)
         self.backlogs = ShardThreads("backlog", 1)
         self.attribution = ShardThreads("attribution", 1)
-        self.background = ThreadPool("background", 4)
+        self.background = ThreadPool("background", 4, gives_way=True)
 
     def close(self) -> None:
         """Wait for the work that has begun, and drop the rest."""

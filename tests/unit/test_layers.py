@@ -12,8 +12,8 @@ from postback.tasks.registry import SELLER_TASKS, TASKS
 FLOORS = (
     {"errors"},
     {"clickhouse_url", "collectors", "meters", "otlp_metrics", "protocol", "unused_packages"},
-    {"setting_types"},
-    {"clock", "config", "conformance", "logs", "metrics", "resources", "telemetry", "threads", "watchdog"},
+    {"logs", "setting_types"},
+    {"clock", "config", "conformance", "metrics", "resources", "telemetry", "threads", "watchdog"},
     {"store"},
     {"auth", "backups"},
     {"accounts", "moving"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import postback
+from postback.logs import RequestContext, current_request
 from postback.threads import ThreadPool, Threads
 
 SOURCES = Path(postback.__path__[0])
@@ -36,7 +39,7 @@ def test_nothing_uses_the_pools_that_everything_shares() -> None:
         or (isinstance(node, ast.alias) and node.name.rpartition(".")[2] in SHARED)
     }
 
-    assert {place.partition(":")[0] for place in used} == {"threads.py"}
+    assert used == set()
 
 
 @pytest.mark.anyio
@@ -61,6 +64,26 @@ async def test_a_pool_has_no_more_threads_than_it_may(pool: ThreadPool) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
+async def test_reports_and_attribution_give_way_to_calls() -> None:
+    threads = Threads(readers=2)
+
+    async def niceness(pool: ThreadPool) -> int:
+        return await pool.run(os.getpriority, os.PRIO_PROCESS, 0)
+
+    try:
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        calls = [await niceness(pool) for pool in (threads.log, threads.ingestion, threads.control, threads.inserts)]
+        others = [await niceness(pool) for pool in (threads.reports, threads.attribution.of(1), threads.background)]
+    finally:
+        threads.close()
+
+    assert calls == [own] * 4
+    assert others == [min(own + 5, 19)] * 3
+    assert os.getpriority(os.PRIO_PROCESS, 0) == own
+
+
+@pytest.mark.anyio
 async def test_work_sees_the_context_of_its_caller_and_raises_to_it(pool: ThreadPool) -> None:
     request: ContextVar[str] = ContextVar("request")
     request.set("request-7")
@@ -68,6 +91,42 @@ async def test_work_sees_the_context_of_its_caller_and_raises_to_it(pool: Thread
     assert await pool.run(request.get) == "request-7"
     with pytest.raises(ZeroDivisionError):
         await pool.run(divmod, 1, 0)
+
+
+@pytest.mark.anyio
+async def test_a_key_with_little_work_does_not_wait_for_all_of_a_key_with_much() -> None:
+    pool, finish, order = ThreadPool("one", 1), threading.Event(), list[str]()
+
+    async def work(key_id: str) -> None:
+        current_request.set(RequestContext("r", key_id))
+        await pool.run(order.append, key_id)
+
+    busy = asyncio.create_task(pool.run(finish.wait))
+    try:
+        waiting = [asyncio.create_task(work(key_id)) for key_id in ("much", "much", "much", "little", "other")]
+        await asyncio.sleep(0)
+        finish.set()
+        await asyncio.gather(busy, *waiting)
+    finally:
+        pool.close()
+
+    assert order == ["much", "little", "other", "much", "much"]
+
+
+@pytest.mark.anyio
+async def test_work_whose_caller_has_gone_is_not_done(pool: ThreadPool) -> None:
+    finish, done = threading.Event(), list[str]()
+    busy = [asyncio.create_task(pool.run(finish.wait)) for _ in range(2)]
+    gone, stays = (asyncio.create_task(pool.run(done.append, name)) for name in ("gone", "stays"))
+    await asyncio.sleep(0)
+
+    gone.cancel()
+    await asyncio.sleep(0)
+    finish.set()
+    await asyncio.gather(*busy, stays)
+
+    assert gone.cancelled()
+    assert done == ["stays"]
 
 
 @pytest.mark.anyio
