@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.acceptance.conversions import order
 from tests.conftest import eventually
+from tests.integration.console import anonymous
 from tests.integration.test_connections import answered, closed, connect
 from tests.integration.test_hostile_connections import resident
 
@@ -94,6 +95,15 @@ def test_a_key_without_events_left_is_refused_before_it_sends_many(limited: Serv
     with connect(caller) as connection:
         connection.sendall(head(caller, 1_000_000, path=path))
         assert answered(closed(connection)) == (b"429", "RATE_LIMIT_EXCEEDED")
+    assert caller.call("get_adcp_capabilities").status_code == 200
+
+
+def test_signing_in_counts_as_a_look_at_the_console(limited: Server) -> None:
+    caller = with_own_key(limited)
+    with anonymous(caller) as browser:
+        said = [browser.post("/console/sign-in", data={"key": caller.key}).status_code for _ in range(101)]
+
+    assert said == [*[303] * 100, 429]
     assert caller.call("get_adcp_capabilities").status_code == 200
 
 

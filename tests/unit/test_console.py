@@ -81,6 +81,23 @@ def test_a_session_survives_a_restart(tmp_path: Path) -> None:
         after.close()
 
 
+def test_whoever_signs_in_again_and_again_ends_the_oldest_sessions_of_the_key(tmp_path: Path) -> None:
+    control = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    control.migrate()
+    times = iter(range(102))
+    sessions = ConsoleSessions(control, lambda: next(times))
+    try:
+        others = sessions.begin("key_2")
+        tokens = [sessions.begin("key_1") for _ in range(101)]
+
+        lasting = ConsoleSessions(control, lambda: 102)
+        assert lasting.key_id(tokens[0]) is None
+        assert {lasting.key_id(token) for token in tokens[1:]} == {"key_1"}
+        assert lasting.key_id(others) == "key_2"
+    finally:
+        control.close()
+
+
 async def test_scripts_other_sites_and_plain_http_get_no_cookie(
     browser: httpx2.AsyncClient,
 ) -> None:

@@ -16,6 +16,9 @@ __all__ = ["SESSION_SECONDS", "ConsoleSessions"]
 SESSION_SECONDS = 12 * 3600
 """How long a session lasts after signing in, whatever happens in it."""
 
+_MOST_SESSIONS = 100
+"""Of one key: a team shares one, and nobody begins so many in half a day. The oldest end."""
+
 
 class ConsoleSessions:
     """The sessions of people who signed in. Synchronous and thread-safe.
@@ -33,12 +36,16 @@ class ConsoleSessions:
         self._now = now
 
     def begin(self, key_id: str) -> str:
-        """Begin a session of this key; returns its token. Sessions that have expired are deleted."""
+        """Begin a session of this key; returns its token. Sessions that have expired, or are too many, are deleted."""
         token = secrets.token_urlsafe(32)
         now = int(self._now())
         row = {"digest": _digest(token), "key_id": key_id, "expires_at": now + SESSION_SECONDS}
+        digest, expires_at = console_session.c.digest, console_session.c.expires_at
+        of_key = console_session.c.key_id == key_id
+        newest = select(digest).where(of_key).order_by(expires_at.desc(), digest).limit(_MOST_SESSIONS - 1)
         with self._control.begin() as connection:
-            connection.execute(delete(console_session).where(console_session.c.expires_at <= now))
+            too_many = of_key & digest.not_in(connection.scalars(newest).all())
+            connection.execute(delete(console_session).where((expires_at <= now) | too_many))
             connection.execute(console_session.insert().values(row))
         return token
 

@@ -64,7 +64,7 @@ class Visitors:
             visitor = found
         exchange = Exchange.of(request.scope)
         exchange.context.key_id = visitor.principal.key_id
-        counted_for = f"console {visitor.principal.key_id}"  # people who look never use up what calls may send
+        counted_for = _counted_for(visitor)
         self._services.limits.hit_request(counted_for)
         exchange.share = self._services.in_flight.begin(counted_for)
         return visitor
@@ -84,15 +84,17 @@ class Visitors:
 
         Raises:
             AuthInvalid: The key is unknown or revoked, or its requests must be signed.
-            RateLimitExceeded: The caller's address has sent too many keys that are not valid.
+            RateLimitExceeded: The key has made too many requests; or the caller's address has sent too many keys that
+                are not valid.
         """
         visitor = await self._with_key(request, key)
+        Exchange.of(request.scope).context.key_id = visitor.principal.key_id
+        self._services.limits.hit_request(_counted_for(visitor))
         if self._services.signatures.posture(visitor.principal):
             raise AuthInvalid(
                 "Requests with this API key must be signed, which a browser can't do.",
                 suggestion="Ask the seller for another API key, to look at the console with.",
             )
-        Exchange.of(request.scope).context.key_id = visitor.principal.key_id
         begin = self._services.console_sessions.begin
         return await self._services.threads.control.run(begin, visitor.principal.key_id)
 
@@ -144,3 +146,8 @@ class Visitors:
     def _seller(self, key_id: str, session: str = "") -> Visitor:
         principal = Principal(key_id, tuple(self._services.accounts.list()), frozenset({"buyer", "seller"}))
         return Visitor(principal, seller=True, session=session)
+
+
+def _counted_for(visitor: Visitor) -> str:
+    """What the visitor's requests count for: people who look never use up what calls may send."""
+    return f"console {visitor.principal.key_id}"
