@@ -8,6 +8,7 @@ from threading import Lock
 import msgspec
 
 from postback.products.product import Catalogue, Product
+from postback.sandbox.seeds import FixtureError
 from postback.sandbox.simulations import Seed, Simulations
 
 __all__ = ["SandboxCatalogue"]
@@ -15,19 +16,29 @@ __all__ = ["SandboxCatalogue"]
 _DEFAULT = "default"
 """The pricing_option_id that official runners use for a seeded product, whatever its own ids are."""
 
+_MOST_SEEDS = 1_000
+_MOST_BYTES = 65_536
+"""Of one seeded product: everybody in the sandbox is offered all of them."""
+
 
 class SandboxCatalogue(Catalogue):
     """The products on offer: seeded ones first, then the seller's. Thread-safe.
 
     Products that are seeded one after another, before their prices, form a batch and stay in order; the newest batch
     comes first, because official runners expect what they seeded last at the top.
+
+    Args:
+        products: The seller's.
+        simulations: Where seeded ones are stored.
+        most_seeds: How many there may be.
     """
 
-    def __init__(self, products: Iterable[Product], simulations: Simulations) -> None:
+    def __init__(self, products: Iterable[Product], simulations: Simulations, most_seeds: int = _MOST_SEEDS) -> None:
         super().__init__(products)
         self._own = self._by_id
         self._simulations = simulations
         self._seeds = {seed.product.product_id: seed for seed in simulations.seeds()}
+        self._most_seeds = most_seeds
         self._waiting = False
         self._lock = Lock()
         self._arrange()
@@ -41,6 +52,7 @@ class SandboxCatalogue(Catalogue):
             priced: Whether it has its prices, so that it is a batch of its own. Otherwise they come after its batch.
 
         Raises:
+            FixtureError: There are too many, or it is too large.
             StoreUnavailable: The control store doesn't take it. What ``seeded`` raises is passed on; nothing changes.
         """
         with self._lock:
@@ -52,6 +64,7 @@ class SandboxCatalogue(Catalogue):
         """Replace a product by what ``priced`` returns for it, at the same position; adds one that isn't seeded yet.
 
         Raises:
+            FixtureError: There are too many, or it is too large.
             StoreUnavailable: The control store doesn't take it. What ``priced`` raises is passed on; nothing changes.
         """
         with self._lock:
@@ -80,6 +93,10 @@ class SandboxCatalogue(Catalogue):
         return seed.product if seed else self._own.get(product_id)
 
     def _save(self, seed: Seed) -> None:
+        if seed.product.product_id not in self._seeds and len(self._seeds) >= self._most_seeds:
+            raise FixtureError(f"This sandbox has {self._most_seeds:,} seeded products, and takes no more.")
+        if len(msgspec.json.encode(seed)) > _MOST_BYTES:
+            raise FixtureError(f"params.fixture must make a product of at most {_MOST_BYTES:,} bytes.")
         self._simulations.save_seed(seed)
         self._seeds = self._seeds | {seed.product.product_id: seed}
         self._arrange()
