@@ -184,10 +184,11 @@ class Settings:
         "5000",
         "Event sources of one account, deleted ones included, since their events are kept; further ones are refused.",
     )
-    open_media_buys: int = _setting(
+    media_buys: int = _setting(
         whole(1, 1_000_000),
         "5000",
-        "Media buys of one account that may be open, so neither canceled nor completed; further ones are refused.",
+        "Media buys of one account that are open or were made in the last 30 days, canceled ones included, since all "
+        "are kept; further ones are refused. They may have 5,000 bytes each, on average.",
     )
     rate_limit: int = _setting(
         whole(0, 10**9), "6000", "Requests that a key may make per minute. 0 turns the rate limits of keys off."

@@ -75,7 +75,7 @@ _SETTINGS = {
     "rate_limit_events": 10**12,
     "max_event_age_days": 36_500,
     "pending_accounts": 1_000,
-    "open_media_buys": 100,
+    "media_buys": 100,
 }
 """So that rate limits don't keep the requests from what lies behind them, and the limits are at work all the same."""
 

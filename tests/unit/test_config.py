@@ -60,7 +60,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
         "POSTBACK_SANDBOX_ACCOUNTS": "true",
         "POSTBACK_PENDING_ACCOUNTS": "5",
         "POSTBACK_EVENT_SOURCES": "6",
-        "POSTBACK_OPEN_MEDIA_BUYS": "7",
+        "POSTBACK_MEDIA_BUYS": "7",
         "POSTBACK_RATE_LIMIT": "0",
         "POSTBACK_RATE_LIMIT_EVENTS": "50000",
         "POSTBACK_KEY_CONCURRENCY": "64",
@@ -101,7 +101,7 @@ def test_every_setting_has_its_variable(tmp_path: Path) -> None:
     assert settings.response_quota_bytes == 1_000
     assert settings.metrics_token == "a-token-of-32-characters-or-more"
     assert (settings.sandbox_accounts, settings.pending_accounts) == (True, 5)
-    assert (settings.event_sources, settings.open_media_buys) == (6, 7)
+    assert (settings.event_sources, settings.media_buys) == (6, 7)
 
 
 def test_an_option_of_the_command_wins_over_its_variable() -> None:

@@ -55,15 +55,53 @@ def media_buy(media_buy_id: str = "mb_1", **members: Any) -> MediaBuy:
     return MediaBuy(media_buy_id=media_buy_id, **defaults | members)
 
 
-def test_an_account_may_have_so_many_open_buys_and_any_number_that_are_over(store: MediaBuyStore) -> None:
-    store.create(media_buy("completed", end_at=NOW - timedelta(hours=1)), most_open=1)
-    store.create(media_buy("canceled", canceled_at=NOW), most_open=1)
-    store.create(media_buy("paused", paused=True), most_open=1)
-    store.create(media_buy(account_id="globex"), most_open=1)
+def test_an_account_may_have_so_many_open_and_new_buys_and_any_number_of_old_ones_that_are_over(
+    store: MediaBuyStore,
+) -> None:
+    long_ago = NOW - timedelta(days=31)
+    store.create(media_buy("completed", end_at=NOW - timedelta(hours=1), created_at=long_ago), most=1)
+    store.create(media_buy("canceled", canceled_at=NOW, created_at=long_ago), most=1)
+    store.create(media_buy("paused", paused=True, created_at=long_ago), most=1)
+    store.create(media_buy(account_id="globex"), most=1)
 
-    with pytest.raises(InvalidRequest, match="The account has 1 media buys that are neither canceled nor completed"):
-        store.create(media_buy("one more"), most_open=1)
+    with pytest.raises(InvalidRequest, match="The account has 1 media buys that are open or were made in the last 30"):
+        store.create(media_buy("one more"), most=1)
     assert store.get("acme", "one more") is None
+
+
+def test_whoever_cancels_a_buy_may_not_make_others_without_end(store: MediaBuyStore) -> None:
+    store.create(media_buy("canceled", canceled_at=NOW), most=2)
+    store.create(media_buy("over at once", end_at=NOW), most=2)
+
+    with pytest.raises(InvalidRequest, match="canceled ones included"):
+        store.create(media_buy("one more"), most=2)
+
+
+def test_the_buys_of_an_account_may_have_so_many_bytes_together(store: MediaBuyStore) -> None:
+    large = {"note": "x" * 9_900}
+    store.create(media_buy("old", context=large, canceled_at=NOW, created_at=NOW - timedelta(days=31)), most=2)
+    store.create(media_buy("small"), most=2)
+
+    with pytest.raises(InvalidRequest, match="may have 10,000 bytes together"):
+        store.create(media_buy("large", context=large), most=2)
+    with pytest.raises(InvalidRequest, match="may have 10,000 bytes together"):
+        store.update("acme", "small", lambda buy: msgspec.structs.replace(buy, context=large), most=2)
+
+    assert store.get("acme", "large") is None
+    assert store.get("acme", "small") == media_buy("small")
+
+
+def test_the_currencies_of_packages_follow_what_is_bought(store: MediaBuyStore) -> None:
+    none = dict(store.package_currencies("acme"))
+    store.create(media_buy("mb_1"))
+    store.create(media_buy("mb_2", account_id="globex"))
+    bought = dict(store.package_currencies("acme"))
+    store.create(media_buy("mb_3", currency="USD", packages=(package("p9"),)))
+    store.update("acme", "mb_1", lambda buy: msgspec.structs.replace(buy, packages=(*buy.packages, package("p3"))))
+
+    assert none == {}
+    assert bought == {("mb_1", "p1"): "EUR", ("mb_1", "p2"): "EUR"}
+    assert store.package_currencies("acme") == bought | {("mb_3", "p9"): "USD", ("mb_1", "p3"): "EUR"}
 
 
 def test_a_buy_comes_back_as_it_was_kept(store: MediaBuyStore) -> None:

@@ -12,6 +12,7 @@ from postback.attribution.explain import Candidate
 from postback.attribution.exposure_index import ExposureView
 from postback.attribution.exposure_spans import ExposureSpans
 from postback.attribution.matching import nearest
+from postback.attribution.rules import AccountRules
 from postback.attribution.state import StateStore
 from postback.attribution.statements import DerivedStore
 from postback.errors import StoreUnavailable
@@ -73,6 +74,7 @@ class Attribution:
         self._recovered = False
         self._following = False
         self._newest: dict[str, tuple[int, int]] = {}
+        self._rules: dict[str, tuple[int, AccountRules]] = {}
         self._complete: datetime | None = None
 
     def work(self) -> None:
@@ -202,6 +204,18 @@ class Attribution:
         """The exposures of an account, by match key; None before the first pass knows the account."""
         index = self._exposures.indexes.get(account_id)
         return index.view if index else None
+
+    def rules(self, account_id: str) -> AccountRules:
+        """The rules that the goals of an account set now, for reports; a run has those with which it began.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer.
+        """
+        change = self._media_buys.change(account_id)
+        known = self._rules.get(account_id)
+        if known is None or known[0] != change:
+            known = self._rules[account_id] = change, AccountRules.of(self._media_buys.goals(account_id))
+        return known[1]
 
     def let_go(self) -> None:
         """Wait for the run that is at work, and let go what the event store may lose."""

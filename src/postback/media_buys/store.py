@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Text, and_, case, cast, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from postback.errors import InvalidRequest, MediaBuyNotFound, StoreUnavailable
@@ -24,6 +25,21 @@ InTransaction = Callable[[Connection, MediaBuy], None]
 _TIMES = ("start_at", "end_at", "created_at", "canceled_at")
 _PLAIN = ("account_id", "media_buy_id", "currency", "paused", "revision")
 _DOCUMENT = ("total_budget", "packages", "name", "context", "cancellation_reason")
+_NEW_DAYS = 30
+_BYTES_EACH = 5_000
+"""What a media buy of an account may have on average: of 500 packages it has 300,000 bytes."""
+
+
+@dataclass(slots=True)
+class _Currencies:
+    """The packages of an account and the currencies of their media buys, through a change of these.
+
+    Two threads may add to it at once: both read the same.
+    """
+
+    by_package: dict[tuple[str, str], str] = field(default_factory=dict)
+    change: int = 0
+    read: bool = False
 
 
 class MediaBuyStore:
@@ -31,28 +47,29 @@ class MediaBuyStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._currencies: dict[str, tuple[int, dict[tuple[str, str], str]]] = {}
+        self._currencies: dict[str, _Currencies] = {}
 
     def create(
-        self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None, most_open: int | None = None
+        self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None, most: int | None = None
     ) -> MediaBuy | None:
         """Store a new media buy; returns it as read back, or None if the account has one with this id.
 
         Args:
             new: The media buy.
             in_transaction: Called in the same transaction.
-            most_open: How many of the account's may be open: reports and attribution go through all of them.
+            most: How many of the account's may be open or new: reports and attribution go through all that there are.
 
         Raises:
-            InvalidRequest: So many are.
+            InvalidRequest: More would be, or they would be too large.
             StoreUnavailable: The control store rejects the write.
         """
         try:
             with self._control.begin() as connection:
                 change = _next_change(connection, new.account_id)
-                if most_open is not None:
-                    _require_place(connection, new.account_id, most_open)
                 connection.execute(media_buy.insert().values(**_row(new), change=change))
+                if most is not None:
+                    _check_number(connection, new.account_id, most)
+                    _check_size(connection, new.account_id, most)
                 stored = _read(connection.execute(_one(new.account_id, new.media_buy_id)).one())
                 in_transaction(connection, stored)
                 return stored
@@ -104,19 +121,33 @@ class MediaBuyStore:
 
         While the control store doesn't answer they are those of the last look, since calls are only warned by them.
         """
+        known = self._currencies.setdefault(account_id, _Currencies())
         try:
-            change = self.changes().get(account_id, 0)
+            self._read_currencies(account_id, known)
         except StoreUnavailable:
-            if account_id not in self._currencies:
+            if not known.read:
                 raise
-            return self._currencies[account_id][1]
-        if account_id not in self._currencies or self._currencies[account_id][0] != change:
-            buys = self._select(media_buy.c.account_id == account_id)
-            currencies = {
-                (buy.media_buy_id, package.package_id): buy.currency for buy in buys for package in buy.packages
-            }
-            self._currencies[account_id] = change, currencies
-        return self._currencies[account_id][1]
+        return known.by_package
+
+    def _read_currencies(self, account_id: str, known: _Currencies) -> None:
+        """Add what has changed: packages stay in their media buy, and their currency is its own."""
+        changed = (
+            select(media_buy.c.media_buy_id, media_buy.c.currency, media_buy.c.document, media_buy.c.change)
+            .where(media_buy.c.account_id == account_id, media_buy.c.change > known.change)
+            .order_by(media_buy.c.change)
+        )
+        with self._control.connect() as connection:
+            for buy in connection.execute(changed):
+                for package in buy.document["packages"]:
+                    known.by_package[buy.media_buy_id, package["package_id"]] = buy.currency
+                known.change = buy.change
+        known.read = True
+
+    def change(self, account_id: str) -> int:
+        """A number that grows with every change to a media buy of an account; 0 without one."""
+        newest = select(func.max(media_buy.c.change)).where(media_buy.c.account_id == account_id)
+        with self._control.connect() as connection:
+            return connection.scalar(newest) or 0
 
     def changes(self) -> dict[str, int]:
         """By account, a number that grows with every change to one of its media buys."""
@@ -180,6 +211,7 @@ class MediaBuyStore:
         media_buy_id: str,
         change: Callable[[MediaBuy], MediaBuy],
         in_transaction: InTransaction = lambda _, __: None,
+        most: int | None = None,
     ) -> MediaBuy:
         """Replace a media buy by what ``change`` returns for it; concurrent updates are serialized.
 
@@ -188,12 +220,14 @@ class MediaBuyStore:
             media_buy_id: Its identifier in the account.
             change: Returns the changed media buy, or the same one if nothing changes.
             in_transaction: Called in the same transaction.
+            most: As for ``create``.
 
         Returns:
             The media buy as read back.
 
         Raises:
             MediaBuyNotFound: The account has no media buy with this id.
+            InvalidRequest: It has grown, and the account's media buys would be too large.
             StoreUnavailable: The control store rejects the write. Exceptions of ``change`` propagate, and nothing
                 changes.
         """
@@ -207,6 +241,8 @@ class MediaBuyStore:
             if after is not before:
                 update = media_buy.update().where(_identity(account_id, media_buy_id))
                 connection.execute(update.values(**_row(after), change=number))
+                if most is not None and len(msgspec.json.encode(after)) > len(msgspec.json.encode(before)):
+                    _check_size(connection, account_id, most)
                 after = _read(connection.execute(_one(account_id, media_buy_id)).one())
             in_transaction(connection, after)
             return after
@@ -261,13 +297,31 @@ def _next_change(connection: Connection, account_id: str) -> int:
     return (connection.scalar(newest) or 0) + 1
 
 
-def _require_place(connection: Connection, account_id: str, most_open: int) -> None:
-    still_open = _status(_now()).not_in(("canceled", "completed"))
-    count = select(func.count()).where(media_buy.c.account_id == account_id, still_open)
-    if (connection.scalar(count) or 0) >= most_open:
+def _counted(account_id: str) -> ColumnElement[bool]:
+    """An account's media buys that are open or new: else a caller makes them and cancels them without end."""
+    now = _now()
+    still_open = _status(now).not_in(("canceled", "completed"))
+    return and_(
+        media_buy.c.account_id == account_id, or_(still_open, media_buy.c.created_at > now - _NEW_DAYS * 86_400)
+    )
+
+
+def _check_number(connection: Connection, account_id: str, most: int) -> None:
+    if (connection.scalar(select(func.count()).where(_counted(account_id))) or 0) > most:
         raise InvalidRequest(
-            f"The account has {most_open:,} media buys that are neither canceled nor completed, and may not have more.",
-            suggestion="Cancel those that aren't needed with update_media_buy, or add packages to one of them.",
+            f"The account has {most:,} media buys that are open or were made in the last {_NEW_DAYS} days, canceled "
+            "ones included, and may not have more.",
+            suggestion="Add packages to one of them with update_media_buy, or ask the seller for a higher limit.",
+        )
+
+
+def _check_size(connection: Connection, account_id: str, most: int) -> None:
+    size = func.sum(func.length(cast(media_buy.c.document, Text)))
+    if (connection.scalar(select(size).where(_counted(account_id))) or 0) > most * _BYTES_EACH:
+        raise InvalidRequest(
+            f"The account's media buys that are open or were made in the last {_NEW_DAYS} days may have "
+            f"{most * _BYTES_EACH:,} bytes together, and would have more.",
+            suggestion="Use fewer packages and shorter contexts, or ask the seller for a higher limit.",
         )
 
 

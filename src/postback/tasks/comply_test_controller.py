@@ -237,7 +237,11 @@ def _seed_media_buy(scenario: _Scenario) -> ControllerResponse:
     buys = scenario.services.media_buys
     for account in scenario.owners(fixture.account):
         buy = seeded_buy(scenario.catalogue, account.account_id, media_buy_id, fixture)
-        if buys.create(buy) and fixture.status:
+        try:
+            created = buys.create(buy, most=scenario.services.settings.media_buys)
+        except InvalidRequest as error:
+            raise _Refused("INVALID_STATE", error.message) from None
+        if created and fixture.status:
             _force(scenario, buy, fixture.status)
     return ControllerResponse(success=True, message=f"Media buy {media_buy_id} exists.")
 

@@ -83,7 +83,7 @@ def _create(call: TaskCall, request: CreateMediaBuyRequest, account: Account, sa
     stored = call.services.media_buys.create(
         ordered,
         lambda connection, buy: save_in(connection, response_to(buy)),
-        call.services.settings.open_media_buys,
+        call.services.settings.media_buys,
     )
     if stored is None:
         raise InvalidRequest(

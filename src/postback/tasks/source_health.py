@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from postback.attribution.rules import AccountRules
 from postback.event_sources.health import SourceHealth, assess
 from postback.event_sources.rhythms import SourceKey, SourceRhythm
 from postback.event_sources.signals import SourceSignal
@@ -64,7 +63,7 @@ def account_traffic(services: Services, account_id: str) -> Traffic:
         StoreUnavailable: A store is unavailable.
     """
     events = services.shards.of(account_id)
-    rules = AccountRules.of(services.media_buys.goals(account_id))
+    rules = services.attribution.of(account_id).rules(account_id)
     linked = {
         (kind.event_type, kind.event_source_id): "\n".join(sources)
         for kind, sources in rules.linked.items()

@@ -105,7 +105,8 @@ def _update(call: TaskCall, request: UpdateMediaBuyRequest, account: Account, sa
         responses.append(updated(buy, affected, call.release, sandbox=account.sandbox))  # once, since it has the time
         save_in(connection, responses[0])
 
-    call.services.media_buys.update(account.account_id, request.media_buy_id, changed, save)
+    most = call.services.settings.media_buys
+    call.services.media_buys.update(account.account_id, request.media_buy_id, changed, save, most)
     return responses[0]
 
 
