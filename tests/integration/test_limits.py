@@ -234,8 +234,10 @@ def test_a_key_with_too_many_large_responses_is_served_and_no_more_are_stored(li
 def test_metrics_are_for_whoever_has_the_token(limited: Server) -> None:
     with limited.client() as client:
         refused = client.get("/metrics")
+        described = client.get("/openapi.json").json()["paths"]["/metrics"]["get"]["responses"]
 
     assert refused.status_code == 401
+    assert "401" in described
     assert "POSTBACK_METRICS_TOKEN" in refused.json()["message"]
     assert metric(limited, "process_start_time_seconds") > 0
 

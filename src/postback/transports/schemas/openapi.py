@@ -81,7 +81,7 @@ _OPERATIONS: dict[str, tuple[str, str, str, tuple[int, ...]]] = {
         "application/json",
         (503,),
     ),
-    "/metrics": ("metrics", "Counters, for Prometheus.", "text/plain", ()),
+    "/metrics": ("metrics", "Counters, for Prometheus. With the server's token, if it has one.", "text/plain", (401,)),
     "/openapi.json": ("openapi", "This document.", "application/json", ()),
 }
 
@@ -184,11 +184,12 @@ def _click() -> dict[str, Any]:
 def _open(operation: str, summary: str, media_type: str, failing: tuple[int, ...]) -> dict[str, Any]:
     schema = {"type": "object" if media_type == "application/json" else "string"}
     answer = {"description": summary, "content": {media_type: {"schema": schema}}}
+    failures = _failures(401) if 401 in failing else {str(status): answer for status in failing}
     return {
         "operationId": operation,
         "summary": summary,
         "security": [],
-        "responses": {"200": answer} | {str(status): answer for status in failing},
+        "responses": {"200": answer} | failures,
     }
 
 
