@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from postback.store.event_store import EventStore
+from postback.store.receipts import OUTCOMES
 
 __all__ = ["IdentifierCoverage", "first_and_last_events", "identifier_coverage", "receipts_by_time"]
 
@@ -40,10 +41,11 @@ def receipts_by_time(
         StoreUnavailable: The engine doesn't answer.
     """
     source = {"account_id": account_id, "event_source_id": event_source_id}
-    found: dict[datetime, dict[str, int]] = {}
-    for begins_at, outcome, count in events.query("receipts_by_time", **source, since=since, until=until, daily=daily):
-        found.setdefault(begins_at, {})[outcome] = count
-    return found
+    rows = events.query("receipts_by_time", **source, since=since, until=until, daily=daily)
+    return {
+        begins_at: {outcome: count for outcome, count in zip(OUTCOMES, counts, strict=True) if count}
+        for begins_at, *counts in rows
+    }
 
 
 def identifier_coverage(
