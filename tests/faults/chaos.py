@@ -1,10 +1,11 @@
 """Lets faults befall a cluster under load, again and again: python -m tests.faults.chaos --tries 100
 
-Each try starts three servers on two shards and one PostgreSQL, each of which is reached by a proxy, and lets buyers
-and ad servers call them in turn. A seed draws what befalls them: servers are killed, stand still, come and go for good,
-or have a clock that is off; shards and PostgreSQL refuse, break off, lose what they answer, or are late. In the end all
-is let go, and what was acknowledged is compared with what is stored, forwarded and reported. The tries are counted in
-a file, so that a later run goes on with them.
+Each try starts three servers on two shards and one PostgreSQL, each of which is reached by a proxy, and lets buyers and
+ad servers call them in turn. A seed draws what befalls them: servers are killed, stand still, come and go for good, or
+have a clock that is off; accounts move to the other shard, and the command that moves them or a server is killed in a
+phase of that; shards and PostgreSQL refuse, break off, lose what they answer, or are late. In the end all is let go,
+and what was acknowledged is compared with what is stored, forwarded and reported. The tries are counted in a file, so
+that a later run goes on with them.
 """
 
 from __future__ import annotations

@@ -15,13 +15,16 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import make_url
+from sqlalchemy import create_engine, make_url, select
 from tests.acceptance.test_closed_loop import SOURCE, bought
 from tests.clickhouse_server import ClickHouseServer
 from tests.conftest import Server, StartServer, free_port, servers
 from tests.fault_proxy import FaultProxy
 from tests.integration.conftest import postgresql_databases
+from tests.integration.moves import Move
 from tests.integration.upstream import Upstream, upstream
+
+from postback.store.tables import placement
 
 __all__ = ["SOURCE_ID", "Campaign", "Cluster", "Prefix", "faketime", "running_cluster", "with_clock"]
 
@@ -36,15 +39,13 @@ Prefix = tuple[str, ...]
 
 
 class Campaign(NamedTuple):
-    """An account on a shard of its own, and what was bought for it.
+    """An account, and what was bought for it.
 
     Attributes:
-        shard: From 0 on.
         key: An API key of the account.
     """
 
     account_id: str
-    shard: int
     key: str
     media_buy_id: str
     package_id: str
@@ -58,7 +59,7 @@ class Cluster:
         control: A new database of PostgreSQL, whose server listens on a socket in the file system.
         clickhouse: Which nobody else uses, for it is killed.
         receiver: Where events are forwarded to.
-        folder: For the seller's file.
+        folder: For the seller's file, and what moves of accounts print.
         prefix: What the servers are started under.
 
     Attributes:
@@ -69,6 +70,7 @@ class Cluster:
         postgresql: The proxy before PostgreSQL.
         shards: The proxies before the shards.
         campaigns: One on each shard.
+        places: Which of the shards has an account, from 0 on.
     """
 
     def __init__(
@@ -98,14 +100,18 @@ class Cluster:
             "secret": secrets.token_hex(32),
             "seller_config": str(config),
         }
+        self._folder = folder
         self._start = start
         with ThreadPoolExecutor(_SERVERS) as pool:
             self.servers = list(pool.map(partial(self._started, prefix), [free_port() for _ in range(_SERVERS)]))
         self._prefixes = dict.fromkeys((server.data for server in self.servers), prefix)
-        self.campaigns = [self._campaign("default", 0), self._on_another_shard(behind[1])]
+        self.campaigns = [self._campaign("default"), self._on_another_shard(behind[1])]
+        self.places = {campaign.account_id: shard for shard, campaign in enumerate(self.campaigns)}
+        self._control = create_engine(control)
 
     def close(self) -> None:
         """Close the proxies."""
+        self._control.dispose()
         for proxy in (self.postgresql, *self.shards):
             proxy.close()
 
@@ -131,6 +137,25 @@ class Cluster:
         """Send no more calls to a server."""
         self.servers = [each for each in self.servers if each.data != server.data]
 
+    def move(self, account_id: str, shard: int) -> Move:
+        """Begin to move an account to the shard with this place in ``shards``."""
+        log = self._folder / f"move-{secrets.token_hex(4)}"
+        settings = self._settings | {"data": str(self.servers[0].data)}
+        return Move(log, account_id, str(shard + 1), command=("accounts", "move"), **settings)
+
+    def has_moved(self, account_id: str, shard: int) -> bool:
+        """Move an account as far as it gets; returns whether all of it is there."""
+        if f"is on shard {shard + 1}" not in self.command("accounts", "move", account_id, str(shard + 1)):
+            return False
+        self.places[account_id] = shard
+        return True
+
+    def phase(self) -> str | None:
+        """How far the account has come that is on its way; asked of PostgreSQL itself."""
+        with self._control.connect() as connection:
+            phase: str | None = connection.scalar(select(placement.c.phase).where(placement.c.phase.is_not(None)))
+        return phase
+
     def command(self, *arguments: str) -> str:
         """Everything that a command prints, which reaches the databases as servers do."""
         environ = os.environ | {f"POSTBACK_{name.upper()}": value for name, value in self._settings.items()}
@@ -149,13 +174,13 @@ class Cluster:
         assert "Shard 2 is added" in added, added
         self.command("accounts", "create", "far", "--sandbox")
         key = self.command("keys", "create", "--account", "far", "--scope", "both").splitlines()[0]
-        return self._campaign("far", 1, key)
+        return self._campaign("far", key)
 
-    def _campaign(self, account_id: str, shard: int, key: str = "") -> Campaign:
+    def _campaign(self, account_id: str, key: str = "") -> Campaign:
         server = replace(self.servers[0], key=key or self.servers[0].key)
         server.call("sync_event_sources", event_sources=[SOURCE]).raise_for_status()
         media_buy_id, packages = bought(server, packages=1, account_id=account_id)
-        return Campaign(account_id, shard, server.key, media_buy_id, packages[0])
+        return Campaign(account_id, server.key, media_buy_id, packages[0])
 
 
 @contextmanager

@@ -13,8 +13,10 @@ from tests.conftest import HTTP, Server, eventually
 from tests.fault_proxy import Fault, FaultProxy
 from tests.faults.cluster import Cluster, faketime, with_clock
 from tests.faults.cluster_load import ClusterLoad
-from tests.faults.kills import suspended_during, waiting_in_log
+from tests.faults.kills import kill_during, suspended_during, waiting_in_log
+from tests.integration.moves import Move
 
+from postback.store.account_moves import COPYING, LEAVING, SWITCHING
 from postback.store.nodes import GONE_SECONDS
 
 __all__ = ["CLOCK", "FAULTS", "ON_STORES", "Faults"]
@@ -45,6 +47,21 @@ class Faults:
         server = self._killed()
         yield
         self._cluster.restart(server)
+
+    @contextmanager
+    def killed_in_move(self, phase: str) -> Iterator[None]:
+        """The same while an account moves to the other shard."""
+        with self._moving():
+            server = self._killed(partial(self._is_in, phase))
+            yield
+            self._cluster.restart(server)
+
+    @contextmanager
+    def move_killed(self, phase: str) -> Iterator[None]:
+        """The command that moves an account to the other shard is killed, and run again until the account is there."""
+        with self._moving() as move:
+            kill_during(move.process, partial(self._is_in, phase), f"the {phase} of an account")
+            yield
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -113,17 +130,33 @@ class Faults:
     def _any_server(self) -> Server:
         return self._chance.choice(self._cluster.servers)
 
-    def _killed(self) -> Server:
+    def _killed(self, when: Callable[[], bool] = lambda: True) -> Server:
         server = self._any_server()
-        with self._suspended(server):
+        with self._suspended(server, when):
             server.process.kill()
         server.process.wait()
         return server
 
     @contextmanager
-    def _suspended(self, server: Server) -> Iterator[None]:
+    def _moving(self) -> Iterator[Move]:
+        """An account is on its way to the other shard when the block begins, and there when it has ended."""
+        account_id, shard = self._chance.choice(sorted(self._cluster.places.items()))
+        other = 1 - shard
+        move = self._cluster.move(account_id, other)
+        yield move
+        move.process.wait()
+        eventually(lambda: self._cluster.has_moved(account_id, other), "the move of an account, run again,", 1)
+
+    def _is_in(self, phase: str) -> bool:
+        return self._cluster.phase() == phase
+
+    @contextmanager
+    def _suspended(self, server: Server, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
         """A server stands still in the block, with calls in its log and a call that waits for its answer."""
-        with suspended_during(server.process, partial(waiting_in_log, server.data), "calls in the log of a server"):
+        caught = suspended_during(
+            server.process, lambda: when() and waiting_in_log(server.data), "calls in the log of a server"
+        )
+        with caught:
             eventually(lambda: self._load.pending[server.url], "a call to the server that stands still")
             yield
 
@@ -133,6 +166,17 @@ class Faults:
 
 
 _Befalling = Callable[[Faults], AbstractContextManager[None]]
+
+_PHASES = {
+    COPYING: "while an account is copied to the other shard",
+    SWITCHING: "while an account is switched to the other shard",
+    LEAVING: "while an account leaves its old shard",
+}
+
+
+def _of_phase(fault: Callable[[Faults, str], AbstractContextManager[None]], phase: str) -> _Befalling:
+    return lambda faults: fault(faults, phase)
+
 
 ON_STORES: dict[str, _Befalling] = {
     "a shard refuses connections": lambda faults: faults.of_a_shard(Fault("refuse")),
@@ -152,6 +196,8 @@ ON_STORES: dict[str, _Befalling] = {
 
 FAULTS: dict[str, _Befalling] = {
     "a server is killed": Faults.killed,
+    **{f"a server is killed {when}": _of_phase(Faults.killed_in_move, phase) for phase, when in _PHASES.items()},
+    **{f"a move is killed {when}": _of_phase(Faults.move_killed, phase) for phase, when in _PHASES.items()},
     "a server stands still": Faults.frozen,
     "a server is added": Faults.added,
     "a server is killed for good, and its log adopted": Faults.removed,

@@ -27,6 +27,7 @@ from tests.integration.upstream import Upstream
 
 from postback.forwarding.outbox import Outbox
 from postback.media_buys.store import MediaBuyStore
+from postback.moving.account_move import MOVED_TABLES
 from postback.store.control_store import ControlStore
 from postback.store.event_store import EventStore
 from postback.store.nodes import list_nodes
@@ -35,6 +36,8 @@ from postback.store.tables import media_buy
 __all__ = ["check_cluster"]
 
 _Facts = dict[Any, tuple[Any, ...]]
+
+_OF_ACCOUNT = "account_id = {account_id:String}"
 
 
 def check_cluster(cluster: Cluster, load: ClusterLoad, receiver: Upstream, scratch: Path) -> dict[str, int]:
@@ -49,7 +52,7 @@ def check_cluster(cluster: Cluster, load: ClusterLoad, receiver: Upstream, scrat
     with closing(ControlStore(cluster.control)) as control:
         _settle(cluster, control)
         for campaign in cluster.campaigns:
-            with closing(EventStore.open(cluster.events[campaign.shard], scratch)) as events:
+            with closing(EventStore.open(cluster.events[cluster.places[campaign.account_id]], scratch)) as events:
                 packages = MediaBuyStore(control).goals(campaign.account_id)
                 expected = derived_by_reference(events, campaign.account_id, packages)
                 _wait_for(partial(derived, events, campaign.account_id), expected)
@@ -60,8 +63,9 @@ def check_cluster(cluster: Cluster, load: ClusterLoad, receiver: Upstream, scrat
         assert all(node.stored_through is None for node in list_nodes(control)), "a server stopped without taking leave"
         found = Counter[str]()
         for campaign in cluster.campaigns:
-            with closing(EventStore.open(cluster.events[campaign.shard], scratch)) as events:
+            with closing(EventStore.open(cluster.events[cluster.places[campaign.account_id]], scratch)) as events:
                 found.update(_check_facts(events, campaign, load))
+            _check_left(cluster, campaign, scratch)
         found["media buys"] = _check_orders(control, cluster, load)
     found.update(_check_forwarded(load, receiver))
     return dict(found)
@@ -114,6 +118,7 @@ def _check_facts(events: EventStore, campaign: Campaign, load: ClusterLoad) -> d
     _check("exposures", shown, *_facts(load.exposures, campaign, _exposures))
     _check("totals", totals, *_facts(load.totals, campaign, _totals))
     _check_counts(events, campaign, load, kept)
+    _check_received(events, campaign)
     return {
         "events": len(known),
         "events of calls without an answer": len(kept.keys() - known.keys()),
@@ -122,9 +127,31 @@ def _check_facts(events: EventStore, campaign: Campaign, load: ClusterLoad) -> d
     }
 
 
+def _check_received(events: EventStore, campaign: Campaign) -> None:
+    """Check that each receipt is there once, and is counted once in the activity of its source."""
+    parts = (
+        "SELECT count(), uniqExact(received_at, event_source_id, event_type, event_id) "
+        f"FROM receipt WHERE outcome != 'rejected' AND {_OF_ACCOUNT}",
+        f"SELECT sum(accepted), sum(accepted) FROM source_activity WHERE {_OF_ACCOUNT}",
+    )
+    [receipts], [activity] = (select(events, part, account_id=campaign.account_id) for part in parts)
+    assert len({*receipts, *activity}) == 1, f"receipts, different ones; their activity: {receipts, activity}"
+
+
+def _check_left(cluster: Cluster, campaign: Campaign, scratch: Path) -> None:
+    """Check that an account has rows on its own shard only, also when it has moved."""
+    counts = (f"SELECT '{table.name}', count() AS rows FROM {table.name} WHERE {_OF_ACCOUNT}" for table in MOVED_TABLES)
+    query = f"SELECT * FROM ({' UNION ALL '.join(counts)}) WHERE rows > 0"
+    for shard, url in enumerate(cluster.events):
+        if shard != cluster.places[campaign.account_id]:
+            with closing(EventStore.open(url, scratch)) as events:
+                left = select(events, query, account_id=campaign.account_id)
+            assert not left, f"{campaign.account_id} has rows on another shard than its own: {left}"
+
+
 def _rows(events: EventStore, campaign: Campaign, key: str, columns: str, table: str) -> _Facts:
     """The rows of a table by their key, each of which must be there once."""
-    query = f"SELECT ({key}), {columns} FROM {table} FINAL WHERE account_id = {{account_id:String}}"
+    query = f"SELECT ({key}), {columns} FROM {table} FINAL WHERE {_OF_ACCOUNT}"
     rows = select(events, query, account_id=campaign.account_id)
     found = {first: tuple(rest) for first, *rest in rows}
     assert len(found) == len(rows), f"{len(rows) - len(found)} rows of {table} are there twice"
