@@ -54,7 +54,8 @@ _COMMIT_SECONDS = 1.0
 _PUBLISH_SECONDS = 1.0
 _CLOCK_SECONDS = 1.0
 _RUNNING_TIME_SECONDS = 60.0
-_RETENTION_SECONDS = 3600.0
+_RETENTION_SECONDS = 300.0
+"""Soon after midnight on every shard, for no account moves between two that have settled different days."""
 _INVALID_CLICKS_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)

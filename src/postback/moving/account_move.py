@@ -296,7 +296,7 @@ class _Moving:
         if source != target:
             raise StartupError(
                 f"Retention has come to different days on shards {move.shard} and {move.other}. It works on each in "
-                "the hour after midnight UTC, and when a server starts. Run the command again then."
+                "the minutes after midnight UTC, and when a server starts. Run the command again then."
             )
 
     def _sum_up_hours(self, target: EventStore, source: EventStore) -> None:
