@@ -51,7 +51,7 @@ class Faults:
     @contextmanager
     def killed_in_move(self, phase: str) -> Iterator[None]:
         """The same while an account moves to the other shard."""
-        with self._moving():
+        with self._moving(phase):
             server = self._killed(partial(self._is_in, phase))
             yield
             self._cluster.restart(server)
@@ -59,7 +59,7 @@ class Faults:
     @contextmanager
     def move_killed(self, phase: str) -> Iterator[None]:
         """The command that moves an account to the other shard is killed, and run again until the account is there."""
-        with self._moving() as move:
+        with self._moving(phase) as move:
             kill_during(move.process, partial(self._is_in, phase), f"the {phase} of an account")
             yield
 
@@ -138,17 +138,19 @@ class Faults:
         return server
 
     @contextmanager
-    def _moving(self) -> Iterator[Move]:
-        """An account is on its way to the other shard when the block begins, and there when it has ended."""
+    def _moving(self, phase: str) -> Iterator[Move]:
+        """An account is about to get to a phase of its move when the block begins, and moved when it has ended."""
         account_id, shard = self._chance.choice(sorted(self._cluster.places.items()))
         other = 1 - shard
         move = self._cluster.move(account_id, other)
+        for earlier in list(_PHASES)[: list(_PHASES).index(phase)]:
+            eventually(partial(self._is_in, earlier, phase), f"the {earlier} of an account")
         yield move
         move.process.wait()
         eventually(lambda: self._cluster.has_moved(account_id, other), "the move of an account, run again,", 1)
 
-    def _is_in(self, phase: str) -> bool:
-        return self._cluster.phase() == phase
+    def _is_in(self, *phases: str) -> bool:
+        return self._cluster.phase() in phases
 
     @contextmanager
     def _suspended(self, server: Server, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
