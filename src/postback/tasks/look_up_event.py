@@ -203,7 +203,7 @@ def _attribution(
     }
     events = services.shards.of(source.account_id)
     outcomes = events.query("outcome", **key)
-    siblings = [other for (other,) in events.query("siblings", **key, linked=linked)] if linked else []
+    siblings = [other for (other,) in events.query("siblings", **key, linked=linked)] if len(linked) > 1 else []
     match_keys = {match_key for copy in stored.copies for match_key in copy.match_keys}
     derived = services.attribution.of(source.account_id)
     candidates = derived.nearest_exposures(source.account_id, match_keys, event.event_time)
