@@ -137,3 +137,29 @@ async def test_a_body_that_turns_out_smaller_gives_the_rest_back() -> None:
     share.end()
 
     assert in_flight.bytes == 0
+
+
+async def test_responses_that_are_not_read_take_half_of_the_memory_and_no_more() -> None:
+    refused: list[str] = []
+    in_flight = InFlight(10, 2 * _HALF, refused.append)
+    first, second, other = in_flight.begin("a"), in_flight.begin("a"), in_flight.begin("b")
+
+    assert first.take(3 * _HALF)  # of any size, if it is alone
+    assert second.take(SMALL_BODY_BYTES)
+    assert not second.take(SMALL_BODY_BYTES + 1)
+    first.end()
+    assert second.take(SMALL_BODY_BYTES + 1)
+    assert other.take(_HALF)
+
+    assert refused == ["memory"]
+
+
+async def test_a_response_takes_the_place_of_its_body() -> None:
+    in_flight = _in_flight()
+    share = in_flight.begin("a")
+    await share.hold(_HALF)
+
+    assert share.take(_HALF)
+    assert in_flight.bytes == _HALF
+    share.end()
+    assert in_flight.bytes == 0

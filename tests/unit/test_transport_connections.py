@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from socket import socketpair
 
 import pytest
+import uvicorn
+from starlette.responses import Response
+from uvicorn.server import ServerState
 
-from postback.transports.connections import GatheredWrites
+from postback.transports.connections import UNREAD_SECONDS, BoundedProtocol, GatheredWrites, close_overdue
 
 
 @asynccontextmanager
@@ -60,3 +63,46 @@ async def test_a_response_to_a_caller_that_has_gone_is_dropped() -> None:
 
         assert writes.is_closing()
         assert await caller.read() == b""
+
+
+_LARGE = 16_000_000
+
+
+@asynccontextmanager
+async def asked_for_much() -> AsyncIterator[tuple[BoundedProtocol, asyncio.StreamReader]]:
+    """A connection whose caller has asked for a large response, and its caller."""
+    state, loop = ServerState(), asyncio.get_running_loop()
+    config = uvicorn.Config(Response(bytes(_LARGE)), log_config=None)
+    config.load()
+    ours, callers = socketpair()
+    _, protocol = await loop.create_connection(lambda: BoundedProtocol(10, config, state, {}), sock=ours)
+    reader, writer = await asyncio.open_connection(sock=callers, limit=1_000)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n")
+    yield protocol, reader
+    writer.close()
+    protocol.transport.close()
+
+
+@pytest.mark.anyio
+async def test_a_connection_is_closed_whose_caller_does_not_read() -> None:
+    async with asked_for_much() as (protocol, caller):
+        now = asyncio.get_running_loop().time()
+        close_overdue({protocol}, now)
+        close_overdue({protocol}, now + UNREAD_SECONDS + 1)
+
+        with suppress(ConnectionResetError):
+            assert len(await caller.read()) < _LARGE
+
+
+@pytest.mark.anyio
+async def test_a_caller_that_reads_slowly_has_all_the_time_that_it_needs() -> None:
+    async with asked_for_much() as (protocol, caller):
+        now, read = asyncio.get_running_loop().time(), 0
+        while read < _LARGE:
+            close_overdue({protocol}, now)
+            read += len(await caller.readexactly(_LARGE // 16))
+            await asyncio.sleep(0)
+            now += UNREAD_SECONDS - 1
+
+        assert not protocol.transport.is_closing()

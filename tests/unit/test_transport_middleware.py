@@ -14,10 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from postback.auth.in_flight import InFlight
 from postback.errors import StoreUnavailable
 from postback.logs import JsonFormatter, current_request
 from postback.metrics import Metrics
 from postback.transports.middleware import Exchange, ExchangeMiddleware
+
+_LARGE = 600_000
 
 
 async def _broken(_: Request) -> Response:
@@ -152,3 +155,38 @@ async def test_a_json_line_of_the_access_log_has_a_field_for_everything(caplog: 
         "request_id": "request-7",
     }
     assert (unknown["method"], unknown["path"], unknown["task"], unknown["status"]) == (None, None, None, 404)
+
+
+@pytest.mark.anyio
+async def test_a_large_response_is_refused_while_others_of_the_key_are_not_read() -> None:
+    in_flight = InFlight(10, 3 * _LARGE)
+
+    async def large(request: Request) -> Response:
+        Exchange.of(request.scope).share = in_flight.begin("key")
+        return Response(bytes(_LARGE))
+
+    app = ExchangeMiddleware(Router([Route("/large", large)]), Metrics())
+    scope = {"type": "http", "method": "GET", "path": "/large", "query_string": b"", "headers": []}
+    sent, read = asyncio.Event(), asyncio.Event()
+
+    async def never_mind() -> Any:
+        raise AssertionError
+
+    async def not_read(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            sent.set()
+            await read.wait()
+
+    first = asyncio.create_task(app(dict(scope), never_mind, not_read))
+    await sent.wait()
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://postback") as client:
+        refused = await client.get("/large")
+        read.set()
+        await first
+        served = await client.get("/large")
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert "not read yet" in refused.json()["message"]
+    assert (served.status_code, len(served.content)) == (200, _LARGE)
+    assert in_flight.bytes == 0

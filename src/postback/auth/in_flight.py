@@ -1,4 +1,4 @@
-"""What requests take while they are under way: how many a key may have at once, and the memory for their bodies."""
+"""What requests take while they are under way: how many a key may have, and memory for bodies and responses."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class _Waiter(NamedTuple):
 class InFlight:
     """The requests that are under way, for one event loop.
 
-    Bodies share ``memory``, of which one key never has more than half, so that no key keeps the others out. A request
-    that finds no room waits, unread: its sender is slowed down by TCP.
+    Bodies, and then responses until they are sent, share ``memory``, of which one key never has more than half, so that
+    no key keeps the others out. A request that finds no room waits, unread: its sender is slowed down by TCP.
 
     Args:
         requests: Requests that a key may have at once.
@@ -106,6 +106,17 @@ class InFlight:
             self._refused("memory")
             raise Overloaded("The server has no memory for this body at the moment.", retry_after=1) from None
 
+    def take(self, key_id: str, size: int) -> bool:
+        """Set memory apart at once, for a response that is made already; returns False if there is no room.
+
+        A key that has nothing else under way may have a response of any size.
+        """
+        if key_id in self._bytes and not self._fits(key_id, size):
+            self._refused("memory")
+            return False
+        self._add(key_id, size)
+        return True
+
     def release(self, key_id: str, size: int) -> None:
         """Give memory back, to those who wait."""
         if size:
@@ -164,6 +175,20 @@ class RequestShare:
         elif wanted < self._held:
             self._in_flight.release(self._key_id, self._held - wanted)
         self._held = wanted
+
+    def take(self, size: int) -> bool:
+        """Have this many bytes set apart for the response, if it is large, in the place of the body's.
+
+        Returns:
+            Whether there is room.
+        """
+        more = size - self._held
+        if size <= SMALL_BODY_BYTES or more <= 0:
+            return True
+        if not self._in_flight.take(self._key_id, more):
+            return False
+        self._held += more
+        return True
 
     def end(self) -> None:
         """Give back what the request takes."""

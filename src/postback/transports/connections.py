@@ -18,6 +18,7 @@ from postback.transports.responses import failure_response
 __all__ = [
     "BODY_GRACE_SECONDS",
     "HEAD_SECONDS",
+    "UNREAD_SECONDS",
     "BoundedProtocol",
     "GatheredWrites",
     "bounded_protocol",
@@ -29,6 +30,9 @@ HEAD_SECONDS = 10
 
 BODY_GRACE_SECONDS = 20
 """After so long a body must have come at ``_BODY_BYTES_A_SECOND`` on average."""
+
+UNREAD_SECONDS = 30
+"""After so long in which the caller took nothing of a response, its connection is closed."""
 
 _BODY_BYTES_A_SECOND = 1_000
 _MAX_HEAD_BYTES = 65_536
@@ -78,6 +82,16 @@ class GatheredWrites(asyncio.Transport):
         if parts and not self._transport.is_closing():
             self._transport.writelines(parts)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and that the caller has not taken."""
+        return sum(map(len, self._parts)) + self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Close it at once, and drop what is not sent."""
+        self._parts.clear()
+        self._transport.abort()
+
     def is_closing(self) -> bool:
         """Whether it is closed, or about to be."""
         return self._transport.is_closing()
@@ -104,6 +118,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.awaits: Literal["head", "body", "request"] | None = "head"
         self.since = self.loop.time()
         self._received = 0
+        self._unsent = 0
+        self._taken_at = self.since
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -144,7 +160,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(InvalidRequest(_NOT_HTTP))
 
     def close_if_overdue(self, now: float) -> None:
-        """Close the connection if the head or body that is awaited takes too long."""
+        """Close the connection if the head or body that is awaited takes too long, or nobody reads the response."""
+        if self._is_unread(now):
+            self._writes.abort()
+            return
         if self.flow.read_paused:  # it is the server that takes its time
             self.since = now
         seconds = now - self.since
@@ -157,6 +176,14 @@ class BoundedProtocol(HttpToolsProtocol):
             least = (seconds - BODY_GRACE_SECONDS) * _BODY_BYTES_A_SECOND
             if self._received < least:
                 self._refuse(RequestTimeout(f"The body came at less than {_BODY_BYTES_A_SECOND:,} bytes a second."))
+
+    def _is_unread(self, now: float) -> bool:
+        """Whether the caller has taken nothing of what waits for it, for too long."""
+        unsent, before = self._writes.unsent, self._unsent
+        if not unsent or unsent < before:
+            self._taken_at = now
+        self._unsent = unsent
+        return now - self._taken_at > UNREAD_SECONDS
 
     def _await(self, what: Literal["head", "body", "request"]) -> None:
         self.awaits = what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
@@ -17,7 +18,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from postback.auth.in_flight import SMALL_BODY_BYTES, RequestShare
 from postback.auth.principal import Principal
 from postback.auth.signatures.verifier import Operation
-from postback.errors import BodyTooLarge, InternalError, MethodNotAllowed, NotFound, PostbackError, RateLimitExceeded
+from postback.errors import (
+    BodyTooLarge,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    PostbackError,
+    RateLimitExceeded,
+)
 from postback.logs import LogFields, RequestContext, current_request
 from postback.metrics import Metrics
 from postback.protocol.envelope import failure
@@ -43,6 +52,16 @@ _access = logging.getLogger("postback.access")
 _defects = logging.getLogger("postback.defects")
 _CLIENT_CLOSED = 499
 """Logged when the caller disconnected before the response; never sent."""
+
+
+_PART_BYTES = 262_144
+"""What is sent of a response before the caller has taken what was sent."""
+
+_UNREAD = Overloaded(
+    "Too many large responses to this API key are not read yet.",
+    retry_after=1,
+    suggestion="Read the responses to other requests, then retry. The call was done, if it was to do something.",
+)
 
 
 class AccessLine(LogFields):
@@ -243,14 +262,22 @@ class ExchangeMiddleware:
         exchange = Exchange.begun(scope)
         bound = current_request.set(exchange.context)
         numbered = b"x-request-id", exchange.request_id.encode()
+        refused = False
 
         async def send_numbered(message: Message) -> None:
+            nonlocal refused
+            if refused:
+                return
             if message["type"] == "http.response.start":
+                if exchange.share and not exchange.share.take(_size(message)):
+                    await exchange.fail(_UNREAD)(scope, receive, send_numbered)
+                    refused = True
+                    return
                 exchange.status = message["status"]
                 message["headers"] = [*message["headers"], numbered]
             else:
                 exchange.response_bytes += len(message.get("body", b""))
-            await send(message)
+            await _send_in_parts(send, message)
 
         try:
             await self.app(scope, receive, send_numbered)
@@ -287,6 +314,21 @@ class ExchangeMiddleware:
         )
         # Not by info(), which looks for the calling line of code: no formatter shows that.
         _access.handle(logging.LogRecord(_access.name, logging.INFO, __file__, 0, line, None, None))
+
+
+async def _send_in_parts(send: Send, message: Message) -> None:
+    """Send a large body as fast as the caller takes it, so that its memory is set apart until it is sent."""
+    body: bytes = message.get("body", b"")
+    for at in range(_PART_BYTES, len(body), _PART_BYTES):
+        await send({**message, "body": body[at - _PART_BYTES : at], "more_body": True})
+        await asyncio.sleep(0)  # the part is written, and the next waits if it is not taken
+    sent = (len(body) - 1) // _PART_BYTES * _PART_BYTES
+    await send({**message, "body": body[sent:]} if sent > 0 else message)
+
+
+def _size(start: Message) -> int:
+    """The size of a response that is made already; 0 for one that is made as it is sent."""
+    return next((int(value) for name, value in start["headers"] if name == b"content-length"), 0)
 
 
 def _response_to(error: Exception, exchange: Exchange) -> Response:
