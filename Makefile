@@ -62,7 +62,7 @@ kills: .venv/installed-dev ## kill a server 1,000 times under mixed load and com
 chaos: .venv/installed-dev build/clickhouse/installed ## let faults befall three servers on two shards 100 times, and compare (hours; goes on)
 	@$(BIN)/python -m tests.faults.chaos --tries 100
 
-fuzz: .venv/installed-dev ## send a server 1,000,000 hostile requests (hours; goes on where it was stopped)
+fuzz: .venv/installed-dev ## send a server 1,000,000 hostile requests (three hours; goes on where it was stopped)
 	@$(BIN)/python -m tests.faults.fuzz --requests 1000000
 
 conformance: .venv/installed-dev official_runner/node_modules/.installed ## run the official AdCP runner against a sandbox; needs Node.js
