@@ -16,6 +16,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from postback.accounts.store import AccountStore
+from postback.attribution.rules import AccountRules
 from postback.auth.principal import Account, Principal
 from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
@@ -76,7 +77,8 @@ class Buyer:
             activity=lambda *_: self.activity, matching=lambda account_id: {}, unnamed_refunds=lambda *_: {}
         )
         self.shards = SimpleNamespace(of=lambda account_id: self.events)
-        self.media_buys = SimpleNamespace(goals=lambda account_id: [])
+        attribution = SimpleNamespace(rules=lambda account_id: AccountRules.of([]))
+        self.attribution = SimpleNamespace(of=lambda account_id: attribution)
         self.signals = SignalStore(self.control)
         self.source_watch = SimpleNamespace(now=lambda account_id: self.clock.utc(), read=lambda *_: {})
 
