@@ -217,7 +217,11 @@ def test_a_stream_brings_what_is_stored_and_ends_when_its_key_is_revoked(shop: S
         ) as again:
             assert "wanted" not in until(again.iter_lines(), "afterwards")
 
-        shop.command("keys", "revoke", key_id)
+        ahead = {"Last-Event-ID": "9999-12-31T00:00:00Z"}
+        with client.stream("GET", "/console/live/stream", headers=ahead) as waiting:
+            assert waiting.status_code == 200
+            shop.command("keys", "revoke", key_id)
+            until(waiting.iter_lines(), "event: ended")
         until(lines, "event: ended")
         assert list(lines) in ([], [""], ["data: ", ""])
 

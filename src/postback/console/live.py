@@ -192,7 +192,8 @@ async def _stream(visit: Visit) -> Response:
         after = await services.threads.reports.run(_through, services, account_id)
     if not services.receipt_feeds.has_room(visit.principal.key_id):
         raise RateLimitExceeded(f"{MOST_VIEWERS} live views are open with this key.", retry_after=10)
-    return EventSourceResponse(_messages(visit, account_id, wanted, after), send_timeout=_SEND_SECONDS)
+    begins = min(after, visit.now)  # of what is ahead, nothing would come, the end of the session included
+    return EventSourceResponse(_messages(visit, account_id, wanted, begins), send_timeout=_SEND_SECONDS)
 
 
 def _through(services: Services, account_id: str) -> datetime:
