@@ -40,6 +40,7 @@ class Faults:
         self._cluster = cluster
         self._load = load
         self._chance = chance
+        self._on_its_way = ""
 
     @contextmanager
     def killed(self) -> Iterator[None]:
@@ -100,8 +101,10 @@ class Faults:
 
     @contextmanager
     def of_a_shard(self, fault: Fault) -> Iterator[None]:
-        """Something befalls what servers ask of one shard."""
-        with self._failing(self._chance.choice(self._cluster.shards), fault):
+        """Something befalls what servers ask of a shard: one with an account that stays, so that they insert there."""
+        places = self._cluster.places.items()
+        shard = self._chance.choice(sorted({shard for account_id, shard in places if account_id != self._on_its_way}))
+        with self._failing(self._cluster.shards[shard], fault):
             yield
 
     @contextmanager
@@ -141,13 +144,14 @@ class Faults:
     def _moving(self, phase: str) -> Iterator[Move]:
         """An account is about to get to a phase of its move when the block begins, and moved when it has ended."""
         account_id, shard = self._chance.choice(sorted(self._cluster.places.items()))
-        other = 1 - shard
+        other, self._on_its_way = 1 - shard, account_id
         move = self._cluster.move(account_id, other)
         for earlier in list(_PHASES)[: list(_PHASES).index(phase)]:
             eventually(partial(self._is_in, earlier, phase), f"the {earlier} of an account")
         yield move
         move.process.wait()
         eventually(lambda: self._cluster.has_moved(account_id, other), "the move of an account, run again,", 1)
+        self._on_its_way = ""
 
     def _is_in(self, *phases: str) -> bool:
         return self._cluster.phase() in phases
