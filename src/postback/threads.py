@@ -80,7 +80,7 @@ def _work(context: Context, work: Callable[[], _Result], result: Future[_Result]
         done = context.run(work)
     except BaseException as error:  # whoever waits for the result handles it
         result.set_exception(error)
-        del result  # it has the error, whose traceback has this frame
+        del context, work, result  # the result has the error, whose traceback has this frame
     else:
         result.set_result(done)
 
@@ -99,13 +99,16 @@ class _Turns:
 
     def work_next(self) -> None:
         """Do the oldest work of the key whose turn it is, which then is behind the others."""
+        self._take()()  # kept in no variable, since the traceback of an error has this frame, too
+
+    def _take(self) -> Callable[[], None]:
         with self._lock:
             key_id = next(iter(self._by_key))
             waiting = self._by_key.pop(key_id)
             work, _ = waiting.popleft()
             if waiting:
                 self._by_key[key_id] = waiting
-        work()
+        return work
 
     def drop(self) -> None:
         """Cancel whatever waits."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -127,6 +130,28 @@ async def test_work_whose_caller_has_gone_is_not_done(pool: ThreadPool) -> None:
 
     assert gone.cancelled()
     assert done == ["stays"]
+
+
+@pytest.mark.anyio
+async def test_work_that_failed_keeps_nothing_in_memory(pool: ThreadPool) -> None:
+    class Body(bytearray):
+        """What can be large, and can be watched."""
+
+    def fail(_: Body) -> None:
+        raise ValueError
+
+    body = Body()
+    left = weakref.ref(body)
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            await pool.run(fail, body)
+        del body
+        pool.close()  # its thread has come to an end,
+        await asyncio.sleep(0)  # and so has the turn of the event loop
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.anyio
