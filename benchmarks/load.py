@@ -16,7 +16,7 @@ from benchmarks.events import Batches
 from benchmarks.processes import Endpoint
 from benchmarks.server import Server
 
-__all__ = ["Load", "send_batches", "send_for", "send_until_refused", "store_for"]
+__all__ = ["Load", "send_batches", "send_for", "send_until_refused", "store_for", "store_while"]
 
 _CONNECTIONS = 4
 """Enough to keep every core of a small server busy: while some batches are judged, another is stored or read."""
@@ -120,7 +120,13 @@ def store_for(seconds: float, server: Server, batches: Batches, numbers: Iterato
 
     Events are stored in the order in which they are acknowledged, so it has all when it has each connection's last.
     """
-    load, before = send_for(seconds, server, batches, numbers), server.cpu_s()
+    deadline = time.perf_counter() + seconds
+    return store_while(lambda: time.perf_counter() < deadline, server, batches, numbers)
+
+
+def store_while(more: Callable[[], bool], server: Server, batches: Batches, numbers: Iterator[int]) -> Load:
+    """The same as long as ``more`` says so, which each connection asks before each batch."""
+    load, before = _send(more, server, batches, numbers), server.cpu_s()
     drain_s = server.wait_until_stored(load.last_events)
     return replace(load, drain_s=drain_s, server_s=load.server_s + server.cpu_s() - before)
 
