@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from postback.logs import current_request
 
-__all__ = ["ShardThreads", "ThreadPool", "Threads"]
+__all__ = ["ShardThreads", "SharedThreadPool", "ThreadPool", "Threads"]
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -30,9 +30,6 @@ _NICE = 5
 class ThreadPool:
     """Runs blocking work for event loops. Whatever finds every thread busy waits its turn without one.
 
-    While some wait, it is the turn of one API key after the other: a key with much work uses every thread, and a key
-    with little waits for no more than what is at work.
-
     Args:
         name: What the threads are called.
         threads: Most threads. Each starts when it is first needed.
@@ -42,7 +39,6 @@ class ThreadPool:
     def __init__(self, name: str, threads: int, *, gives_way: bool = False) -> None:
         begin = _give_way if gives_way else None
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=begin)
-        self._waiting = _Turns()
 
     async def run(
         self, work: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
@@ -57,6 +53,23 @@ class ThreadPool:
     def close(self) -> None:
         """Wait for the work that has begun, and drop the rest."""
         self._executor.shutdown(cancel_futures=True)
+
+    def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
+        return self._executor.submit(copy_context().run, work)
+
+
+class SharedThreadPool(ThreadPool):
+    """One in which API keys take turns while some wait.
+
+    A key with much work uses every thread, and a key with little waits for no more than what is at work.
+    """
+
+    def __init__(self, name: str, threads: int, *, gives_way: bool = False) -> None:
+        super().__init__(name, threads, gives_way=gives_way)
+        self._waiting = _Turns()
+
+    def close(self) -> None:
+        super().close()
         self._waiting.drop()
 
     def _submit(self, work: Callable[[], _Result]) -> Future[_Result]:
@@ -171,15 +184,15 @@ class Threads:
     """
 
     def __init__(self, readers: int) -> None:
-        self.ingestion = ThreadPool("ingestion", 3)
-        self.compute = ThreadPool("compute", max(2, min(4, os.cpu_count() or 1)))
+        self.ingestion = SharedThreadPool("ingestion", 3)
+        self.compute = SharedThreadPool("compute", max(2, min(4, os.cpu_count() or 1)))
         self.log = ThreadPool("log", 1)
         self.inserts = ThreadPool("inserts", 1)
-        self.reports = ThreadPool("reports", readers, gives_way=True)
-        self.control = ThreadPool("control", 4)
+        self.reports = SharedThreadPool("reports", readers, gives_way=True)
+        self.control = SharedThreadPool("control", 4)
         self.backlogs = ShardThreads("backlog", 1)
         self.attribution = ShardThreads("attribution", 1)
-        self.background = ThreadPool("background", 4, gives_way=True)
+        self.background = SharedThreadPool("background", 4, gives_way=True)
 
     def close(self) -> None:
         """Wait for the work that has begun, and drop the rest."""

@@ -18,16 +18,16 @@ import pytest
 
 import postback
 from postback.logs import RequestContext, current_request
-from postback.threads import ThreadPool, Threads
+from postback.threads import SharedThreadPool, ThreadPool, Threads
 
 SOURCES = Path(postback.__path__[0])
 SHARED = {"to_thread", "run_in_executor", "run_sync", "run_in_threadpool"}
 """How work comes into the pools of asyncio and anyio, which everything shares."""
 
 
-@pytest.fixture
-def pool() -> Iterator[ThreadPool]:
-    pool = ThreadPool("few", 2)
+@pytest.fixture(params=[ThreadPool, SharedThreadPool])
+def pool(request: pytest.FixtureRequest) -> Iterator[ThreadPool]:
+    pool: ThreadPool = request.param("few", 2)
     yield pool
     pool.close()
 
@@ -98,7 +98,7 @@ async def test_work_sees_the_context_of_its_caller_and_raises_to_it(pool: Thread
 
 @pytest.mark.anyio
 async def test_a_key_with_little_work_does_not_wait_for_all_of_a_key_with_much() -> None:
-    pool, finish, order = ThreadPool("one", 1), threading.Event(), list[str]()
+    pool, finish, order = SharedThreadPool("one", 1), threading.Event(), list[str]()
 
     async def work(key_id: str) -> None:
         current_request.set(RequestContext("r", key_id))
@@ -155,8 +155,9 @@ async def test_work_that_failed_keeps_nothing_in_memory(pool: ThreadPool) -> Non
 
 
 @pytest.mark.anyio
-async def test_closing_waits_for_what_has_begun_and_drops_the_rest() -> None:
-    pool, started, finish, done = ThreadPool("one", 1), asyncio.Event(), threading.Event(), []
+@pytest.mark.parametrize("kind", [ThreadPool, SharedThreadPool])
+async def test_closing_waits_for_what_has_begun_and_drops_the_rest(kind: type[ThreadPool]) -> None:
+    pool, started, finish, done = kind("one", 1), asyncio.Event(), threading.Event(), []
     loop = asyncio.get_running_loop()
 
     def begin() -> None:

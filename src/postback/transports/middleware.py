@@ -276,8 +276,12 @@ class ExchangeMiddleware:
                 exchange.status = message["status"]
                 message["headers"] = [*message["headers"], numbered]
             else:
-                exchange.response_bytes += len(message.get("body", b""))
-            await _send_in_parts(send, message)
+                size = len(message.get("body", b""))
+                exchange.response_bytes += size
+                if size > _PART_BYTES:
+                    await _send_in_parts(send, message)
+                    return
+            await send(message)
 
         try:
             await self.app(scope, receive, send_numbered)
@@ -318,12 +322,12 @@ class ExchangeMiddleware:
 
 async def _send_in_parts(send: Send, message: Message) -> None:
     """Send a large body as fast as the caller takes it, so that its memory is set apart until it is sent."""
-    body: bytes = message.get("body", b"")
-    for at in range(_PART_BYTES, len(body), _PART_BYTES):
-        await send({**message, "body": body[at - _PART_BYTES : at], "more_body": True})
+    body: bytes = message["body"]
+    last = (len(body) - 1) // _PART_BYTES * _PART_BYTES
+    for at in range(0, last, _PART_BYTES):
+        await send({**message, "body": body[at : at + _PART_BYTES], "more_body": True})
         await asyncio.sleep(0)  # the part is written, and the next waits if it is not taken
-    sent = (len(body) - 1) // _PART_BYTES * _PART_BYTES
-    await send({**message, "body": body[sent:]} if sent > 0 else message)
+    await send({**message, "body": body[last:]})
 
 
 def _size(start: Message) -> int:
