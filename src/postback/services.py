@@ -50,7 +50,7 @@ from postback.watchdog import Watchdog
 __all__ = ["Services"]
 
 _WAITED_FOR = 10_000
-"""So many rows are stored within a tenth of a second, which a page waits; for more than these it doesn't."""
+"""For so many rows that are on their way, one full batch, a page waits; for more than these it doesn't."""
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -135,9 +135,9 @@ class Services:
         Raises:
             StoreUnavailable: What was acknowledged is not stored in time.
         """
-        if not self.on_its_way:
-            await self.flushed(account_ids)
-        return await self.threads.reports.run(read, *args, **kwargs)
+        if self.on_its_way:
+            return await self.threads.reports.run(read, *args, **kwargs)
+        return await self.read_events(account_ids, read, *args, **kwargs)
 
     async def flushed(self, account_ids: Iterable[str]) -> None:
         """Wait until everything that was acknowledged for these accounts before this call can be read.

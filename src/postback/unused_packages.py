@@ -11,7 +11,7 @@ from types import ModuleType
 __all__ = ["keep_out_unused_packages"]
 
 _UNUSED = frozenset({"pandas"})
-"""pyarrow asks of each list that becomes a column whether pandas made it: 40 MB, and a quarter of a start."""
+"""pyarrow asks of each list that becomes a column whether pandas made it, and loads pandas to find out."""
 
 
 class _Missing(MetaPathFinder):
