@@ -17,9 +17,16 @@ from postback.products.product import Product
 from postback.store.control_store import ControlStore
 from postback.store.tables import account, simulation
 
-__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations", "Viewability"]
+__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "SimulationError", "Simulations", "Viewability"]
+
+_MOST_DAYS = 1_000
+"""Of a media buy: every report of it reads all of them."""
 
 _Measured = Annotated[float, Meta(ge=0, le=1e15)]
+
+
+class SimulationError(ValueError):
+    """More was to be simulated than there may be; the message says what."""
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -81,7 +88,13 @@ class SimulatedDelivery(msgspec.Struct, omit_defaults=True):
     viewability: Viewability | None = None
 
     def add(self, day: date, more: SimulatedDay) -> None:
-        """Add to the delivery of a day."""
+        """Add to the delivery of a day.
+
+        Raises:
+            SimulationError: There are too many days.
+        """
+        if day not in self.days and len(self.days) >= _MOST_DAYS:
+            raise SimulationError(f"Delivery of this media buy is simulated on {_MOST_DAYS:,} days, which is the most.")
         self.days.setdefault(day, SimulatedDay()).add(more)
 
     def total(self) -> SimulatedDay:
@@ -127,6 +140,9 @@ class Simulations:
 
         Returns:
             Everything that was simulated for it.
+
+        Raises:
+            SimulationError: There are too many days.
         """
 
         def deliver(delivery: SimulatedDelivery) -> None:
@@ -136,7 +152,11 @@ class Simulations:
         return self._change(buy, deliver)
 
     def spend(self, buy: MediaBuy, day: date, target: Decimal) -> None:
-        """Bring what a buy has spent to this amount, by what it spends on a day."""
+        """Bring what a buy has spent to this amount, by what it spends on a day.
+
+        Raises:
+            SimulationError: There are too many days.
+        """
         self._change(buy, lambda delivery: delivery.add(day, SimulatedDay(spend=target - delivery.total().spend)))
 
     def _change(self, buy: MediaBuy, change: Callable[[SimulatedDelivery], None]) -> SimulatedDelivery:
