@@ -250,24 +250,36 @@ def test_the_newest_conversions_of_one_hour_are_found_among_many(store: EventSto
 
 
 @pytest.mark.parametrize("most", [7, 400])
-@pytest.mark.parametrize("query", [{}, {"package_id": "p1"}, {"event_source_id": "crm", "kind": "conversion"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"package_id": "p1"},
+        {"event_source_id": "crm", "kind": "conversion"},
+        {"start_date": "2026-10-16", "end_date": "2026-10-17"},
+        {"start_date": "2026-10-17", "end_date": "2026-10-18"},
+    ],
+)
 def test_pages_of_conversions_leave_none_out_though_many_happened_at_once(
     store: EventStore, query: dict[str, str], most: int
 ) -> None:
     account_id = f"at once {most} {query}"
     store.deriver.command(
-        "INSERT INTO attribution (account_id, event_type, event_id, event_source_id, run_id, event_time, media_buy_id, "
-        "package_id, counted, conversions) SELECT {account_id:String}, if(number % 3 = 0, 'lead', 'purchase'), "
-        "toString(intDiv(number, 2)), if(number % 2 = 0, 'website', 'crm'), 1, "
-        "toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalMicrosecond(intDiv(number, 600)), "
-        "if(number % 10 = 0, 'other', 'mb'), concat('p', toString(number % 5)), number % 7 > 0, number % 7 > 0 "
-        "FROM numbers(1500)",
+        "INSERT INTO attribution (account_id, event_type, event_id, event_source_id, run_id, event_time, reported_at, "
+        "media_buy_id, package_id, counted, conversions) SELECT {account_id:String}, "
+        "if(number % 3 = 0, 'lead', 'purchase'), toString(intDiv(number, 2)), if(number % 2 = 0, 'website', 'crm'), 1, "
+        "toDateTime64('2026-10-17 00:00:00', 6, 'UTC') + toIntervalMicrosecond(intDiv(number, 600)) AS at, "
+        "at - toIntervalDay(number % 4 = 0), if(number % 10 = 0, 'other', 'mb'), concat('p', toString(number % 5)), "
+        "number % 7 > 0, number % 7 > 0 FROM numbers(1500)",
         parameters={"account_id": account_id},
     )
     wanted = [
         (["website", "crm"][n % 2], "purchase" if n % 3 else "lead", str(n // 2), n // 600)
         for n in range(1500)
-        if n % 10 and query.get("package_id") in (None, f"p{n % 5}") and ("kind" not in query or (n % 2 and n % 7))
+        if n % 10
+        and query.get("package_id") in (None, f"p{n % 5}")
+        and ("kind" not in query or (n % 2 and n % 7))
+        and query.get("start_date") in (None, f"2026-10-{17 - (n % 4 == 0)}")
     ]
     wanted.sort(key=lambda event: (event[3], event[1], event[2], event[0]), reverse=True)
 

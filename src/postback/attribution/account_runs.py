@@ -147,7 +147,7 @@ class AccountRuns:
             self._derived.run("collapse_outcomes")
             self._derived.run("drop_outcomes", **columns, settled_before=self.settled_before)
         else:
-            self._derived.empty("attribution")
+            self._derived.empty("attribution", "attributed_event")
         self._states.clear()
         self.accounts.clear()
 

@@ -45,6 +45,7 @@ EVENT_TABLES = (
     EventTable("source_activity", "minute"),
     EventTable("source_hour", "hour", days="60"),
     EventTable("attribution", "event_time"),
+    EventTable("attributed_event", "event_time"),
     EventTable("exposure_hour", "hour"),
     EventTable("conversion_hour", "hour"),
     EventTable("event_hash_by_key", "toDateTime(event_day, 'UTC')"),
