@@ -63,7 +63,7 @@ MOST_SLOWDOWN = 2.0
 
 _PIECE = 5_000
 _WARMING_UP = 10_000
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 1.0
 _FIXED_ROUTES = (
     *(("POST", path) for path in ("/mcp", "/mcp/", "/a2a", "/", "/v1/{task}")),
