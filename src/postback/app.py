@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -58,6 +59,10 @@ _RETENTION_SECONDS = 300.0
 """Soon after midnight on every shard, for no account moves between two that have settled different days."""
 _INVALID_CLICKS_SECONDS = 1.0
 
+_SWITCH_SECONDS = 0.001
+"""How long a thread that works in Python keeps others from it: beside a flush each callback of the event loop waits for
+that. Python's default is five times as long."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +79,7 @@ async def open_app(settings: Settings, clock: Clock | None = None) -> AsyncItera
     # Batches make many objects and no cycles, as does the log that is read at the start: the collector finds nothing,
     # so it looks less often and at less.
     gc.set_threshold(10_000, 50, 50)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     async with Resources() as resources:
         services, new_key = open_services(settings, offered(settings.sandbox), SCRIPT, resources, clock or Clock())
         mcp = McpEndpoint(services)
