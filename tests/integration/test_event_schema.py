@@ -227,7 +227,7 @@ def test_a_newer_store_is_refused_and_left_as_it_is(engine: Engine) -> None:
 def test_a_wrong_clock_lets_the_engine_delete_nothing_that_counts(fresh: dict[str, Any]) -> None:
     """It deletes by the wall clock what has a time to live: only what helps to find mistakes may have one."""
     expiring = {name for name, (made, _) in fresh.items() if " TTL " in made}
-    assert expiring == {"test_event", "rejected_event", "receipt", "source_hour"}
+    assert expiring == {"test_event", "rejected_event", "receipt", "receipt_hour", "source_hour"}
 
 
 @pytest.mark.parametrize("tables", [TableEngines.REPLICATED, TableEngines.CLOUD])
@@ -253,7 +253,7 @@ def test_what_replicated_servers_and_the_cloud_are_sent_is_known_to_the_engine(
         "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine_full LIKE "
         "'% replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800%' ORDER BY name"
     )
-    assert [name for (name,) in windows.result_rows] == ["invalid_click", "receipt", "source_activity"]
+    assert [name for (name,) in windows.result_rows] == ["invalid_click", "receipt", "receipt_hour", "source_activity"]
 
 
 def unreplicated(migration: Migration, tables: TableEngines) -> Migration:

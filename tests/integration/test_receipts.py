@@ -12,14 +12,21 @@ from tests.integration.test_event_store import purchases, rejection
 
 from postback.protocol.timestamps import from_micros
 from postback.store.data_folder import DataDir
-from postback.store.event_schema import MIGRATIONS
+from postback.store.event_schema import MIGRATIONS, drop_materialized_views
 from postback.store.event_store import EventStore
 from postback.store.receipts import Receipt, ReceiptFilter, count_receipts, count_received, new_receipts, receipts
-from postback.store.source_facts import identifier_coverage
+from postback.store.source_facts import identifier_coverage, receipts_by_time
 
 NOW = time.time_ns() // 1_000
 ALWAYS = {"after": datetime(1970, 1, 1, tzinfo=UTC), "before": datetime(2200, 1, 1, tzinfo=UTC)}
 EVERYTHING = ReceiptFilter()
+SUMMED = """
+    SELECT account_id, event_source_id, hour, outcome, is_test, sum(events) FROM receipt_hour GROUP BY ALL ORDER BY ALL
+"""
+COUNTED = """
+    SELECT account_id, event_source_id, toStartOfHour(received_at), outcome, test_event_code != '', count() FROM receipt
+    GROUP BY ALL ORDER BY ALL
+"""
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +145,21 @@ def test_identifiers_are_counted_of_accepted_events_and_of_copies_that_differ(re
     assert (none.events, none.median_delay) == (0, None)
 
 
+def test_hours_have_the_sums_of_what_was_received_though_an_insert_is_repeated(received: EventStore) -> None:
+    for _ in range(2):
+        some = purchases("hours", "order_1", "order_2", received_at=NOW, event_time=NOW - 123_456)
+        received.insert_block("event", [some], "the segment's token")
+        received.insert_block("rejected_event", [rejection("hours", "order_3", "INVALID_EVENT_TIME")], "its other one")
+    received.insert([purchases("hours", "order_4", event_source_id="app", received_at=NOW - 3_600_000_000)])
+
+    assert select(received, SUMMED) == select(received, COUNTED)
+    hour = datetime.fromtimestamp(NOW // 1_000_000, UTC).replace(minute=0, second=0)
+    span = hour - timedelta(days=1), hour + timedelta(hours=1)
+    assert receipts_by_time(received, "hours", "website", *span) == {hour: {"accepted": 2, "rejected": 1}}
+    assert identifier_coverage(received, "hours", "website", hour).median_delay == timedelta(milliseconds=120)
+    assert identifier_coverage(received, "hours", "app", hour).events == 0
+
+
 def test_what_was_received_is_counted_in_minutes(received: EventStore) -> None:
     now = from_micros(NOW).replace(second=0, microsecond=0)
     assert count_received(received, "other", since=now, until=now + timedelta(minutes=2)) == 1
@@ -149,13 +171,17 @@ def test_an_upgrade_lists_what_was_received_before_it_once_however_often_it_begi
     query = "SELECT * EXCEPT (event_time, kinds) FROM receipt WHERE account_id = 'shop' ORDER BY received_at"
     before = select(received, query)
     statements = {migration.name: migration.statements for migration in MIGRATIONS}
+    drop_materialized_views(received.deriver)
     received.deriver.command("ALTER TABLE receipt DROP COLUMN event_time, DROP COLUMN kinds")
-    for statement in statements["pre_receipts"] * 2:
-        received.deriver.command(statement)
-    for statement in statements["pre_identifiers_of_receipts"]:
+    for statement in (
+        *statements["pre_receipts"] * 2,
+        *statements["pre_identifiers_of_receipts"],
+        *statements["pre_receipt_hours"] * 2,
+    ):
         received.deriver.command(statement)
     after = select(received, query)
     # Of exact repeats one is left, since the table of events has no other.
     assert {row[4] for row in after} == {row[4] for row in before}
     assert all(row in before for row in after)
     assert len({row[1] for row in after}) == len(after)
+    assert select(received, SUMMED) == select(received, COUNTED)

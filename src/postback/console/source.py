@@ -156,7 +156,7 @@ def _read(visit: Visit, source: EventSource, health: Health, days: int) -> OneSo
     found = receipts_by_time(*key, since, until, daily=step == _DAY)
     moments = {since + step * number: found.get(since + step * number, {}) for number in range((until - since) // step)}
     first, last = first_and_last_events(*key)
-    covered = identifier_coverage(*key, visit.now - _DAY)
+    covered = identifier_coverage(*key, visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR - _DAY)
     issues = sorted(_issues(visit, source, since, until), key=lambda issue: (not issue.rejected, -issue.events))
     return OneSource(
         account_id=source.account_id,

@@ -39,6 +39,7 @@ EVENT_TABLES = (
     EventTable("test_event", "received_at", days="7"),
     EventTable("rejected_event", "received_at", days="30"),
     EventTable("receipt", "received_at", days="if(test_event_code = '', 30, 7)"),
+    EventTable("receipt_hour", "hour", days="if(is_test, 7, 30)"),
     EventTable("exposure", "received_at"),
     EventTable("delivery_total", "received_at"),
     EventTable("invalid_click", "hour"),

@@ -21,8 +21,8 @@ class IdentifierCoverage:
         events: How many there are.
         without: How many have no usable one.
         kinds: First byte of a match key, one of KINDS → how many events have such an identifier.
-        median_delay, long_delay: Within what time after they happened half of them came, and 95 of 100; None without
-            events.
+        median_delay, long_delay: Within what time after they happened half of them came, and 95 of 100, rounded to two
+            digits; None without events.
     """
 
     events: int
@@ -35,7 +35,7 @@ class IdentifierCoverage:
 def receipts_by_time(
     events: EventStore, account_id: str, event_source_id: str, since: datetime, until: datetime, *, daily: bool = False
 ) -> dict[datetime, dict[str, int]]:
-    """How much was received in each hour or day, by its outcome; those in which nothing was are absent.
+    """How much was received in each hour or day of a span of whole hours, by its outcome; without those of nothing.
 
     Raises:
         StoreUnavailable: The engine doesn't answer.
@@ -51,19 +51,28 @@ def receipts_by_time(
 def identifier_coverage(
     events: EventStore, account_id: str, event_source_id: str, since: datetime
 ) -> IdentifierCoverage:
-    """The identifiers of what was received since then.
+    """The identifiers of what was received since an hour began.
 
     Raises:
         StoreUnavailable: The engine doesn't answer.
     """
     source = {"account_id": account_id, "event_source_id": event_source_id}
-    [(found, delays)] = events.query("identifier_coverage", **source, since=since)
-    kinds = Counter[int]()
-    for together, count in found:
+    kinds, delays, without = Counter[int](), Counter[int](), 0
+    for together, delay, count in events.query("identifier_coverage", **source, since=since):
         kinds.update(dict.fromkeys(together.encode(), count))
-    without = sum(count for together, count in found if not together)
-    median, long = (timedelta(microseconds=delay) if found else None for delay in delays)
-    return IdentifierCoverage(sum(count for _, count in found), without, kinds, median, long)
+        delays[delay] += count
+        without += 0 if together else count
+    return IdentifierCoverage(delays.total(), without, kinds, _within(delays, 0.5), _within(delays, 0.95))
+
+
+def _within(delays: Counter[int], share: float) -> timedelta | None:
+    """Within how long this share of events came, by how many came after how many µs."""
+    left = share * delays.total()
+    for delay, count in sorted(delays.items()):
+        left -= count
+        if left < 0:
+            return timedelta(microseconds=delay)
+    return None
 
 
 def first_and_last_events(

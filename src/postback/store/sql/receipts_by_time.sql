@@ -1,12 +1,11 @@
--- How much was received from a source in each hour or day of a span of time, by what became of it: in the order of OUTCOMES, which are counted in columns, since that is quicker than in groups.
+-- How much was received from a source in each hour or day of a span of whole hours, by what became of it: in the order of OUTCOMES.
 SELECT
-    if({daily:Bool}, toStartOfDay(received_at), toStartOfHour(received_at)) AS begins_at,
-    countIf(outcome = 'accepted'), countIf(outcome = 'accepted_with_warnings'), countIf(outcome = 'duplicate'),
-    countIf(outcome = 'test'), countIf(outcome = 'rejected')
-FROM receipt
-WHERE account_id = {account_id:String}
-    AND received_at >= {since:DateTime('UTC')} AND received_at < {until:DateTime('UTC')}
-    AND event_source_id = {event_source_id:String}
-    AND (test_event_code = '' OR received_at > now64(6, 'UTC') - INTERVAL 7 DAY)
+    if({daily:Bool}, toStartOfDay(hour), hour) AS begins_at,
+    sumIf(events, outcome = 'accepted'), sumIf(events, outcome = 'accepted_with_warnings'),
+    sumIf(events, outcome = 'duplicate'), sumIf(events, outcome = 'test'), sumIf(events, outcome = 'rejected')
+FROM receipt_hour
+WHERE account_id = {account_id:String} AND event_source_id = {event_source_id:String}
+    AND hour >= {since:DateTime('UTC')} AND hour < {until:DateTime('UTC')}
+    AND (NOT is_test OR hour > now('UTC') - INTERVAL 7 DAY)
 GROUP BY begins_at
 ORDER BY begins_at
