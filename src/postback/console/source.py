@@ -149,14 +149,14 @@ def _read(visit: Visit, source: EventSource, health: Health, days: int) -> OneSo
     services = visit.services
     key = services.shards.of(source.account_id), source.account_id, source.event_source_id
     step = _HOUR if days < max(_DAYS) else _DAY
-    until = visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR
+    until = hour_ends = visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR
     if step == _DAY:
         until = visit.now.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
     since = until - _DAY * days
     found = receipts_by_time(*key, since, until, daily=step == _DAY)
     moments = {since + step * number: found.get(since + step * number, {}) for number in range((until - since) // step)}
     first, last = first_and_last_events(*key)
-    covered = identifier_coverage(*key, visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR - _DAY)
+    covered = identifier_coverage(*key, hour_ends - _DAY)
     issues = sorted(_issues(visit, source, since, until), key=lambda issue: (not issue.rejected, -issue.events))
     return OneSource(
         account_id=source.account_id,
