@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.engine import open_events
 
 from postback.media_buys.media_buy import MediaBuy
 from postback.services import Services
@@ -37,7 +38,7 @@ QUERIES: tuple[dict[str, str], ...] = (
 @pytest.fixture
 def events(tmp_path: Path) -> Iterator[EventStore]:
     data = DataDir.open(tmp_path / "data")
-    store = EventStore.open(data.events_dsn, data.scratch)
+    store = open_events(data.path)
     yield store
     store.close()
     data.close()

@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from postback.sandbox.simulations import SimulatedDay, SimulatedDelivery, SimulationError
+from postback.sandbox.seeds import FixtureError
+from postback.sandbox.simulations import SimulatedDay, SimulatedDelivery
 
 
 def test_delivery_is_simulated_on_so_many_days_and_each_may_have_more() -> None:
@@ -15,7 +16,7 @@ def test_delivery_is_simulated_on_so_many_days_and_each_may_have_more() -> None:
     for number in range(1_000):
         delivery.add(first + timedelta(days=number), SimulatedDay(impressions=1))
 
-    with pytest.raises(SimulationError, match="simulated on 1,000 days, which is the most"):
+    with pytest.raises(FixtureError, match="simulated on 1,000 days, which is the most"):
         delivery.add(first - timedelta(days=1), SimulatedDay(impressions=1))
     delivery.add(first, SimulatedDay(impressions=1))
 

@@ -14,6 +14,7 @@ from postback.console.page import Page, Visit
 from postback.console.sources import SOURCES, Health, health_of
 from postback.errors import InvalidRequest
 from postback.event_sources.event_source import EventSource
+from postback.event_sources.rhythms import start_of_hour
 from postback.event_sources.setup_snippets import SourceSetup, setup
 from postback.events.identifiers import KINDS
 from postback.events.warnings import WARNINGS
@@ -149,7 +150,7 @@ def _read(visit: Visit, source: EventSource, health: Health, days: int) -> OneSo
     services = visit.services
     key = services.shards.of(source.account_id), source.account_id, source.event_source_id
     step = _HOUR if days < max(_DAYS) else _DAY
-    until = hour_ends = visit.now.replace(minute=0, second=0, microsecond=0) + _HOUR
+    until = hour_ends = start_of_hour(visit.now) + _HOUR
     if step == _DAY:
         until = visit.now.replace(hour=0, minute=0, second=0, microsecond=0) + _DAY
     since = until - _DAY * days

@@ -59,7 +59,7 @@ _Time = Annotated[datetime, Meta(tz=True)]
 
 
 class FixtureError(ValueError):
-    """A fixture is invalid; the message says why."""
+    """What is to be seeded or simulated is invalid, or more than there may be; the message says why."""
 
 
 class _FormatFixture(msgspec.Struct, frozen=True):

@@ -14,19 +14,16 @@ from sqlalchemy import Connection, select
 
 from postback.media_buys.media_buy import MediaBuy
 from postback.products.product import Product
+from postback.sandbox.seeds import FixtureError
 from postback.store.control_store import ControlStore
 from postback.store.tables import account, simulation
 
-__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "SimulationError", "Simulations", "Viewability"]
+__all__ = ["Seed", "SimulatedDay", "SimulatedDelivery", "Simulations", "Viewability"]
 
 _MOST_DAYS = 1_000
 """Of a media buy: every report of it reads all of them."""
 
 _Measured = Annotated[float, Meta(ge=0, le=1e15)]
-
-
-class SimulationError(ValueError):
-    """More was to be simulated than there may be; the message says what."""
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -91,10 +88,10 @@ class SimulatedDelivery(msgspec.Struct, omit_defaults=True):
         """Add to the delivery of a day.
 
         Raises:
-            SimulationError: There are too many days.
+            FixtureError: There are too many days.
         """
         if day not in self.days and len(self.days) >= _MOST_DAYS:
-            raise SimulationError(f"Delivery of this media buy is simulated on {_MOST_DAYS:,} days, which is the most.")
+            raise FixtureError(f"Delivery of this media buy is simulated on {_MOST_DAYS:,} days, which is the most.")
         self.days.setdefault(day, SimulatedDay()).add(more)
 
     def total(self) -> SimulatedDay:
@@ -142,7 +139,7 @@ class Simulations:
             Everything that was simulated for it.
 
         Raises:
-            SimulationError: There are too many days.
+            FixtureError: There are too many days.
         """
 
         def deliver(delivery: SimulatedDelivery) -> None:
@@ -155,7 +152,7 @@ class Simulations:
         """Bring what a buy has spent to this amount, by what it spends on a day.
 
         Raises:
-            SimulationError: There are too many days.
+            FixtureError: There are too many days.
         """
         self._change(buy, lambda delivery: delivery.add(day, SimulatedDay(spend=target - delivery.total().spend)))
 

@@ -31,7 +31,7 @@ from postback.sandbox.seeds import (
     seeded_price,
     seeded_product,
 )
-from postback.sandbox.simulations import SimulatedDay, SimulationError, Viewability
+from postback.sandbox.simulations import SimulatedDay, Viewability
 from postback.sandbox.statuses import FORCED, account_transition, forced
 from postback.sandbox.traffic import fits, recorded_call
 from postback.services import Services
@@ -130,7 +130,7 @@ async def comply_test_controller(call: TaskCall) -> ControllerResponse:
         return await call.services.threads.control.run(run, _Scenario(call, request.params))
     except _Refused as refused:
         return refused.answer
-    except (FixtureError, SimulationError) as error:
+    except FixtureError as error:
         return _Refused("INVALID_PARAMS", str(error)).answer
 
 
