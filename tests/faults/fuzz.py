@@ -51,7 +51,7 @@ COUNTED = "tests/faults/counted/fuzz.jsonl"
 CONNECTIONS = 4
 SLOW_CONNECTIONS = 100
 REQUESTS_A_SECOND = 100
-"""At most: the client is to be measured beside hostile requests, and not on a server that is simply full.
+"""The client is to be measured beside hostile requests, and not on a server that is simply full.
 
 Two cores carry so many, beside their sender and the server that nobody attacks. Of more, the client's median tells how
 long a call waits for a core.

@@ -131,7 +131,7 @@ class _Connection:
 def send(
     port: int, facts: Facts, seed: int, numbers: range, connections: int, slow: int, a_second: int
 ) -> dict[str, Any]:
-    """Send the requests of these numbers, at most so many a second; returns a ``Sent`` as a dictionary."""
+    """Send the requests of these numbers, so many a second; returns a ``Sent`` as a dictionary."""
     sent: dict[str, Any] = msgspec.to_builtins(
         uvloop.run(_send_all(port, facts, seed, iter(numbers), connections, slow, a_second))
     )
@@ -160,10 +160,11 @@ async def _send_all(
 
 
 async def _send_each(port: int, facts: Facts, seed: int, numbers: Iterator[int], sent: Sent, seconds: float) -> None:
-    """Send requests one after the other over a connection, each at least so many seconds after the one before."""
+    """Send requests one after the other over a connection, one in so many seconds; after a slow answer it catches up."""
     connection = _Connection(port)
+    due = time.monotonic()
     for number in numbers:
-        due = time.monotonic() + seconds
+        due += seconds
         request = hostile_request(facts, seed, number)
         try:
             answers = await connection.exchange(request)
