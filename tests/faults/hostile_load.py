@@ -160,7 +160,7 @@ async def _send_all(
 
 
 async def _send_each(port: int, facts: Facts, seed: int, numbers: Iterator[int], sent: Sent, seconds: float) -> None:
-    """Send requests one after the other over a connection, one in so many seconds; after a slow answer it catches up."""
+    """Send requests one after the other over a connection, one in so many seconds, and catch up after a slow answer."""
     connection = _Connection(port)
     due = time.monotonic()
     for number in numbers:
