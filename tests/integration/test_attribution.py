@@ -6,8 +6,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -41,6 +43,97 @@ def test_any_history_gives_what_the_rules_say_at_once_and_rebuilt(stores: Stores
     # They lie in one store, so one rebuild derives each of them anew, to the byte.
     stores.attribution().rebuild()
     assert [history.dump() for history in attributed] == dumps
+
+
+def _goals(*named: tuple[str, str]) -> tuple[EventGoal, ...]:
+    """A goal that names these sources and types, with the value of each event."""
+    entries = (GoalSource(event_source_id=source, event_type=kind, value_field="value") for source, kind in named)
+    return (EventGoal(kind="event", event_sources=tuple(entries)),) if named else ()
+
+
+_PURCHASE, _REFUND = ("web", "purchase"), ("web", "refund")
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(1, 1, 1)], ids=["at once", "one by one"])
+@pytest.mark.parametrize(
+    ("before", "after", "other"),
+    [
+        pytest.param([_PURCHASE], [("app", "purchase")], [], id="another source"),
+        pytest.param([_PURCHASE], [("web", "lead")], [], id="another type"),
+        pytest.param([_PURCHASE], [], [], id="none, and no other package has any"),
+        pytest.param([_PURCHASE], [], [_PURCHASE], id="none, and another package has the same"),
+        pytest.param([_PURCHASE, _REFUND], [_PURCHASE], [], id="refunds no longer"),
+        pytest.param([_PURCHASE, _REFUND], [], [_PURCHASE, _REFUND], id="none, and refunds follow to another package"),
+    ],
+)
+def test_what_counted_for_goals_that_are_replaced_counts_no_longer(
+    stores: Stores, limits: Limits, before: list[Any], after: list[Any], other: list[Any]
+) -> None:
+    history = History(stores, limits)
+    history.buy("m0", "USD", [_goals(*before), _goals(*other)])
+    moment = int(START.timestamp()) * 1_000_000
+    history.receive(*(Exposure(f"x{n}", "click", moment + n, 0, ("m0", f"p{1 - n}"), (key(1, 1),)) for n in range(2)))
+    data = parse('{"currency":"USD","value":12.5,"order_id":"o1"}')
+    for number in "123":
+        history.receive(Event("web", "purchase", number, moment + 9, 0, (key(1, 1),), "", "website", data))
+    history.receive(Event("web", "refund", "4", moment + 9, 0, (), "", "website", data))
+    history.attribution.catch_up()
+    counted = history.hours()[1]
+    assert counted
+    history.set_goals("m0", "p0", _goals(*after))
+
+    history.attribution.catch_up()
+
+    assert history.hours()[1] != counted
+    history.check()
+
+
+def test_what_arrives_while_numbers_become_final_is_not_in_them(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(stores, Limits())
+    history.buy("m0", "USD", [_goals(_PURCHASE), ()])
+    moment = int(START.timestamp()) * 1_000_000
+    history.receive(*(Exposure(f"x{n}", "click", moment, 0, ("m0", f"p{n}"), (key(1, 1),)) for n in range(2)))
+    catch_up = history.attribution.catch_up
+
+    for package in (("m0", "p0"), ("m0", "p1")):  # one that has goals, and one that has none
+
+        def catches_up_before_more_arrives(package: tuple[str, str] = package) -> None:
+            catch_up()
+            stores.stamp = int(datetime.now(UTC).timestamp() * 1_000_000)
+            history.receive(Exposure(f"late-{package}", "click", moment, 0, package, (key(1, 1),)))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(history.attribution, "catch_up", catches_up_before_more_arrives)
+            history.finalize(*package)
+    history.attribution.catch_up()
+
+    history.check()
+    assert sum(clicks for _, clicks, _ in history.hours()[0].values()) == 2
+
+
+def test_lists_of_a_rebuild_that_keeps_outcomes_are_those_of_its_runs(stores: Stores) -> None:
+    history = History(stores, Limits())
+    history.buy("m0", "USD", [_goals(_PURCHASE)] * 3)
+    moment = int(START.timestamp()) * 1_000_000
+    for number in range(1, 6):
+        history.receive(
+            Exposure(f"x{number}", "click", moment, 0, ("m0", "p0"), (key(1, number),)),
+            Event("web", "purchase", f"{number}", moment + 9, 0, (key(1, number),)),
+        )
+        history.attribution.catch_up()
+    history.finalize("m0", "p2")  # so that outcomes are kept
+    history.attribution.rebuild()
+    history.receive(Exposure("y", "click", moment + 1, 0, ("m0", "p1"), (key(1, 5),)))
+    history.attribution.catch_up()
+
+    stores.events.deriver.command("OPTIMIZE TABLE attributed_event FINAL")
+
+    listed = (
+        "SELECT event_id, package_id FROM attributed_event WHERE account_id = {account_id:String} ORDER BY event_id"
+    )
+    assert stores.rows(listed, history.account_id) == [*((number, "p0") for number in "1234"), ("5", "p1")]
 
 
 def test_a_factor_of_many_digits_holds_nobody_up(stores: Stores) -> None:

@@ -8,14 +8,14 @@ reconciled with the outcomes first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from postback.attribution.event_run import attribute_staged
 from postback.attribution.exposure_spans import ExposureSpans
-from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind
+from postback.attribution.rules import RULES_VERSION, AccountRules, EventKind, PackageKey, signed_kind
 from postback.attribution.staging import RUN_TABLES, replace_scratch, stage_rules
 from postback.attribution.state import NEVER, AccountState, Backfill, StateStore
 from postback.attribution.statements import DerivedStore
@@ -113,9 +113,7 @@ class AccountRuns:
             state = self._apply_goals(account_id, state, change, newest_event)
         while state.exposures_through < newest_exposure and not self.stopping:
             state = self._count_exposures(account_id, state, newest_exposure)
-        if not state.kinds:
-            return
-        while not (self.stopping or (state.caught_up and state.events_through >= newest_event)):
+        while state.is_behind(newest_event) and not self.stopping:
             state = self._attribute(account_id, state, newest_event)
 
     def recover(self) -> None:
@@ -146,6 +144,9 @@ class AccountRuns:
             columns = {name: [key[place] for key in frozen] for place, name in enumerate(names)}
             self._derived.run("collapse_outcomes")
             self._derived.run("drop_outcomes", **columns, settled_before=self.settled_before)
+            # Those of the runs to come may have smaller numbers than those that were dropped.
+            self._derived.empty("attributed_event")
+            self._derived.run("list_kept_outcomes")
         else:
             self._derived.empty("attribution", "attributed_event")
         self._states.clear()
@@ -192,10 +193,6 @@ class AccountRuns:
         rules = self._rules_of(account_id, change)
         signatures, kinds = rules.signatures(), rules.kind_signatures()
         known = set(state.kinds) if state.rules_version == RULES_VERSION else set()
-        added = [kind for signature, kind in kinds.items() if signature not in known]
-        changed = {key for key in rules.packages if signatures["\n".join(key)] != state.signatures.get("\n".join(key))}
-        waiting = {(older.event_source_id, older.event_type): older for older in state.backfill}
-        waiting.update(_backfill(added))
         # Until a goal names something, arriving events are passed over.
         through = state.events_through if state.kinds else newest_event
         return self._keep(
@@ -206,10 +203,14 @@ class AccountRuns:
                 rules_version=RULES_VERSION,
                 kinds=tuple(kinds),
                 signatures=signatures,
-                changed=tuple(sorted(changed | set(state.changed))),
+                changed=tuple(sorted(_changed_packages(rules, state.signatures) | set(state.changed))),
                 events_through=through,
                 linked=self._link(account_id, rules, state.linked, through),
-                backfill=tuple(waiting.values()),
+                backfill=_backfill(
+                    state.backfill,
+                    added=[kind for signature, kind in kinds.items() if signature not in known],
+                    removed=[signed_kind(signature) for signature in state.kinds if signature not in kinds],
+                ),
             ),
         )
 
@@ -237,7 +238,8 @@ class AccountRuns:
 
     def _attribute(self, account_id: str, state: AccountState, newest: int) -> AccountState:
         """Attribute the next span of events: older ones that goals have come to name, or those that are new."""
-        if state.backfill == tuple(_backfill(self._rules_of(account_id, state.change).kinds).values()):
+        named = {(kind.event_source_id, kind.event_type, "") for kind in self._rules_of(account_id, state.change).kinds}
+        if named and named <= {(each.event_source_id, each.event_type, each.after) for each in state.backfill}:
             # Every event is about to be attributed, with every exposure that is known.
             state = replace(state, changed=(), restated_through=state.exposures_through)
         run = self._begin(account_id, state)
@@ -262,9 +264,9 @@ class AccountRuns:
         older, *rest = state.backfill
         pair = {"event_source_id": older.event_source_id, "event_type": older.event_type, "after": older.after}
         found = self._derived.rows("older_events_end", account_id=account_id, **pair, most=self._limits.events)
-        end = found[0][0] if found else ""
-        self._derived.run("older_events", account_id=account_id, **pair, end=end, through=state.events_through)
-        left = (replace(older, after=end), *rest) if end else tuple(rest)
+        span = pair | {"end": found[0][0] if found else "", "through": state.events_through}
+        self._derived.run("older_events", account_id=account_id, **span, unnamed=older.unnamed)
+        left = (replace(older, after=span["end"]), *rest) if found else tuple(rest)
         return replace(state, backfill=left)
 
     def _stage_new(self, account_id: str, state: AccountState, newest: int) -> AccountState | None:
@@ -301,9 +303,7 @@ class AccountRuns:
     def _all_again(self, account_id: str, state: AccountState) -> AccountState:
         """So many events are restated that all of them are gone through in order."""
         kinds = self._rules_of(account_id, state.change).kinds
-        return replace(
-            state, changed=(), restated_through=state.exposures_through, backfill=tuple(_backfill(kinds).values())
-        )
+        return replace(state, changed=(), restated_through=state.exposures_through, backfill=_backfill((), added=kinds))
 
     def _begin(self, account_id: str, state: AccountState) -> int:
         """The number of the next run, whose tables are empty, with the account's rules beside them."""
@@ -323,5 +323,20 @@ class AccountRuns:
         return kept
 
 
-def _backfill(kinds: list[EventKind] | tuple[EventKind, ...]) -> dict[tuple[str, str], Backfill]:
-    return {(kind.event_source_id, kind.event_type): Backfill(kind.event_source_id, kind.event_type) for kind in kinds}
+def _changed_packages(rules: AccountRules, signatures: Mapping[str, str]) -> set[PackageKey]:
+    """The packages whose goals are others than those with these signatures, or gone; not those with final numbers."""
+    now = rules.signatures()
+    changed = {tuple(name.split("\n")) for name in now.keys() | signatures if now.get(name) != signatures.get(name)}
+    return {(media_buy_id, package_id) for media_buy_id, package_id in changed} - rules.frozen.keys()
+
+
+def _backfill(
+    waiting: Iterable[Backfill], *, added: Iterable[EventKind], removed: Iterable[EventKind] = ()
+) -> tuple[Backfill, ...]:
+    """What is to be gone through when goals have come to name event kinds, or name them no longer."""
+    found = {(older.event_source_id, older.event_type): older for older in waiting}
+    for kind, is_named in (*((kind, True) for kind in added), *((kind, False) for kind in removed)):
+        pair = kind.event_source_id, kind.event_type
+        unnamed = not is_named or (pair in found and found[pair].unnamed)
+        found[pair] = Backfill(*pair, unnamed=unnamed)
+    return tuple(found.values())

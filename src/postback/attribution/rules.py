@@ -27,6 +27,7 @@ __all__ = [
     "RuleSet",
     "SiblingSet",
     "longest_windows",
+    "signed_kind",
 ]
 
 RULES_VERSION = 2
@@ -80,6 +81,11 @@ class GoalOption(NamedTuple):
     value_field: str
     factor: Decimal
     refund: bool
+
+
+def signed_kind(signature: str) -> EventKind:
+    """The event kind of a signature of ``AccountRules.kind_signatures``."""
+    return EventKind(*signature.split("\n")[:3])
 
 
 def longest_windows(options: Sequence[GoalOption], lead: int) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from postback.attribution.account_runs import AccountRuns, Limits
@@ -145,14 +145,17 @@ class Attribution:
     def finalize(self, account_id: str, media_buy_id: str, package_id: str) -> None:
         """Make the numbers of a package final: nothing that is received later changes them.
 
-        The caller has seen to it that the package ended, and its windows with it.
+        The caller has seen to it that the package ended, and its windows with it. They are final since the receipt time
+        through which they are complete: what was received between it and now is not in them.
 
         Raises:
-            StoreUnavailable: A store doesn't answer.
+            StoreUnavailable: A store doesn't answer, or attribution is being stopped.
         """
         with self._work:
             self.catch_up()
-            self._media_buys.finalize(account_id, media_buy_id, package_id, datetime.now(UTC))
+            if self._complete is None or self._runs.stopping:
+                raise StoreUnavailable("Postback is stopping. The numbers are not final yet.", retry_after=10)
+            self._media_buys.finalize(account_id, media_buy_id, package_id, self._complete)
 
     def settle(self, settled_before: int, dropped_before: int) -> bool:
         """Let the outcomes of events from before a time stay as they are, whatever is received or changed later.
@@ -264,7 +267,7 @@ class Attribution:
             return
         for package in self._media_buys.finality_requests(micros(self._complete)):
             if self._mine(package[0]):
-                self._media_buys.finalize(*package, datetime.now(UTC))
+                self._media_buys.finalize(*package, self._complete)
 
     def _require_lead(self) -> None:
         if not self.lead():

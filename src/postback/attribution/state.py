@@ -22,11 +22,19 @@ _REBUILDS = ("", " ")
 
 
 class Backfill(msgspec.Struct, frozen=True):
-    """Stored events of one source and type that have yet to be attributed: those whose event_id is after ``after``."""
+    """Stored events of one source and type that have yet to be attributed.
+
+    Attributes:
+        event_source_id: The source.
+        event_type: The type.
+        after: Those whose event_id is after this one.
+        unnamed: Whether also those that no goal names: one did, and they may have counted for it.
+    """
 
     event_source_id: str
     event_type: str
     after: str = ""
+    unnamed: bool = False
 
 
 class AccountState(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,10 +66,15 @@ class AccountState(msgspec.Struct, frozen=True, kw_only=True):
     linked: tuple[str, ...] = ()
     backfill: tuple[Backfill, ...] = ()
 
-    @property
-    def caught_up(self) -> bool:
-        """Whether nothing is left to do for this state."""
-        return not self.backfill and not self.changed and self.restated_through == self.exposures_through
+    def is_behind(self, newest_event: int) -> bool:
+        """Whether there is something to attribute, with the newest event received at this time.
+
+        While no goal names an event, events and exposures are passed over; what counted for earlier goals is not.
+        """
+        if self.backfill or self.changed:
+            return True
+        waiting = self.events_through < newest_event or self.restated_through < self.exposures_through
+        return bool(self.kinds) and waiting
 
 
 class _Document(msgspec.Struct):

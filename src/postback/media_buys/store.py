@@ -108,12 +108,12 @@ class MediaBuyStore:
         return self._select(*conditions, limit=limit)
 
     def goals(self, account_id: str) -> list[PackageGoals]:
-        """The packages of an account with event goals, including those of canceled and completed buys."""
+        """The packages of an account with event goals or final numbers, of canceled and completed buys too."""
         return [
             PackageGoals(buy, package)
             for buy in self._select(media_buy.c.account_id == account_id)
             for package in buy.packages
-            if package.event_goals
+            if package.event_goals or package.finalized_at
         ]
 
     def package_currencies(self, account_id: str) -> Mapping[tuple[str, str], str]:
