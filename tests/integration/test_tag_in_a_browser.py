@@ -323,8 +323,13 @@ def test_nothing_is_sent_or_stored_before_consent_where_it_is_required(site: Any
             {"pingData": {"signalStatus": "ready", "parsedSections": {"usnat": [{"SaleOptOut": 1}]}}},
             {"pingData": {"signalStatus": "ready", "parsedSections": {"usnat": [{"SaleOptOut": 2}]}}},
         ),
+        (
+            "window.__gpp = (command, listener) => { window.tell = data => listener(data, true) }",
+            {"pingData": {"signalStatus": "ready", "parsedSections": {"uspv1": {"Notice": "Y", "OptOutSale": "Y"}}}},
+            {"pingData": {"signalStatus": "ready", "parsedSections": {"uspv1": {"Notice": "Y", "OptOutSale": "N"}}}},
+        ),
     ],
-    ids=["TCF", "GPP"],
+    ids=["TCF", "GPP", "GPP, the oldest section"],
 )
 def test_a_consent_platform_decides(
     site: Any, platform: str, refusing: dict[str, Any], granting: dict[str, Any]
@@ -339,6 +344,58 @@ def test_a_consent_platform_decides(
         shop.status("granted")
 
     assert [event["event_id"] for event in shop.posted()] == ["granted"]
+
+
+@pytest.mark.parametrize("section", ["tcfeuv2", "usnat"])
+def test_a_refusal_holds_whatever_else_the_consent_platform_says(site: Any, section: str) -> None:
+    shop = site(consent_required=True)
+    platform = """
+        window.__tcfapi = (command, version, listener) =>
+            listener({ gdprApplies: true, eventStatus: 'tcloaded', purpose: { consents: {} } }, true)
+        window.__gpp = (command, listener) =>
+            listener({ pingData: { signalStatus: 'ready', parsedSections: { SECTION: [{ SaleOptOut: 2 }] } } }, true)
+    """
+    with shop.visit("/landing?gclid=Cj0KCQjw-3", before=platform.replace("SECTION", section)) as page:
+        shop.settled(page)
+        purchase(page, "refused")
+        page.wait_for_load_state("networkidle")
+        assert _stored(page) == ("", {})
+
+    assert shop.posted() == []
+
+
+def test_an_order_before_consent_has_the_click_of_an_earlier_page(site: Any) -> None:
+    shop = site(consent_required=True)
+    with shop.visit("/landing?gclid=Cj0KCQjw-4") as page:
+        shop.settled(page)
+        page.evaluate("postback('consent', 'granted')")
+        page.goto(f"http://localhost:{shop.shop.port}/thanks")
+        shop.settled(page)
+        purchase(page, "before-consent")
+        page.evaluate("postback('consent', 'granted')")
+        status = shop.status("before-consent")
+
+    assert status["statuses"][0]["identifiers"] == ["click_id"]
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("+49 (0)30 123-456", HASHED_PHONE),
+        ("0049 30/123 456", HASHED_PHONE),
+        ("+49 (030) 123456", None),
+        ("+49 30 123456 ext. 5", None),
+    ],
+)
+def test_phones_are_sent_as_the_whole_world_dials_them_or_not_at_all(site: Any, written: str, sent: str | None) -> None:
+    shop = site()
+    with shop.visit() as page:
+        shop.settled(page)
+        purchase(page, "by-phone", phone=written)
+        shop.status("by-phone")
+
+    [event] = shop.posted()
+    assert event["user_match"].get("hashed_phone") == sent
 
 
 def test_an_order_survives_a_server_that_is_busy(site: Any) -> None:

@@ -35,7 +35,8 @@
   let settings // what the source requires; undefined until the server has said it
   let clockOffset = 0 // milliseconds to add to the visitor's clock
   let consent // 'granted', 'denied', or undefined while nobody has said
-  let calls = [] // calls until the settings are there
+  const refusals = [] // whether TCF and GPP refuse
+  let calls = [] // calls until the settings are there, and consent: only then may the cookie be read for them
   let queue = [] // events until the server has them
   let inFlight = 0 // how many of the first of them are on their way
   let failures = 0 // in a row
@@ -48,8 +49,9 @@
 
   const optedOut = navigator.globalPrivacyControl
 
-  const maySend = () =>
-    settings && consent != 'denied' && (consent || !settings.consent_required) && !(optedOut && settings.gpc == 'drop')
+  const mayRead = () => settings && (consent || !settings.consent_required)
+
+  const maySend = () => mayRead() && consent != 'denied' && !(optedOut && settings.gpc == 'drop')
 
   const mayStore = () => maySend() && !optedOut
 
@@ -64,22 +66,27 @@
     } else if (settings) begin()
   }
 
+  // A page may have several consent platforms, or one that speaks for several laws: each may refuse.
+  function hear(platform, refused) {
+    refusals[platform] = refused
+    decide(refusals.includes(true) ? 'denied' : 'granted')
+  }
+
   // IAB TCF: storage (purpose 1) and measuring ads (purpose 7), where the GDPR applies.
   function followTcf(data, known) {
     const { gdprApplies, eventStatus, purpose } = data || {}
     if (!known || (gdprApplies !== false && eventStatus == 'cmpuishown')) return
-    const given = gdprApplies === false || (purpose && purpose.consents[1] && purpose.consents[7])
-    decide(given ? 'granted' : 'denied')
+    hear(0, gdprApplies !== false && !(purpose && purpose.consents[1] && purpose.consents[7]))
   }
 
-  // IAB GPP: an opt-out of sale, sharing or targeted advertising in any section of the United States.
+  // IAB GPP: an opt-out of sale, sharing or targeted advertising in any section of the United States, as in SaleOptOut: 1
+  // or, in the oldest, OptOutSale: 'Y'.
   function followGpp(data) {
     const { signalStatus, parsedSections } = (data && data.pingData) || {}
-    const sections = Object.values(parsedSections || {}).flat()
+    const sections = Object.keys(parsedSections || {}).filter((name) => /^us/.test(name))
     if (signalStatus != 'ready' || !sections[0]) return
-    const refused = ({ SaleOptOut, SharingOptOut, TargetedAdvertisingOptOut }) =>
-      [SaleOptOut, SharingOptOut, TargetedAdvertisingOptOut].includes(1)
-    decide(sections.some(refused) ? 'denied' : 'granted')
+    const said = sections.flatMap((name) => parsedSections[name]).flatMap(Object.entries)
+    hear(1, said.some(([name, value]) => /OptOut(Sale)?$/.test(name) && /[1Y]/.test(value)))
   }
 
   // --- What is remembered in the visitor's browser ---
@@ -137,7 +144,7 @@
   }
 
   function hashedPhone(phone) {
-    const number = String(phone).replace(/[^\d+]/g, '').replace(/^00/, '+')
+    const number = String(phone).replace(/\(0\)|\((?!0)|[\s)/.-]/g, '').replace(/^00/, '+')
     return /^\+[1-9]\d{6,14}$/.test(number)
       ? digest(number, 'phone')
       : say('phone needs its country code, as in +49 30 123456.', 'warn')
@@ -266,7 +273,7 @@
     if (type == 'consent') return decide(facts)
     if (consent == 'denied') return
     const made = [type, facts, Date.now(), address()]
-    if (settings) add(...made)
+    if (mayRead()) add(...made)
     else calls.push(made)
   }
 
@@ -280,6 +287,7 @@
         return recent
       })
     }
+    if (mayRead()) calls.splice(0).forEach((made) => add(...made))
     if (!failures) flushSoon()
   }
 
@@ -299,7 +307,6 @@
     if (window.__tcfapi) __tcfapi('addEventListener', 2, followTcf)
     if (window.__gpp) __gpp('addEventListener', followGpp)
     begin()
-    calls.splice(0).forEach((made) => add(...made))
     watchPages()
     addEventListener('online', () => flushSoon())
     addEventListener('pagehide', () => {
