@@ -397,6 +397,22 @@ def test_nothing_of_packages_is_listed_when_none_is_left(seller: Server) -> None
     assert set(answer["valid_actions"]) == {"pause", "cancel", "extend_flight", "shorten_flight", "add_packages"}
 
 
+def test_a_package_with_final_numbers_stays_as_it_is(seller: Server) -> None:
+    ended = package(start_time="2026-01-01T00:00:00Z", end_time="2026-02-01T00:00:00Z")
+    registered = {"postback": {"media_buy_id": "mb_of_another_agent"}}
+    bought = buy(seller, ended, start_time="2026-01-01T00:00:00Z", ext=registered)
+    [line] = bought["packages"]
+    place = f"media-buys/{bought['media_buy_id']}/packages/{line['package_id']}/finalize"
+    assert call(seller, "rest", place, {})["is_final"] is True
+
+    extended = {"package_id": line["package_id"], "end_time": "2098-01-01T00:00:00Z"}
+    assert refusal(update(seller, bought, packages=[extended])) == [("INVALID_STATE", "packages[0].package_id")]
+    total = {"amount": 6000, "currency": "USD"}
+    assert refusal(update(seller, bought, total_budget=total)) == [("INVALID_STATE", "total_budget")]
+    [described] = found(seller, adcp_version="3.1", media_buy_ids=[bought["media_buy_id"]])
+    assert "increase_budget" not in described["valid_actions"]
+
+
 def test_a_conflict_and_a_small_budget_say_the_numbers(seller: Server) -> None:
     bought = buy(seller, package())
 

@@ -45,4 +45,4 @@ def _pause_or_resume(buy: MediaBuy) -> str:
 
 
 def _live(buy: MediaBuy) -> int:
-    return sum(package.canceled_at is None for package in buy.packages)
+    return sum(package.canceled_at is None and package.finalized_at is None for package in buy.packages)

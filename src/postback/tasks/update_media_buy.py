@@ -227,6 +227,12 @@ class _Change:
                 yield NotCancellable("The package is already canceled.", field=f"{at}.canceled")
             elif package.canceled_at:
                 yield InvalidState("The package is canceled and can no longer be changed.", field=f"{at}.package_id")
+            elif package.finalized_at:
+                yield InvalidState(
+                    f"The numbers of the package {package_id} are final, so it can no longer be changed. Change others "
+                    "by their package_id.",
+                    field=f"{at}.package_id" if package_id in places else at,
+                )
             else:
                 yield from self._update_errors(update, package, at)
 
