@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +23,7 @@ from tests.unit.test_click_traffic import CHROME, FIREFOX
 if TYPE_CHECKING:
     from tests.conftest import Server
 
+URL_SAFE = f"{ascii_letters}{digits}-_"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
 
@@ -85,6 +87,20 @@ def test_one_machine_makes_no_more_clicks_than_an_address_may(seller: Server) ->
             page(machine.get(link.url, headers={"User-Agent": f"{CHROME} Edg/{number}"}))
 
     eventually(lambda: link.clicks() == (60, Counter(TOO_MANY=10)), "a report with 60 clicks")
+
+
+def test_a_link_that_is_spelt_in_another_way_is_no_link(seller: Server) -> None:
+    link = Link(seller)
+
+    with httpx2.Client(headers={"X-Forwarded-For": "198.51.100.2", "User-Agent": FIREFOX}) as machine:
+        statuses = {machine.get(f"{link.url}={number}").status_code for number in range(70)}
+        statuses |= {machine.get(f"{link.url}{added}").status_code for added in ("!!!!", "%C3%A9", "====")}
+        others = set(URL_SAFE) - {link.url[-1]}  # a signature's last character has two bits that mean nothing
+        statuses |= {machine.get(f"{link.url[:-1]}{last}").status_code for last in others}
+    page(link.follow("198.51.100.2"))
+
+    assert statuses == {404}
+    eventually(lambda: link.clicks() == (1, Counter()), "a report with the click on the link as it was made")
 
 
 def test_the_links_of_a_closed_account_lead_on_and_count_nothing(seller: Server) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from postback.exposures.click_tokens import ClickLink
 from postback.exposures.click_traffic import REPEAT_SECONDS, Visitor, VisitorClicks, visitor_of
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -14,6 +15,8 @@ IN_APP = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148 "
     "[FBAN/FBIOS;FBAV/470.0.0]"
 )
+AD = ClickLink("acme", "mb_1", "pkg_1", "ad_1", "click", "https://shop.example/")
+ANOTHER_AD = ClickLink("acme", "mb_1", "pkg_1", "ad_2", "click", "https://shop.example/")
 
 
 class Link:
@@ -24,8 +27,8 @@ class Link:
         self.clicks = VisitorClicks(per_hour, lambda: self.time)
         self.ids = iter(map(str, range(1_000_000)))
 
-    def click(self, address: str = "203.0.113.7", user_agent: str = FIREFOX, token: str = "token") -> str | None:
-        return self.clicks.click(token, Visitor(address, user_agent, False), next(self.ids))[1]
+    def click(self, address: str = "203.0.113.7", user_agent: str = FIREFOX, link: ClickLink = AD) -> str | None:
+        return self.clicks.click(link, Visitor(address, user_agent, False), next(self.ids))[1]
 
 
 @pytest.mark.parametrize("user_agent", [FIREFOX, CHROME, IN_APP, "Opera/9.80 (J2ME/MIDP; Opera Mini/7.1) Presto/2.12"])
@@ -59,7 +62,7 @@ def test_a_program_does_not_click(user_agent: str, reason: str) -> None:
 def test_a_page_that_is_prefetched_is_not_clicked(headers: dict[str, str]) -> None:
     visitor = visitor_of("203.0.113.7", headers | {"user-agent": FIREFOX})
 
-    assert VisitorClicks(3).click("token", visitor, "id")[1] == "PREFETCH"
+    assert VisitorClicks(3).click(AD, visitor, "id")[1] == "PREFETCH"
     assert not visitor_of("203.0.113.7", {"user-agent": FIREFOX, "sec-fetch-dest": "document"}).prefetches
 
 
@@ -67,8 +70,8 @@ def test_a_double_click_counts_once_and_its_page_gets_the_id_that_counts() -> No
     clicks = VisitorClicks(3, lambda: 0.0)
     visitor = Visitor("203.0.113.7", FIREFOX, False)
 
-    assert clicks.click("token", visitor, "first") == ("first", None)
-    assert clicks.click("token", visitor, "second") == ("first", "REPEATED")
+    assert clicks.click(AD, visitor, "first") == ("first", None)
+    assert clicks.click(AD, visitor, "second") == ("first", "REPEATED")
 
 
 def test_a_repeat_is_the_same_browser_on_the_same_link_within_seconds() -> None:
@@ -77,7 +80,7 @@ def test_a_repeat_is_the_same_browser_on_the_same_link_within_seconds() -> None:
 
     assert link.click(user_agent=CHROME) is None
     assert link.click(address="203.0.113.8") is None
-    assert link.click(token="another") is None
+    assert link.click(link=ANOTHER_AD) is None
     link.time = REPEAT_SECONDS - 0.1
     assert link.click() == "REPEATED"
     link.time = REPEAT_SECONDS
@@ -87,14 +90,14 @@ def test_a_repeat_is_the_same_browser_on_the_same_link_within_seconds() -> None:
 def test_an_address_has_so_many_clicks_an_hour_on_a_link() -> None:
     link = Link(per_hour=3)
 
-    def in_a_minute(**visitor: str) -> str | None:
+    def in_a_minute(address: str = "203.0.113.7", user_agent: str = FIREFOX, ad: ClickLink = AD) -> str | None:
         link.time += 60
-        return link.click(**visitor)
+        return link.click(address, user_agent, ad)
 
     assert [in_a_minute() for _ in range(4)] == [None, None, None, "TOO_MANY"]
     assert in_a_minute(user_agent=CHROME) == "TOO_MANY"
     assert in_a_minute(address="203.0.113.8") is None
-    assert in_a_minute(token="another") is None
+    assert in_a_minute(ad=ANOTHER_AD) is None
     link.time += 3600
     assert link.click() is None
 

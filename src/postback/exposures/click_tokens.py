@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 __all__ = ["ClickLink", "ClickLinks"]
 
@@ -37,8 +38,19 @@ class ClickLinks:
         return str(self._serializer.dumps(msgspec.to_builtins(link)))
 
     def read(self, token: str) -> ClickLink | None:
-        """The contents of a token; None if another installation created it."""
+        """The contents of a token; None if this installation didn't create it, spelt exactly so."""
         try:
-            return msgspec.convert(self._serializer.loads(token), ClickLink)
+            link = msgspec.convert(self._serializer.loads(token), ClickLink)
         except (BadData, msgspec.ValidationError, RecursionError):
             return None
+        return link if _is_spelt_as_made(token) else None
+
+
+def _is_spelt_as_made(token: str) -> bool:
+    """Whether the signature of a valid token is spelt as this server spells it.
+
+    What precedes the signature is signed as it is spelt. But base64 is decoded leniently, so a signature has any number
+    of spellings, and each would look like another link.
+    """
+    signature = token.rpartition(".")[2]
+    return base64_encode(base64_decode(signature)).decode() == signature

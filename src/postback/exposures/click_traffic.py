@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple
 
 from crawleruseragents import is_crawler
 
+from postback.exposures.click_tokens import ClickLink
+
 __all__ = ["REPEAT_SECONDS", "InvalidClickReason", "Visitor", "VisitorClicks", "no_person", "visitor_of"]
 
 InvalidClickReason = Literal["ACCOUNT_CLOSED", "BOT", "NOT_A_BROWSER", "PREFETCH", "REPEATED", "TOO_MANY"]
@@ -72,11 +74,11 @@ class VisitorClicks:
         self._last: OrderedDict[int, tuple[float, str]] = OrderedDict()
         is_crawler("")  # compiles the patterns, which would hold up the first visitor
 
-    def click(self, token: str, visitor: Visitor, click_id: str) -> tuple[str, InvalidClickReason | None]:
+    def click(self, link: ClickLink, visitor: Visitor, click_id: str) -> tuple[str, InvalidClickReason | None]:
         """Count a click if it is valid.
 
         Args:
-            token: The link's token.
+            link: What the link's token says, which may have several tokens: another secret makes another one.
             visitor: Who follows it.
             click_id: An id for the click.
 
@@ -90,7 +92,7 @@ class VisitorClicks:
             return click_id, None
         now = self._now()
         self._forget(now)
-        browser, sender = hash((token, *visitor)), hash((token, visitor.address))
+        browser, sender = hash((link, *visitor)), hash((link, visitor.address))
         if browser in self._last:
             return self._last[browser][1], "REPEATED"
         if (count := self._counts.get(sender, 0)) >= self._per_hour:

@@ -42,7 +42,7 @@ async def follow(services: Services, token: str, visitor: Visitor) -> str | None
     link = services.click_links.read(token)
     if link is None:
         raise NotFound("This server did not issue this link.")
-    click_id, reason = services.visitor_clicks.click(token, visitor, secrets.token_urlsafe(18))
+    click_id, reason = services.visitor_clicks.click(link, visitor, secrets.token_urlsafe(18))
     work = asyncio.create_task(_record(services, link, click_id, reason))
     _recording.add(work)
     work.add_done_callback(_recording.discard)
