@@ -205,7 +205,7 @@ async def _learn(services: Services) -> NoReturn:
 async def _purge(services: Services) -> None:
     """Delete what has expired, and give its space back."""
     await services.threads.background.run(services.idempotency.purge)
-    await services.threads.background.run(services.forwarding.purge)
+    await services.threads.background.run(services.forwarding.purge, services.running_time.cautious())
     if services.shared_nonces:
         await services.threads.background.run(services.shared_nonces.purge)
     await services.threads.background.run(services.control.give_space_back)

@@ -99,7 +99,7 @@ def _open_services(
     outage = settings.control_outage_seconds if control.shared else 0
     accounts, keys, sources = AccountStore(control, outage), KeyStore(control, outage), SourceRegistry(control, outage)
     media_buys = MediaBuyStore(control)
-    retain = _retention(settings, sources, metrics, clock, running_time)
+    retain = _retention(settings, sources, metrics, running_time)
     attribution = open_attribution(stores, media_buys, metrics, retain, resources)
     threads = Threads(READERS)
     resources.closing("threads", threads.close)
@@ -213,20 +213,14 @@ def _catalogue(settings: Settings, simulations: Simulations) -> Catalogue:
 
 
 def _retention(
-    settings: Settings,
-    sources: SourceRegistry,
-    metrics: Metrics,
-    clock: Clock,
-    running_time: RunningTime,
+    settings: Settings, sources: SourceRegistry, metrics: Metrics, running_time: RunningTime
 ) -> Callable[[EventStore, Attribution], Retention] | None:
     if settings.retention_days is None or not settings.works:
         return None
-
-    def now() -> float:
-        return min(clock.now(), running_time.now())  # a wrong clock must not drop what can't be brought back
-
     limit, days = settings.max_event_age_days, settings.retention_days
-    return lambda events, attribution: Retention(events, attribution, sources, limit, days, metrics, now)
+    return lambda events, attribution: Retention(
+        events, attribution, sources, limit, days, metrics, running_time.cautious
+    )
 
 
 def _in_flight(settings: Settings, metrics: Metrics) -> InFlight:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 from tests.clocks import DAY, Hands
+from tests.conftest import eventually
 from tests.in_process import call, serving
 
 from postback.clock import LASTING_SECONDS
 from postback.errors import StartupError
+from postback.forwarding.outbox import Delivery, Outbox
 from postback.store.control_store import ControlStore
 from postback.store.idempotency import REPLAY_TTL_SECONDS, IdempotencyScope, IdempotencyStore, StoredResponse
 from postback.store.running_time import RunningTime
@@ -22,6 +25,7 @@ from postback.threads import ThreadPool
 pytestmark = pytest.mark.anyio
 
 SCOPE = IdempotencyScope("key_1", "acme", "0f9c4c3e-4a0b-4d5f-9d55-1f0a6b9d2c11")
+DELIVERY = Delivery("delivery_1", "crm", "default", "website", "key_1", 1)
 RECORD = StoredResponse("create_media_buy", b"fingerprint", b"{}")
 
 
@@ -146,6 +150,24 @@ async def test_a_machine_whose_clock_was_never_set_starts_no_server(tmp_path: Pa
         async with serving(tmp_path / "data", Hands(60).clock):
             pass
     assert not (tmp_path / "data").exists()
+
+
+async def test_a_machine_that_starts_months_ahead_deletes_no_dead_letter_before_its_time(tmp_path: Path) -> None:
+    hands = Hands()
+    async with serving(tmp_path, hands.clock):
+        pass
+    store = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    for name, age in (("old", 31 * DAY), ("new", DAY)):
+        outbox = Outbox(store, Hands(hands.wall - age).clock.now)
+        outbox.put([delivery := DELIVERY._replace(delivery_id=name)])
+        outbox.failed(delivery, "HTTP 400", None)
+
+    async with serving(tmp_path, Hands(hands.wall + 400 * DAY).clock):
+        await asyncio.to_thread(eventually, lambda: len(Outbox(store).listed()) < 2, "a purge")
+    left = Outbox(store).listed()
+    store.close()
+
+    assert [delivery.delivery_id for delivery in left] == ["new"]
 
 
 def test_running_time_of_two_processes_is_the_longer_one(control: ControlStore, tmp_path: Path) -> None:

@@ -171,9 +171,9 @@ class Forwarding:
         """The answered requests that an API key has caused since then, in the order of sending."""
         return self._sent.of(key_id, since)
 
-    def purge(self) -> None:
-        """Delete what has been undeliverable for 30 days."""
-        if count := self._outbox.purge(self._senders):
+    def purge(self, now: float) -> None:
+        """Delete what has been undeliverable for 30 days at ``now``, in seconds since the epoch."""
+        if count := self._outbox.purge(self._senders, now):
             _log.warning(
                 "deleted %d deliveries that were undeliverable for %d days", count, RETENTION_SECONDS // 86_400
             )

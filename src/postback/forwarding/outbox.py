@@ -211,10 +211,16 @@ class Outbox:
             return self._delete(forward.c.destination == destination)
         return self._delete(forward.c.dead.is_(True))
 
-    def purge(self, destinations: Iterable[str]) -> int:
-        """Delete deliveries older than RETENTION_SECONDS that are dead or for none of these destinations."""
+    def purge(self, destinations: Iterable[str], now: float) -> int:
+        """Delete deliveries that are dead or for none of these destinations; returns how many.
+
+        Args:
+            destinations: The names of those that are delivered to.
+            now: The time in seconds since the epoch at which they are older than RETENTION_SECONDS. It must not be
+                ahead, as the wall clock may be for a while: nothing brings them back.
+        """
         idle = forward.c.dead.is_(True) | forward.c.destination.not_in(list(destinations))
-        return self._delete(idle & (forward.c.created_at <= int(self._now()) - RETENTION_SECONDS))
+        return self._delete(idle & (forward.c.created_at <= int(now) - RETENTION_SECONDS))
 
     def backlog(self, account_id: str | None = None, event_source_id: str | None = None) -> dict[str, Backlog]:
         """By destination, what is waiting for it: all of it, or what came from one source of an account."""

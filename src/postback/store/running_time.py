@@ -48,6 +48,10 @@ class RunningTime:
         """Running time in seconds; comparable with other running times only."""
         return self._began + self._clock.passed() - self._began_at
 
+    def cautious(self) -> float:
+        """The time for deleting what can't be brought back: the wall clock's or running time, whichever is earlier."""
+        return min(self._clock.now(), self.now())
+
     def save(self) -> None:
         """Store how much time has passed; what passed since the last call is lost with the process.
 
