@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,20 @@ async def test_a_machine_that_starts_months_ahead_deletes_no_dead_letter_before_
     store.close()
 
     assert [delivery.delivery_id for delivery in left] == ["new"]
+
+
+def test_what_failed_while_the_clock_was_months_ahead_is_tried_soon_after_it_is_right(control: ControlStore) -> None:
+    hands = Hands(time.time() + 400 * DAY)
+    outbox = Outbox(control, hands.clock.now)
+    outbox.put([DELIVERY])
+    outbox.failed(DELIVERY, "HTTP 503", 3600)
+    assert outbox.take("crm", 1) == [], "an attempt that waits for an hour is made at once"
+
+    hands.set_wall(-400 * DAY)
+    hands.let_pass(3600)
+
+    assert [delivery.attempts for delivery in outbox.take("crm", 1)] == [1]
+    assert outbox.owes("key_1", ["crm"])
 
 
 def test_running_time_of_two_processes_is_the_longer_one(control: ControlStore, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     delete,
     func,
+    or_,
     select,
     update,
 )
@@ -28,10 +29,16 @@ from postback.store.control_store import ControlStore
 from postback.store.deliveries import insert_deliveries
 from postback.store.tables import forward
 
-__all__ = ["LEASE_SECONDS", "RETENTION_SECONDS", "Delivery", "Outbox"]
+__all__ = ["LEASE_SECONDS", "MAX_WAIT_SECONDS", "RETENTION_SECONDS", "Delivery", "Outbox"]
 
 LEASE_SECONDS = 60
 """How long a server has for sending: longer than a request takes. Then what a killed one had goes to others."""
+
+MAX_WAIT_SECONDS = 3600.0
+"""The longest time between two attempts."""
+
+_CLOCKS_DIFFER_SECONDS = 300
+"""How far servers' clocks may differ: an attempt that is due so much later than MAX_WAIT_SECONDS waits all the same."""
 
 RETENTION_SECONDS = 30 * 86_400
 """How long undeliverable events are stored: as long as rejected ones."""
@@ -107,10 +114,14 @@ class Outbox:
 
         Where several servers share the store, no other one gets them for LEASE_SECONDS.
         """
+        has_come, is_too_far = self._due()  # one after the other, since each is a range of the index
+        return self._take(destination, limit, has_come) or self._take(destination, limit, is_too_far)
+
+    def _take(self, destination: str, limit: int, due: ColumnElement[bool]) -> list[Delivery]:
         oldest_first = forward.c.next_attempt_at, forward.c.created_at
         waiting = (
             select(forward)
-            .where(forward.c.destination == destination, *self._is_due())
+            .where(forward.c.destination == destination, forward.c.dead.is_(False), due)
             .order_by(*oldest_first)
             .limit(limit)
         )
@@ -127,9 +138,10 @@ class Outbox:
 
     def owes(self, key_id: str, destinations: Iterable[str]) -> bool:
         """Whether a delivery caused by an API key is due at one of these destinations, or in flight."""
-        owed = forward.c.key_id == key_id, forward.c.destination.in_(list(destinations))
+        of_key = forward.c.key_id == key_id, forward.c.destination.in_(list(destinations))
+        owed = select(forward.c.delivery_id).where(*of_key, forward.c.dead.is_(False), or_(*self._due()))
         with self._control.connect() as connection:
-            return connection.execute(select(forward.c.delivery_id).where(*owed, *self._is_due())).first() is not None
+            return connection.execute(owed).first() is not None
 
     def next_attempt(self, destination: str) -> float | None:
         """Seconds until the next delivery of a destination is due; None if none is waiting."""
@@ -250,8 +262,14 @@ class Outbox:
         with self._control.connect() as connection:
             return {name: int(size) for name, size in connection.execute(sums)}
 
-    def _is_due(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-        return forward.c.dead.is_(False), forward.c.next_attempt_at <= int(self._now())
+    def _due(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        """What is due: what has reached its time, and what waits longer than any failure asks for.
+
+        The latter was put off while the clock was ahead, and would otherwise wait until the clock is there again.
+        """
+        now = int(self._now())
+        latest = now + int(MAX_WAIT_SECONDS) + _CLOCKS_DIFFER_SECONDS
+        return forward.c.next_attempt_at <= now, forward.c.next_attempt_at > latest
 
     def rows(self, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
         """New deliveries as rows of the table ``forward``, due at once."""

@@ -18,7 +18,7 @@ import httpx2
 from postback.forwarding.commands import CommandFailed, run_command
 from postback.forwarding.destination import Destination
 from postback.forwarding.encryption import Encryptor, Undecryptable
-from postback.forwarding.outbox import Delivery, Outbox
+from postback.forwarding.outbox import MAX_WAIT_SECONDS, Delivery, Outbox
 from postback.forwarding.private_networks import Forbidden, GuardedTransport
 from postback.forwarding.requests import events_in, pack_events
 from postback.forwarding.sent_requests import SentCall, SentCalls
@@ -33,7 +33,6 @@ MAX_ATTEMPTS = 12
 
 _CONCURRENT_REQUESTS = 4
 _REQUEST_TIMEOUT_SECONDS = 20.0
-_MAX_WAIT_SECONDS = 3600.0
 _IDLE_SECONDS = 5.0
 _TRANSIENT = frozenset((408, 425, 429))
 
@@ -199,7 +198,7 @@ def _wait(status: int, headers: Mapping[str, str], attempts: int) -> float | Non
 
 def backoff(attempts: int) -> float:
     """Seconds to wait after so many attempts: doubling from two up to an hour, with random jitter down to half."""
-    longest = min(_MAX_WAIT_SECONDS, 2.0 ** (attempts + 1))
+    longest = min(MAX_WAIT_SECONDS, 2.0 ** (attempts + 1))
     return random.uniform(longest / 2, longest)  # noqa: S311 - to spread load, not to be secret
 
 
@@ -209,4 +208,4 @@ def _retry_after(text: str) -> float:
         seconds = float(text) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return 0.0
-    return max(0.0, min(seconds, _MAX_WAIT_SECONDS))
+    return max(0.0, min(seconds, MAX_WAIT_SECONDS))
