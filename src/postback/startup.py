@@ -154,7 +154,7 @@ def _open_services(
         accounts=accounts,
         keys=keys,
         console_keys=ConsoleKeys(control),
-        console_sessions=ConsoleSessions(control, clock.now),
+        console_sessions=ConsoleSessions(control, running_time.now),
         sources=sources,
         signals=signals,
         source_watch=SourceWatch(shards, sources, signals, clock, metrics, forwarding.alert, lambda: not room.low),

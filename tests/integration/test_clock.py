@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from tests.clocks import DAY, Hands
 from tests.conftest import eventually
-from tests.in_process import call, serving
+from tests.in_process import KEY, call, serving
 
 from postback.clock import LASTING_SECONDS
 from postback.errors import StartupError
@@ -183,6 +183,24 @@ def test_what_failed_while_the_clock_was_months_ahead_is_tried_soon_after_it_is_
 
     assert [delivery.attempts for delivery in outbox.take("crm", 1)] == [1]
     assert outbox.owes("key_1", ["crm"])
+
+
+async def test_a_session_that_began_while_the_clock_was_months_ahead_lasts_no_longer(tmp_path: Path) -> None:
+    hands = Hands()
+    async with serving(tmp_path, hands.clock) as client:
+        del client.headers["Authorization"]
+        hands.set_wall(400 * DAY)
+        hands.let_pass(LASTING_SECONDS)
+        origin = {"Origin": str(client.base_url).rstrip("/")}
+        assert (await client.post("/console/sign-in", data={"key": KEY}, headers=origin)).status_code == 303
+
+        hands.set_wall(-400 * DAY)
+        hands.let_pass(LASTING_SECONDS)
+        lasting = (await client.get("/console/server?format=json")).status_code
+        hands.let_pass(13 * 3600)
+        over = (await client.get("/console/server?format=json")).status_code
+
+    assert (lasting, over) == (200, 401)
 
 
 def test_running_time_of_two_processes_is_the_longer_one(control: ControlStore, tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_a_session_survives_a_restart(tmp_path: Path) -> None:
         after.close()
 
 
+def test_a_session_that_was_begun_by_a_clock_far_ahead_is_over(tmp_path: Path) -> None:
+    control = ControlStore(f"sqlite:///{tmp_path}/control.db")
+    control.migrate()
+    try:
+        token = ConsoleSessions(control, lambda: 3.0 * SESSION_SECONDS).begin("key_1")
+        assert ConsoleSessions(control, lambda: 0.0).key_id(token) is None
+    finally:
+        control.close()
+
+
 def test_whoever_signs_in_again_and_again_ends_the_oldest_sessions_of_the_key(tmp_path: Path) -> None:
     control = ControlStore(f"sqlite:///{tmp_path}/control.db")
     control.migrate()

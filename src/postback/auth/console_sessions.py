@@ -6,7 +6,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
 from postback.store.control_store import ControlStore
 from postback.store.tables import console_session
@@ -28,7 +28,7 @@ class ConsoleSessions:
 
     Args:
         control: Where they are stored.
-        now: The time in seconds since the epoch.
+        now: Running time in seconds, so that a wall clock that is wrong for a while lengthens no session.
     """
 
     def __init__(self, control: ControlStore, now: Callable[[], float]) -> None:
@@ -42,25 +42,28 @@ class ConsoleSessions:
         row = {"digest": _digest(token), "key_id": key_id, "expires_at": now + SESSION_SECONDS}
         digest, expires_at = console_session.c.digest, console_session.c.expires_at
         of_key = console_session.c.key_id == key_id
-        newest = select(digest).where(of_key).order_by(expires_at.desc(), digest).limit(_MOST_SESSIONS - 1)
+        newest = select(digest).where(of_key, _lasts(now)).order_by(expires_at.desc(), digest).limit(_MOST_SESSIONS - 1)
         with self._control.begin() as connection:
             too_many = of_key & digest.not_in(connection.scalars(newest).all())
-            connection.execute(delete(console_session).where((expires_at <= now) | too_many))
+            connection.execute(delete(console_session).where(~_lasts(now) | too_many))
             connection.execute(console_session.insert().values(row))
         return token
 
     def key_id(self, token: str) -> str | None:
         """The key that a session belongs to; None if it has ended."""
-        lasting = select(console_session.c.key_id).where(
-            console_session.c.digest == _digest(token), console_session.c.expires_at > int(self._now())
-        )
+        of_token = console_session.c.digest == _digest(token)
         with self._control.connect() as connection:
-            return connection.scalar(lasting)
+            return connection.scalar(select(console_session.c.key_id).where(of_token, _lasts(int(self._now()))))
 
     def end(self, token: str) -> None:
         """End a session. Idempotent."""
         with self._control.begin() as connection:
             connection.execute(delete(console_session).where(console_session.c.digest == _digest(token)))
+
+
+def _lasts(now: int) -> ColumnElement[bool]:
+    # An earlier version began sessions by the wall clock, which may be months ahead of running time.
+    return console_session.c.expires_at.between(now + 1, now + 2 * SESSION_SECONDS)
 
 
 def _digest(token: str) -> bytes:
