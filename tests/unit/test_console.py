@@ -12,6 +12,7 @@ from tests.clocks import Hands
 from tests.in_process import KEY, serving
 from tests.integration.console import csrf_of
 
+from postback.auth.console_keys import KEY_PREFIX, ConsoleKeys
 from postback.auth.console_sessions import SESSION_SECONDS, ConsoleSessions
 from postback.console.page import Action, Page
 from postback.console.routes import PAGES
@@ -33,8 +34,12 @@ def hands() -> Hands:
 
 
 @pytest.fixture(scope="module")
-async def served(tmp_path_factory: pytest.TempPathFactory, hands: Hands) -> AsyncIterator[httpx2.AsyncClient]:
-    folder = tmp_path_factory.mktemp("console") / "data"
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("console") / "data"
+
+
+@pytest.fixture(scope="module")
+async def served(folder: Path, hands: Hands) -> AsyncIterator[httpx2.AsyncClient]:
     async with serving(folder, hands.clock, rate_limit=6000, public_url=ORIGIN) as client:
         client.base_url = httpx2.URL(ORIGIN)
         client.headers.update(HTML)
@@ -202,3 +207,19 @@ async def test_who_tries_many_keys_is_refused_as_any_caller_is(browser: httpx2.A
     statuses = [(await sign_in(browser, f"pb_guess_{number}")).status_code for number in range(61)]
 
     assert statuses == [401] * 60 + [429]
+
+
+async def test_a_console_key_that_was_valid_opens_while_its_address_guesses_keys(
+    browser: httpx2.AsyncClient, folder: Path, hands: Hands
+) -> None:
+    hands.let_pass(60)  # so that nothing is counted for the address
+    control = ControlStore(f"sqlite:///{folder}/control.db")
+    key, unseen = (ConsoleKeys(control).create(name)[1] for name in ("Ann", "Bo"))
+    control.close()
+    assert (await sign_in(browser, key)).status_code == 303
+
+    guesses = [(await sign_in(browser, f"{KEY_PREFIX}guess_{number}")).status_code for number in range(61)]
+
+    assert guesses == [401] * 60 + [429]
+    assert (await sign_in(browser, unseen)).status_code == 429
+    assert (await sign_in(browser, key)).status_code == 303

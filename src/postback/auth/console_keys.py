@@ -6,7 +6,9 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
+from threading import Lock
 
+from cachetools import TTLCache
 from sqlalchemy import func, select
 
 from postback.errors import StartupError
@@ -17,6 +19,9 @@ __all__ = ["KEY_PREFIX", "ConsoleKey", "ConsoleKeys"]
 
 KEY_PREFIX = "pbc_"
 """What every console key begins with; no API key that Postback generates does."""
+
+_REMEMBERED_KEYS = 1_000
+_REMEMBERED_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +42,18 @@ class ConsoleKey:
 
 
 class ConsoleKeys:
-    """Console keys, stored as digests. A key has 256 random bits, so its plain SHA-256 can't be brute-forced."""
+    """Console keys, stored as digests. A key has 256 random bits, so its plain SHA-256 can't be brute-forced.
+
+    Synchronous and thread-safe.
+
+    Args:
+        control: Where they are stored.
+    """
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
+        self._valid: TTLCache[bytes, bool] = TTLCache(_REMEMBERED_KEYS, _REMEMBERED_SECONDS)
+        self._lock = Lock()
 
     def create(self, name: str) -> tuple[str, str]:
         """Create a key; returns its key_id and the key, which is available only now."""
@@ -53,11 +66,19 @@ class ConsoleKeys:
 
     def key_id(self, key: str) -> str | None:
         """The key_id of ``key``; None if it is unknown or revoked."""
-        valid = select(console_key.c.key_id).where(
-            console_key.c.digest == _digest(key), console_key.c.revoked_at.is_(None)
-        )
+        digest = _digest(key)
+        valid = select(console_key.c.key_id).where(console_key.c.digest == digest, console_key.c.revoked_at.is_(None))
         with self._control.connect() as connection:
-            return connection.scalar(valid)
+            key_id = connection.scalar(valid)
+        if key_id:
+            with self._lock:
+                self._valid[digest] = True
+        return key_id
+
+    def was_valid(self, key: str) -> bool:
+        """Whether a look-up found ``key`` within the last hour, as far as this process remembers."""
+        with self._lock:
+            return _digest(key) in self._valid
 
     def is_valid(self, key_id: str) -> bool:
         """Whether there is a key with this id that isn't revoked."""

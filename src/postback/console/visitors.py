@@ -113,7 +113,7 @@ class Visitors:
         failed = self._services.failed_keys
         caller = sender(await client_address(request.scope, self._services.settings.trusted_proxies))
         try:
-            if not self._services.keys.was_valid(key):
+            if not self._was_valid(key):
                 failed.check(caller)
         except RateLimitExceeded:
             Exchange.of(request.scope).in_sum = True
@@ -123,6 +123,10 @@ class Visitors:
             failed.count(caller)
             raise AuthInvalid("The key is unknown or revoked.")
         return visitor
+
+    def _was_valid(self, key: str) -> bool:
+        keys = self._services.console_keys if key.startswith(KEY_PREFIX) else self._services.keys
+        return keys.was_valid(key)
 
     def _is_valid(self, key_id: str) -> bool:
         return self._services.console_keys.is_valid(key_id) or self._services.keys.principal_of(key_id) is not None
