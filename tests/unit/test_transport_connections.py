@@ -10,9 +10,16 @@ from socket import socketpair
 import pytest
 import uvicorn
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from postback.transports.connections import UNREAD_SECONDS, BoundedProtocol, GatheredWrites, close_overdue
+from postback.transports.connections import (
+    MOST_WAITING,
+    UNREAD_SECONDS,
+    BoundedProtocol,
+    GatheredWrites,
+    close_overdue,
+)
 
 
 @asynccontextmanager
@@ -68,20 +75,32 @@ async def test_a_response_to_a_caller_that_has_gone_is_dropped() -> None:
 _LARGE = 16_000_000
 
 
+_ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
 @asynccontextmanager
-async def asked_for_much() -> AsyncIterator[tuple[BoundedProtocol, asyncio.StreamReader]]:
-    """A connection whose caller has asked for a large response, and its caller."""
+async def served(
+    app: ASGIApp,
+) -> AsyncIterator[tuple[BoundedProtocol, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to an application, and its caller."""
     state, loop = ServerState(), asyncio.get_running_loop()
-    config = uvicorn.Config(Response(bytes(_LARGE)), log_config=None)
+    config = uvicorn.Config(app, log_config=None)
     config.load()
     ours, callers = socketpair()
     _, protocol = await loop.create_connection(lambda: BoundedProtocol(10, config, state, {}), sock=ours)
     reader, writer = await asyncio.open_connection(sock=callers, limit=1_000)
-    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    await reader.readuntil(b"\r\n\r\n")
-    yield protocol, reader
+    yield protocol, reader, writer
     writer.close()
     protocol.transport.close()
+
+
+@asynccontextmanager
+async def asked_for_much() -> AsyncIterator[tuple[BoundedProtocol, asyncio.StreamReader]]:
+    """A connection whose caller has asked for a large response, and its caller."""
+    async with served(Response(bytes(_LARGE))) as (protocol, reader, writer):
+        writer.write(_ASK)
+        await reader.readuntil(b"\r\n\r\n")
+        yield protocol, reader
 
 
 @pytest.mark.anyio
@@ -106,3 +125,118 @@ async def test_a_caller_that_reads_slowly_has_all_the_time_that_it_needs() -> No
             now += UNREAD_SECONDS - 1
 
         assert not protocol.transport.is_closing()
+
+
+class Held:
+    """An application that answers a request with its number when it is let go, and keeps reading until then."""
+
+    def __init__(self) -> None:
+        self._go = asyncio.Semaphore(0)
+        self.asked = 0
+
+    def let_go(self, count: int) -> None:
+        for _ in range(count):
+            self._go.release()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.asked += 1
+        number = self.asked
+        reading = asyncio.create_task(self._read(receive))
+        await self._go.acquire()
+        reading.cancel()
+        await Response(f"answer {number};")(scope, receive, send)
+
+    async def _read(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+async def _turns(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.anyio
+async def test_a_pipeline_is_answered_in_its_order() -> None:
+    held = Held()
+    async with served(held) as (_, caller, writer):
+        writer.write(5 * _ASK)
+        await _turns()
+        assert held.asked == 1
+        held.let_go(5)
+
+        for number in range(1, 6):
+            assert b"close" not in await caller.readuntil(b"\r\n\r\n")
+            assert await caller.readuntil(b";") == b"answer %d;" % number
+
+
+@pytest.mark.anyio
+async def test_a_pipeline_without_end_does_not_fill_memory() -> None:
+    held = Held()
+    async with served(held) as (protocol, _, _):
+        for _ in range(4):
+            protocol.data_received(2_000 * _ASK)
+            held.let_go(1)
+            await _turns()
+            assert len(protocol.pipeline) <= MOST_WAITING
+            assert protocol.flow.read_paused
+
+
+@pytest.mark.anyio
+async def test_what_waits_beyond_the_bound_is_dropped_and_the_caller_is_told_so() -> None:
+    held = Held()
+    async with served(held) as (_, caller, writer):
+        writer.write(100 * _ASK)
+        await _turns()
+        held.let_go(100)
+        answers = (await caller.read()).split(b";")[:-1]
+
+    assert len(answers) == 1 + MOST_WAITING
+    assert [b"connection: close" in answer.lower() for answer in answers] == [*[False] * MOST_WAITING, True]
+    assert answers[-1].endswith(b"answer %d" % len(answers))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("ahead", [b"POST / HTTP/1.1\r\nContent-Length: 60000000\r\n\r\n", b"GET / HTTP/1.1\r\nX: "])
+@pytest.mark.parametrize("answered", [0, 1])
+async def test_what_is_sent_behind_a_request_waits_with_its_sender(answered: int, ahead: bytes) -> None:
+    held = Held()
+    async with served(held) as (protocol, _, writer):
+        writer.write(_ASK)
+        await _turns()
+        writer.write(answered * _ASK + ahead)
+        await _turns()
+        held.let_go(answered)
+        for _ in range(60):
+            writer.write(b"x" * 1_000_000)
+            await _turns(5)
+
+        assert protocol.flow.read_paused
+        assert writer.transport.get_write_buffer_size() > 50_000_000
+
+
+@pytest.mark.anyio
+async def test_a_body_that_waited_behind_a_request_is_read_to_its_end() -> None:
+    async def count(scope: Scope, receive: Receive, send: Send) -> None:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        await Response(f"{size};")(scope, receive, send)
+
+    async with served(count) as (_, caller, writer):
+        writer.write(3 * (b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 1_000_000))
+        for _ in range(3):
+            await caller.readuntil(b"\r\n\r\n")
+            assert await caller.readuntil(b";") == b"1000000;"
+
+
+@pytest.mark.anyio
+async def test_a_request_behind_a_refused_body_may_come_in_pieces() -> None:
+    async with served(Response("refused;")) as (_, caller, writer):
+        for piece in (b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n", b"body", _ASK[:9], _ASK[9:]):
+            writer.write(piece)
+            await _turns()
+
+        for _ in range(2):
+            await caller.readuntil(b";")

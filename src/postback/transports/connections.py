@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from postback.errors import InvalidRequest, Overloaded, PostbackError, RequestTimeout, StartupError
@@ -18,6 +19,7 @@ from postback.transports.responses import failure_response
 __all__ = [
     "BODY_GRACE_SECONDS",
     "HEAD_SECONDS",
+    "MOST_WAITING",
     "UNREAD_SECONDS",
     "BoundedProtocol",
     "GatheredWrites",
@@ -33,6 +35,9 @@ BODY_GRACE_SECONDS = 20
 
 UNREAD_SECONDS = 30
 """After so long in which the caller took nothing of a response, its connection is closed."""
+
+MOST_WAITING = 16
+"""Requests of one connection that may wait behind one at work."""
 
 _BODY_BYTES_A_SECOND = 1_000
 _MAX_HEAD_BYTES = 65_536
@@ -102,6 +107,22 @@ class GatheredWrites(asyncio.Transport):
         self._transport.close()
 
 
+class _PipelineFull(Exception):
+    """Ends the parsing of a connection."""
+
+
+class _PipelineFlow(FlowControl):
+    """Reads nothing while requests wait: uvicorn reads on after each response, and whenever one at work asks to."""
+
+    def __init__(self, transport: asyncio.Transport, waiting: Sized) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        if not self._waiting:
+            super().resume_reading()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed when it has no place, or when the caller takes too long.
 
@@ -118,20 +139,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self.awaits: Literal["head", "body", "request"] | None = "head"
         self.since = self.loop.time()
         self._received = 0
+        self._full = False
         self._unsent = 0
         self._taken_at = self.since
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.flow = _PipelineFlow(transport, self.pipeline)
         self._writes = self.transport = GatheredWrites(transport, self.loop)
         if len(self.connections) > self._most and not _make_place(self):
             self._refuse(Overloaded("All connections are in use.", retry_after=1))
 
     def data_received(self, data: bytes) -> None:
+        if self._full:
+            return
         if self.awaits == "request":
             self._await("head")
         if self.awaits:
             self._received += len(data)
+        else:  # it is early, and the rest can wait
+            self.flow.pause_reading()
         super().data_received(data)
         if self.awaits == "head" and self._received > _MAX_HEAD_BYTES and not self.transport.is_closing():
             error = f"The request line and headers are larger than {_MAX_HEAD_BYTES:,} bytes. Send fewer."
@@ -140,11 +167,17 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) == MOST_WAITING:
+            self._full = True
+            self.cycle.keep_alive = False  # so the last response says that none follows
+            raise _PipelineFull
         self._await("body")
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self.awaits = None
+        if self.cycle.response_complete:
+            self._await("request")
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -157,7 +190,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """What uvicorn answers, as plain text, to bytes that it can't parse: here a failure like any other."""
-        self._refuse(InvalidRequest(_NOT_HTTP))
+        if not self._full:
+            self._refuse(InvalidRequest(_NOT_HTTP))
 
     def close_if_overdue(self, now: float) -> None:
         """Close the connection if the head or body that is awaited takes too long, or nobody reads the response."""
