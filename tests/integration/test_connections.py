@@ -71,12 +71,21 @@ def test_connections_that_send_nothing_stop_nobody(bounded: Server) -> None:
     assert logged(bounded, "after_many")
 
 
-def test_calls_get_through_while_strangers_take_every_place(bounded: Server) -> None:
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/v1/log_event", ""),
+        ("/v1/log_event", "Content-Length: 64000000\r\n\r\n{"),
+        ("/mcp", "Content-Length: 64000\r\n\r\n{"),
+    ],
+    ids=["half a head", "a body that was refused", "a body without a key"],
+)
+def test_calls_get_through_while_strangers_take_every_place(bounded: Server, path: str, sent: str) -> None:
     with ExitStack() as stack:
         for _ in range(600):
-            stack.enter_context(connect(bounded)).sendall(b"POST /v1/log_event HTTP/1.1\r\nHost: x\r\n")
+            stack.enter_context(connect(bounded)).sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{sent}".encode())
         for number in range(5):
-            assert logged(bounded, f"between_{number}")
+            assert logged(bounded, f"between_{path}_{len(sent)}_{number}")
             for _ in range(50):
                 stack.enter_context(connect(bounded))
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from postback.transports.connections import (
+    BODY_GRACE_SECONDS,
     MOST_WAITING,
     UNREAD_SECONDS,
     BoundedProtocol,
@@ -80,18 +81,20 @@ _ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp,
+    app: ASGIApp, state: ServerState | None = None, *, places: int = 10
 ) -> AsyncIterator[tuple[BoundedProtocol, asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to an application, and its caller."""
-    state, loop = ServerState(), asyncio.get_running_loop()
+    state, loop = state or ServerState(), asyncio.get_running_loop()
     config = uvicorn.Config(app, log_config=None)
     config.load()
     ours, callers = socketpair()
-    _, protocol = await loop.create_connection(lambda: BoundedProtocol(10, config, state, {}), sock=ours)
+    _, protocol = await loop.create_connection(lambda: BoundedProtocol(places, config, state, {}), sock=ours)
     reader, writer = await asyncio.open_connection(sock=callers, limit=1_000)
-    yield protocol, reader, writer
-    writer.close()
-    protocol.transport.close()
+    try:
+        yield protocol, reader, writer
+    finally:
+        writer.transport.abort()
+        protocol.transport.close()
 
 
 @asynccontextmanager
@@ -240,3 +243,34 @@ async def test_a_request_behind_a_refused_body_may_come_in_pieces() -> None:
 
         for _ in range(2):
             await caller.readuntil(b";")
+
+
+@pytest.mark.anyio
+async def test_the_rest_of_a_refused_body_has_a_deadline_however_fast_it_comes() -> None:
+    async with served(Response("refused;")) as (protocol, caller, writer):
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 64000000\r\n\r\n")
+        await caller.readuntil(b";")
+        now = asyncio.get_running_loop().time()
+        writer.write(b"x" * 10_000_000)
+        await _turns(500)
+
+        close_overdue({protocol}, now + BODY_GRACE_SECONDS - 1)
+        assert not protocol.transport.is_closing()
+        close_overdue({protocol}, now + BODY_GRACE_SECONDS + 1)
+        assert protocol.transport.is_closing()
+
+
+@pytest.mark.anyio
+async def test_a_body_that_was_refused_makes_way_before_a_connection_that_waits_for_its_next_call() -> None:
+    app, state = Response("answer;"), ServerState()
+    async with (
+        served(app, state, places=2) as (idle, *_, caller),
+        served(app, state, places=2) as (refused, *_, stranger),
+    ):
+        caller.write(_ASK)
+        await _turns()
+        stranger.write(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+        await _turns()
+        async with served(app, state, places=2) as (newest, *_):
+            await _turns()
+            assert [each.transport.is_closing() for each in (idle, refused, newest)] == [False, True, False]

@@ -31,7 +31,7 @@ HEAD_SECONDS = 10
 """How long a request's line and headers may take, from the connection or the first byte on."""
 
 BODY_GRACE_SECONDS = 20
-"""After so long a body must have come at ``_BODY_BYTES_A_SECOND`` on average."""
+"""After so long a body must have come at ``_BODY_BYTES_A_SECOND`` on average, and one that was refused must be over."""
 
 UNREAD_SECONDS = 30
 """After so long in which the caller took nothing of a response, its connection is closed."""
@@ -163,7 +163,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.awaits == "head" and self._received > _MAX_HEAD_BYTES and not self.transport.is_closing():
             error = f"The request line and headers are larger than {_MAX_HEAD_BYTES:,} bytes. Send fewer."
             self._refuse(InvalidRequest(error))
-        elif self.awaits == "body" and self._received > _UNREAD_BYTES and self.cycle.response_complete:
+        elif self.is_refused_body and self._received > _UNREAD_BYTES:
             self.transport.close()
 
     def on_headers_complete(self) -> None:
@@ -206,10 +206,26 @@ class BoundedProtocol(HttpToolsProtocol):
                 self._refuse(RequestTimeout(f"The request line and headers took longer than {HEAD_SECONDS} seconds."))
             else:
                 self.transport.close()
+        elif self.is_refused_body:
+            if seconds > BODY_GRACE_SECONDS:
+                self.transport.close()
         elif self.awaits == "body":
             least = (seconds - BODY_GRACE_SECONDS) * _BODY_BYTES_A_SECOND
             if self._received < least:
                 self._refuse(RequestTimeout(f"The body came at less than {_BODY_BYTES_A_SECOND:,} bytes a second."))
+
+    @property
+    def is_refused_body(self) -> bool:
+        """Whether only the rest of a body is awaited whose request was answered; it is dropped."""
+        return self.awaits == "body" and self.cycle.response_complete
+
+    @property
+    def makes_way(self) -> bool:
+        """Whether it may be closed for another: nothing of a caller with a key is under way."""
+        if self.awaits != "body" or self.is_refused_body:
+            return self.awaits is not None
+        exchange: Any = self.cycle.scope.get("postback.exchange")
+        return exchange is None or exchange.share is None
 
     def _is_unread(self, now: float) -> bool:
         """Whether the caller has taken nothing of what waits for it, for too long."""
@@ -262,10 +278,13 @@ def close_overdue(connections: set[Any], now: float) -> None:
 
 
 def _make_place(newest: BoundedProtocol) -> bool:
-    """Close the connection that has waited longest without a request; returns whether there is one."""
+    """Close the connection that is missed least; returns whether there is one.
+
+    That is the one that has waited longest, of bodies that were refused if there are some.
+    """
     others = [each for each in newest.connections if isinstance(each, BoundedProtocol) and each is not newest]
-    waiting = [each for each in others if each.awaits in ("head", "request")]
+    waiting = [each for each in others if each.makes_way]
     if not waiting:
         return False
-    min(waiting, key=lambda each: each.since).transport.close()
+    min(waiting, key=lambda each: (not each.is_refused_body, each.since)).transport.close()
     return True
