@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from a2a.compat.v0_3.conversions import to_compat_task
 from a2a.types import a2a_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
 from tests.conftest import HTTP
+from tests.integration.test_hostile_connections import resident
 
 if TYPE_CHECKING:
     from tests.conftest import Server, StartServer
@@ -275,3 +277,30 @@ def test_a_webhook_of_the_protocol_is_accepted_and_said_not_to_be_served(
         assert answer["status"] == "completed"
         assert len(warnings) == told
         assert "4711" not in json.dumps(warnings)
+
+
+def test_a_message_has_64_kib_beside_the_arguments_and_the_arguments_have_more(server: Server) -> None:
+    def called(size: int, beside: int) -> Any:
+        skill = {"skill": "list_accounts", "input": {"ext": {"x": "y" * size}}}
+        params = {"message": {"parts": [{"data": skill}]}, "configuration": {"x": "y" * beside}}
+        return rpc(server, "SendMessage", params)
+
+    assert called(200_000, 65_000)["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+    refused = called(200_000, 66_000)["error"]
+    assert refused["code"] == -32602
+    assert "65,536 bytes" in refused["message"]
+
+
+def test_a_message_that_grows_large_in_memory_is_refused_before_that(start_own_server: StartServer) -> None:
+    """62 KB took 1.6 GB."""
+    server = start_own_server()
+    rpc(server, "SendMessage", {"message": {"parts": [{"data": {"skill": "list_accounts"}}]}})
+    message = b'"message":{"parts":[{"data":{"skill":"list_accounts"}}]}'
+    params = b'{%s,"configuration":[%s0]}' % (message, b"[]," * 6_000_000)
+    bomb = gzip.compress(b'{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":%s}' % params, 1)
+    before = resident(server, "VmHWM")
+
+    with server.client(**{"Content-Encoding": "gzip"}) as client:
+        assert client.post("/a2a", content=bomb).json()["error"]["code"] == -32602
+
+    assert resident(server, "VmHWM") - before < 100_000_000

@@ -76,11 +76,19 @@ _STREAMING = ("message/stream", "SendStreamingMessage")
 _VERSION = re.compile(r"(0\.3|1\.0)(\.\d{1,9})?\Z")
 _MOST_PARTS = 16
 _NONE = (b"", b"null", b"{}")
+_MAX_BYTES_BESIDE_ARGUMENTS = 65_536
 
 
 class _Params(msgspec.Struct):
     message: msgspec.Raw
     configuration: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Configuration(msgspec.Struct):
+    """Where A2A 0.3 and 1.0 have the webhook of a message, which stays unread."""
+
+    webhook_0_3: msgspec.Raw = msgspec.field(name="pushNotificationConfig", default=msgspec.Raw())
+    webhook_1_0: msgspec.Raw = msgspec.field(name="taskPushNotificationConfig", default=msgspec.Raw())
 
 
 class _Message(msgspec.Struct):
@@ -115,15 +123,13 @@ _Parts = msgspec.defstruct(
 )
 
 _params_decoder = msgspec.json.Decoder(_Params)
+_configuration_decoder = msgspec.json.Decoder(_Configuration | None)
 _task_params_decoder = msgspec.json.Decoder(_TaskParams)
 _message_decoder = msgspec.json.Decoder(_Message)
 _parts_decoder = msgspec.json.Decoder(_Parts)
 _part_decoder = msgspec.json.Decoder(_Part)
 _skill_decoder = msgspec.json.Decoder(_Skill)
 _conversation_decoder = msgspec.json.Decoder(Annotated[str, Meta(max_length=256)] | None)
-
-_NOTIFICATIONS = ("pushNotificationConfig", "taskPushNotificationConfig")
-"""What A2A 0.3 and 1.0 call the webhook of a message."""
 
 _NOT_NOTIFIED = (
     "pushNotificationConfig is not served: every task is finished when it is returned, and no webhook is sent. Read "
@@ -201,7 +207,7 @@ class A2aEndpoint:
         message = _message(request)
         conversation = _conversation(message)
         try:
-            call = _call(message, principal, exchange.request_id)
+            call = _call(request.params, message, principal, exchange.request_id)
         except InvalidRequest as error:
             exchange.outcome = error.reason
             answer = Answer(failure(error, exchange.request_id), error)
@@ -258,10 +264,12 @@ def _message(request: RpcMessage) -> _Message:
 def _wants_notifications(request: RpcMessage) -> bool:
     """Whether a message asks to be notified of its task, which the agent card says is not supported."""
     try:
-        configuration = msgspec.json.decode(_params_decoder.decode(request.params).configuration)
+        configuration = _configuration_decoder.decode(_params_decoder.decode(request.params).configuration)
     except UNREADABLE:
         return False
-    return isinstance(configuration, dict) and any(configuration.get(name) for name in _NOTIFICATIONS)
+    return configuration is not None and any(
+        bytes(webhook) not in _NONE for webhook in msgspec.structs.astuple(configuration)
+    )
 
 
 def _task_id(request: RpcMessage) -> str:
@@ -287,10 +295,11 @@ def _data_parts(message: _Message) -> list[msgspec.Raw]:
     return [data for part in parts if (data := _part_decoder.decode(part).data)]
 
 
-def _call(message: _Message, principal: Principal, request_id: str) -> Call:
-    """The task call in a message.
+def _call(params: msgspec.Raw, message: _Message, principal: Principal, request_id: str) -> Call:
+    """The task call in a message, which the params of a request have.
 
     Raises:
+        InvalidParamsError: The params are too large beside the arguments.
         InvalidRequest: Not exactly one data part names a skill.
     """
     try:
@@ -301,6 +310,9 @@ def _call(message: _Message, principal: Principal, request_id: str) -> Call:
             suggestion='Send one part with the data {"skill": "get_adcp_capabilities", "input": {}}.',
         ) from None
     arguments = bytes(skill.input), bytes(skill.parameters)
+    if memoryview(params).nbytes - sum(map(len, arguments)) > _MAX_BYTES_BESIDE_ARGUMENTS:
+        bound = f"{_MAX_BYTES_BESIDE_ARGUMENTS:,} bytes"
+        raise InvalidParamsError(f"params must have at most {bound} beside the skill's arguments.")
     given = {sent for sent in arguments if sent not in _NONE}
     if len(given) > 1:
         raise InvalidRequest(
