@@ -173,8 +173,43 @@ def test_only_events_may_be_large(member: dict[str, Any]) -> None:
         Arguments(json.dumps({"events": [], **member}).encode())
 
 
+@pytest.mark.parametrize(
+    ("member", "field"),
+    [
+        ({"ext": [[]] * 300_000}, "ext"),
+        ({"ext": {f"{number}": None for number in range(150_000)}}, "ext"),
+        ({"context": [0] * 40_000, "ext": [[0]] * 30_000, "account": [0] * 9_999}, "ext"),
+        ({"event_sources": [[]] * 300_000}, "event_sources"),
+        ({f"x{number}": 0 for number in range(150_000)}, None),
+    ],
+    ids=["arrays", "fields", "several", "sources", "arguments"],
+)
+def test_very_many_values_beside_events_are_refused_and_cost_no_step_for_each(
+    member: dict[str, Any], field: str | None
+) -> None:
+    body = json.dumps({"events": [[]] * 100_000, **member}).encode()
+    refusals = []
+
+    def split() -> None:
+        with pytest.raises(BodyTooLarge, match="more than 100,000 values") as refused:
+            Arguments(body)
+        refusals.append(refused.value)
+
+    assert _calls(split) < 10_000
+    assert refusals[0].field == field
+    assert field is None or f"most of them in {field}" in refusals[0].message
+
+
+def test_as_many_values_as_are_allowed_may_stand_beside_events() -> None:
+    text = {"x": ',[{"\\' * 200_000}
+    few = {"events": [0] * 200_000, "context": [0] * 49_990, "ext": [[], {}] * 25_000}
+
+    assert Arguments(json.dumps({"events": [], **text}).encode()).sent == {"events", "x"}
+    assert Arguments(json.dumps(few).encode()).sent == {"events", "context", "ext"}
+
+
 def test_one_name_given_twice_is_found_among_many() -> None:
-    names = b",".join(b'"x%d":0' % number for number in range(200_000))
+    names = b",".join(b'"x%d":0' % number for number in range(90_000))
 
     with pytest.raises(InvalidRequest, match="twice") as refused:
         Arguments(b"{" + names + b',"ext":1,"ext":2}')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MAX_EVENT_BYTES", "MAX_EVENT_VALUES", "SURELY_FEW_BYTES", "has_many_values", "size_problem"]
+__all__ = ["MAX_EVENT_BYTES", "MAX_EVENT_VALUES", "SURELY_FEW_BYTES", "has_many_values", "size_problem", "values_in"]
 
 MAX_EVENT_BYTES = 1_000_000
 """Bound on one event's JSON: parsed, it takes up to 30 times the memory."""
@@ -35,12 +35,14 @@ def size_problem(raw: bytes, what: str) -> str | None:
     return None
 
 
-def has_many_values(raw: bytes) -> bool:
-    """Whether JSON has more than ``MAX_EVENT_VALUES``. A comma or the bracket around it stands before each value."""
-    if len(raw) <= SURELY_FEW_BYTES or _marks(raw) <= MAX_EVENT_VALUES:
-        return False
-    without_texts = _TEXT.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2])
-    return _marks(without_texts) > MAX_EVENT_VALUES
+def has_many_values(raw: bytes, most: int = MAX_EVENT_VALUES) -> bool:
+    """Whether JSON has more than ``most`` values, found without parsing it."""
+    return len(raw) > 2 * most and _marks(raw) > most and values_in(raw) > most
+
+
+def values_in(raw: bytes) -> int:
+    """How many values there are in JSON. A comma or the bracket around it stands before each."""
+    return _marks(_TEXT.sub(b"", raw) if b"\\" in raw else b"".join(raw.split(b'"')[::2]))
 
 
 def _marks(text: bytes) -> int:

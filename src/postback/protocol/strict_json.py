@@ -19,6 +19,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from postback.protocol.json_size import has_many_values, values_in
+
 __all__ = [
     "LARGEST_EXACT",
     "MAX_DEPTH",
@@ -28,6 +30,7 @@ __all__ = [
     "Json",
     "RepeatedName",
     "TooLarge",
+    "TooManyValues",
     "decode_any",
     "decode_typed",
     "fields_of",
@@ -67,6 +70,18 @@ class TooLarge(InvalidJson):
     """An object with more than it may hold beside its large fields."""
 
 
+class TooManyValues(InvalidJson):
+    """An object with more values than it may hold beside its large fields.
+
+    Attributes:
+        name: The field that has most of them, or empty. It may be personal data.
+    """
+
+    def __init__(self, name: str, most: int) -> None:
+        super().__init__(f"The fields have more than {most:,} values.")
+        self.name = name
+
+
 MAX_DEPTH = 32
 """How deep an event's JSON may nest."""
 
@@ -84,6 +99,7 @@ LARGEST_EXACT = 2**53 - 1
 """The largest integer up to which each has a double of its own (RFC 7493, 2.2)."""
 
 _FEW_BYTES = 8_192
+_FEW_FIELDS = 1_000
 
 _WHITE_SPACE = " \t\n\r"
 
@@ -233,7 +249,10 @@ def _spaces(compact: bytes) -> int:
 
 
 def fields_of(
-    text: bytes | msgspec.Raw, large: Collection[str] = (), max_bytes_beside: int | None = None
+    text: bytes | msgspec.Raw,
+    large: Collection[str] = (),
+    max_bytes_beside: int | None = None,
+    max_values_beside: int | None = None,
 ) -> dict[str, msgspec.Raw]:
     """The fields of a JSON object, each still raw.
 
@@ -241,10 +260,11 @@ def fields_of(
         text: The JSON.
         large: Fields that may be large.
         max_bytes_beside: How large all others may be together, with what stands between.
+        max_values_beside: How many values all others may have together.
 
     Raises:
         RepeatedName: The object gives the same name twice.
-        TooLarge: The fields that aren't ``large`` are too large.
+        TooLarge, TooManyValues: The fields that aren't ``large`` are too large.
         msgspec.ValidationError: It is not an object.
         msgspec.DecodeError, UnicodeDecodeError, RecursionError: It can't be read.
     """
@@ -257,8 +277,16 @@ def fields_of(
             raise TooLarge(f"The fields other than {', '.join(large)} are larger than {max_bytes_beside:,} bytes.")
         text = _with_zeros(text, set_apart.values())  # what is large is read once
     fields: dict[str, msgspec.Raw] = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    if max_values_beside is not None and len(text) > 2 * max_values_beside:
+        _refuse_many_values({name: raw for name, raw in fields.items() if name not in large}, max_values_beside)
     _refuse_lost_fields(memoryview(text), fields)
     return fields | set_apart
+
+
+def _refuse_many_values(fields: Mapping[str, msgspec.Raw], most: int) -> None:
+    if has_many_values(b",".join(fields.values()), most):
+        few = len(fields) <= _FEW_FIELDS  # otherwise they are themselves what is too much
+        raise TooManyValues(max(fields, key=lambda name: values_in(bytes(fields[name]))) if few else "", most)
 
 
 def _with_zeros(text: bytes, values: Collection[msgspec.Raw]) -> bytes:

@@ -20,6 +20,7 @@ from postback.protocol.strict_json import (
     InvalidJson,
     RepeatedName,
     TooLarge,
+    TooManyValues,
     decode_typed,
     fields_of,
     parse_json,
@@ -41,6 +42,11 @@ _BATCHES = ("events", "exposures", "totals")
 
 _MAX_BYTES_BESIDE_BATCHES = 4_000_000
 """Bound on all other fields: they are parsed as a whole, and parsed, JSON takes up to 30 times the memory."""
+
+_MAX_VALUES_BESIDE_BATCHES = 100_000
+"""Bound on the values in all other fields, each of which is looked at several times."""
+
+_MOST_BESIDE_BATCHES = _MAX_BYTES_BESIDE_BATCHES, _MAX_VALUES_BESIDE_BATCHES
 
 _READ_BY_ITEM = frozenset((*_BATCHES, "event_sources"))
 """Arrays in which an item that can't be read costs no other."""
@@ -71,7 +77,7 @@ class Arguments:
 
     Raises:
         InvalidRequest: Not UTF-8, not JSON, not an object, or an object that gives the same name twice.
-        BodyTooLarge: Its fields beside a batch are too large.
+        BodyTooLarge: Its fields beside a batch are too large, or have too many values.
     """
 
     def __init__(self, body: bytes) -> None:
@@ -220,10 +226,12 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
         field = error.name if _FIELD_NAME.match(error.name) else None
         raise InvalidRequest("The body has the same field name twice. Send each field once.", field=field) from None
     except TooLarge:
-        raise BodyTooLarge(
-            f"The arguments other than events are larger than {_MAX_BYTES_BESIDE_BATCHES:,} bytes.",
-            suggestion="Send less in context and ext; split event_sources into several calls without delete_missing.",
-        ) from None
+        raise _too_large(f"are larger than {_MAX_BYTES_BESIDE_BATCHES:,} bytes") from None
+    except TooManyValues as error:
+        many = f"have more than {_MAX_VALUES_BESIDE_BATCHES:,} values, which are objects, arrays and what is in them"
+        if _FIELD_NAME.match(error.name):
+            raise _too_large(f"{many}; most of them in {error.name}", error.name) from None
+        raise _too_large(many) from None
     except msgspec.ValidationError:
         raise InvalidRequest("The body must be a JSON object with the task's arguments.") from None
     except msgspec.DecodeError as error:
@@ -239,16 +247,24 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
     return fields
 
 
+def _too_large(how: str, field: str | None = None) -> BodyTooLarge:
+    return BodyTooLarge(
+        f"The arguments other than events {how}.",
+        field=field,
+        suggestion="Send less in context and ext; split event_sources into several calls without delete_missing.",
+    )
+
+
 def _split(body: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return fields_of(body, _BATCHES, _MAX_BYTES_BESIDE_BATCHES)
+        return fields_of(body, _BATCHES, *_MOST_BESIDE_BATCHES)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
         spelled_out = spell_out_half_pairs(body)
         if spelled_out == body:
             raise
-        return fields_of(spelled_out, _BATCHES, _MAX_BYTES_BESIDE_BATCHES)
+        return fields_of(spelled_out, _BATCHES, *_MOST_BESIDE_BATCHES)
 
 
 def _refuse_ambiguous(name: str, raw: msgspec.Raw) -> None:
