@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ from postback.auth.principal import Principal
 from postback.auth.signatures.keys import read_signing_keys
 from postback.auth.signatures.verifier import Signatures
 from postback.clock import LASTING_SECONDS
-from postback.errors import SignatureRefused, StartupError
+from postback.errors import BodyTooLarge, SignatureRefused, StartupError
 from postback.threads import ThreadPool
 
 PRIVATE = Ed25519PrivateKey.generate()
@@ -44,13 +46,25 @@ def hands() -> Hands:
     return Hands(NOW)
 
 
-async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change: Any) -> str:
+async def send(
+    signatures: Signatures,
+    path: str = "/v1/list_accounts",
+    body: bytes = b"{}",
+    called: str = "list_accounts",
+    **change: Any,
+) -> str:
     """Send a signed request; returns the code it is refused with, or ``verified``."""
-    body = b"{}"
     headers = {"content-type": "application/json"} | change.pop("headers", {})
     options = {"url": f"{URL}{path}", "private_key": PRIVATE, "key_id": "agency", "created": NOW} | change
     options |= {"alg": "ed25519", "cover_content_digest": True, "signing_profile_version": "3.2"}
     signed = headers | sign_request(method="POST", headers=headers, body=body, **options).as_dict()
+    return await verdict(signatures, path, body, signed, "list_accounts")
+
+
+async def verdict(
+    signatures: Signatures, path: str, body: bytes, headers: Mapping[str, str], called: str | None
+) -> str:
+    """The code that a request is refused with, or ``verified``; ``called`` is what it calls."""
     url = urlsplit(path)
     scope = {
         "type": "http",
@@ -59,10 +73,10 @@ async def send(signatures: Signatures, path: str = "/v1/list_accounts", **change
         "path": url.path,
         "raw_path": url.path.encode(),
         "query_string": url.query.encode(),
-        "headers": [(name.lower().encode(), value.encode()) for name, value in signed.items()],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
     }
     try:
-        await signatures.verify(scope, body, BUYER, lambda _: "list_accounts")
+        await signatures.verify(scope, body, BUYER, lambda _: called)
     except SignatureRefused as refusal:
         return str((refusal.details or {})["signature_error"])
     return "verified"
@@ -97,7 +111,7 @@ async def test_the_url_is_the_one_that_buyers_call(start: Any, public_url: str, 
 
 @pytest.mark.anyio
 async def test_what_was_captured_before_a_restart_is_of_no_use_after_it(start: Any, hands: Hands) -> None:
-    captured = {"nonce": "captured"}
+    captured: dict[str, Any] = {"nonce": "captured"}
     first = await send(start(), **captured)
     hands.let_pass(1)
 
@@ -172,6 +186,67 @@ async def test_a_host_header_that_is_no_host_is_refused(start: Any, host: str) -
 @pytest.mark.anyio
 async def test_a_signed_request_is_not_compressed(start: Any) -> None:
     assert await send(start(), headers={"content-encoding": "gzip"}) == "request_signature_header_malformed"
+
+
+def _lists(values: int) -> bytes:
+    return b'{"x":[' + b"[]," * (values - 2) + b"0]}"
+
+
+async def _peak(work: Awaitable[object]) -> int:
+    """The most memory that Python objects take at a time meanwhile, in bytes."""
+    tracemalloc.start()
+    try:
+        await work
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("called", ["list_accounts", "get_adcp_capabilities", None])
+async def test_a_large_body_without_a_signature_is_refused_unread(start: Any, called: str | None) -> None:
+    signatures, body, refused = start(), _lists(1_000_000), []
+
+    async def call() -> None:
+        refused.append(await verdict(signatures, "/v1/list_accounts", body, {}, called))
+
+    assert await _peak(call()) < 3 * len(body)
+    assert refused == ["request_signature_required"]
+
+
+@pytest.mark.anyio
+async def test_a_large_body_whose_signature_does_not_hold_is_refused_unread(start: Any) -> None:
+    signatures, body, refused = start(), _lists(1_000_000), []
+
+    async def call() -> None:
+        refused.append(await send(signatures, body=body, private_key=Ed25519PrivateKey.generate()))
+
+    assert await _peak(call()) < 3 * len(body)
+    assert refused == ["request_signature_invalid"]
+
+
+@pytest.mark.anyio
+async def test_a_signed_body_has_at_most_two_million_values(start: Any) -> None:
+    signatures, body = start(), _lists(2_000_010)
+
+    async def call() -> None:
+        with pytest.raises(BodyTooLarge, match="more than 2,000,000 values"):
+            await send(signatures, body=body)
+
+    assert await _peak(call()) < 3 * len(body)
+    assert await send(signatures, body=_lists(300_000)) == "verified"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("called", ["get_adcp_capabilities", None])
+async def test_what_needs_no_signature_must_not_be_ambiguous_either(start: Any, called: str | None) -> None:
+    async def ask(body: bytes) -> str:
+        return await verdict(signatures, "/v1/get_adcp_capabilities", body, {}, called)
+
+    signatures = start()
+
+    assert await ask(b'{"ext":{"a":1}}') == "verified"
+    assert await ask(b'{"ext":{"a":1,"a":2}}') == "request_body_malformed"
 
 
 def test_a_public_url_that_nobody_can_sign_is_told_at_start(start: Any) -> None:

@@ -27,7 +27,8 @@ from postback.auth.signatures.profile import (
 from postback.auth.signatures.shared_nonces import SharedNonces
 from postback.auth.signatures.target import SignatureTarget, canonical_authority, canonical_target
 from postback.clock import Clock
-from postback.errors import SignatureRefused, StartupError
+from postback.errors import BodyTooLarge, SignatureRefused, StartupError
+from postback.protocol.json_size import has_many_values
 from postback.threads import ThreadPool
 
 __all__ = ["Operation", "Signatures", "ambiguous_body"]
@@ -39,7 +40,10 @@ _UNSIGNED_TASK = "get_adcp_capabilities"
 """It states which requests must be signed, so its caller can't know that yet."""
 
 _LARGE = 256 * 1024
-"""Bodies with more bytes are verified in a thread."""
+"""Bodies with more bytes are verified in a thread, and always signed."""
+
+_MAX_VALUES = 2_000_000
+"""Bound on the values in a body: those in arrays are all in memory while each is looked at."""
 
 
 class Signatures:
@@ -105,6 +109,7 @@ class Signatures:
 
         Raises:
             SignatureRefused: The signature is missing or invalid; ``details`` has AdCP's code of the error.
+            BodyTooLarge: The body has too many values.
         """
         keys = self._keys.get(principal.key_id)
         if keys is None:
@@ -119,12 +124,10 @@ class Signatures:
     ) -> tuple[str, str, str] | None:
         """What was used: the API key, its signing key and the nonce; None if nothing had to be signed."""
         headers = Headers(scope=scope)
-        _require_unambiguous(body)
-        called = operation(body)
         if not is_signed(headers):
-            if called in (None, _UNSIGNED_TASK):
-                return None
-            raise signature_error("request_signature_required", "Calls with this API key must be signed.")
+            _require_unsigned(body, operation)
+            return None
+        operation(body)
         if headers.get("content-encoding", "identity") != "identity":
             raise malformed("A signed request must not be compressed. Send it without content-encoding.")
         declared = read_declared(headers, keys)
@@ -134,6 +137,7 @@ class Signatures:
         nonces = self._nonces[key.key_id, key.kid]
         nonces.require_room()
         _verify_signature(scope["method"], target, declared, key, headers)
+        _require_unambiguous(body)  # not before, since a thief of the API key can't come so far
         _verify_digest(declared.content_digest, body)
         nonce: str = declared.parameters["nonce"]
         nonces.use(nonce)
@@ -197,8 +201,19 @@ def _verify_digest(digest: str | None, body: bytes) -> None:
         raise signature_error("request_signature_digest_mismatch", "content-digest does not match the body.") from error
 
 
+def _require_unsigned(body: bytes, operation: Operation) -> None:
+    """Check that what a body calls may be called without a signature."""
+    if len(body) <= _LARGE:
+        _require_unambiguous(body)
+        if operation(body) in (None, _UNSIGNED_TASK):
+            return
+    raise signature_error("request_signature_required", "Calls with this API key must be signed.")
+
+
 def _require_unambiguous(body: bytes) -> None:
     """Check that every parser reads a body the same way."""
+    if has_many_values(body, _MAX_VALUES):
+        raise BodyTooLarge(f"The body has more than {_MAX_VALUES:,} values: objects, arrays and what is in them.")
     try:
         if body:
             json.loads(
