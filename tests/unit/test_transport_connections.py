@@ -274,3 +274,12 @@ async def test_a_body_that_was_refused_makes_way_before_a_connection_that_waits_
         async with served(app, state, places=2) as (newest, *_):
             await _turns()
             assert [each.transport.is_closing() for each in (idle, refused, newest)] == [False, True, False]
+
+
+@pytest.mark.anyio
+async def test_a_connection_with_a_request_at_work_does_not_make_way_for_another() -> None:
+    async with served(Held()) as (busy, _, caller):
+        caller.write(_ASK + b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
+        await _turns()
+
+        assert (busy.awaits, busy.makes_way) == ("body", False)

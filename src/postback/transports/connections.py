@@ -225,7 +225,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.awaits != "body" or self.is_refused_body:
             return self.awaits is not None
         exchange: Any = self.cycle.scope.get("postback.exchange")
-        return exchange is None or exchange.share is None
+        return not self.pipeline and (exchange is None or exchange.share is None)
 
     def _is_unread(self, now: float) -> bool:
         """Whether the caller has taken nothing of what waits for it, for too long."""
