@@ -39,8 +39,8 @@ def person(name: str) -> dict[str, str]:
     return {"hashed_email": sha256(f"{name}@example.com".encode()).hexdigest()}
 
 
-def bought(seller: Server, *, packages: int = 2, account_id: str = "default") -> tuple[str, list[str]]:
-    """A media buy whose packages count purchases and refunds."""
+def bought(seller: Server, *, packages: int = 2, account_id: str = "default", **members: Any) -> tuple[str, list[str]]:
+    """A media buy whose packages count purchases and refunds; with a start in the past it has an id of its own."""
     arguments = {
         "account": {"account_id": account_id},
         "idempotency_key": unique_key(),
@@ -58,7 +58,9 @@ def bought(seller: Server, *, packages: int = 2, account_id: str = "default") ->
         ]
         * packages,
     }
-    answer = call(seller, "rest", "create_media_buy", arguments)
+    if members:  # a buy that has begun is one that a sales agent elsewhere runs
+        arguments["ext"] = {"postback": {"media_buy_id": unique_key()}}
+    answer = call(seller, "rest", "create_media_buy", arguments | members)
     return answer["media_buy_id"], [package["package_id"] for package in answer["packages"]]
 
 
@@ -312,29 +314,7 @@ def test_numbers_are_final_once_the_window_has_passed(seller: Server) -> None:
         refused = client.post(f"/v1/media-buys/{early[0]}/packages/{early[1][0]}/finalize")
         assert (refused.status_code, refused.json()["adcp_error"]["code"]) == (409, "NOT_FINAL_YET")
 
-        ended = call(
-            seller,
-            "rest",
-            "create_media_buy",
-            {
-                "account": {"account_id": "default"},
-                "idempotency_key": unique_key(),
-                "brand": {"domain": "acme.example"},
-                "start_time": "2026-01-01T00:00:00Z",
-                "end_time": "2026-02-01T00:00:00Z",
-                "ext": {"postback": {"media_buy_id": "mb_ended"}},
-                "packages": [
-                    {
-                        "product_id": "sandbox_display_auction",
-                        "pricing_option_id": "auction_cpm_usd",
-                        "budget": 1,
-                        "bid_price": 4,
-                        "optimization_goals": [GOAL],
-                    }
-                ],
-            },
-        )
-        buy = ended["media_buy_id"], [ended["packages"][0]["package_id"]]
+        buy = bought(seller, packages=1, start_time="2026-01-01T00:00:00Z", end_time="2026-02-01T00:00:00Z")
         report(seller, exposure("final_1", buy, occurred_at="2026-01-15T14:30:00Z"))
         final = client.post(f"/v1/media-buys/{buy[0]}/packages/{buy[1][0]}/finalize").json()
         assert final["is_final"] is True
@@ -346,6 +326,41 @@ def test_numbers_are_final_once_the_window_has_passed(seller: Server) -> None:
 
     found = delivery(seller, buy[0])
     assert (found["is_final"], found["totals"]["clicks"]) == (True, 1)
+
+
+def test_totals_of_a_package_whose_numbers_are_final_are_refused(seller: Server) -> None:
+    ended = {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-02-01T00:00:00Z"}
+    (final, [package_id]), (other, [other_package]) = (bought(seller, packages=1, **ended) for _ in range(2))
+    total = {"hour": "2026-01-15T14:00:00Z", "impressions": 9, "clicks": 2, "spend": 5, "currency": "USD"}
+    of_final, of_other = (
+        {"totals": [total | {"media_buy_id": buy, "package_id": package}]}
+        for buy, package in ((final, package_id), (other, other_package))
+    )
+    key = {"idempotency_key": unique_key()}
+    accepted = call(seller, "rest", "delivery", of_final | key)
+    with seller.client() as client:
+        assert client.post(f"/v1/media-buys/{final}/packages/{package_id}/finalize").json()["is_final"] is True
+    reported = delivery(seller, final)
+    assert (reported["is_final"], reported["totals"]["impressions"]) == (True, 9)
+
+    later = of_final["totals"][0] | {"impressions": 90, "spend": 50}
+    answer = call(seller, "rest", "delivery", {"totals": [later, *of_other["totals"]]})
+
+    assert answer["totals_processed"] == 1
+    [failure] = answer["partial_failures"]
+    assert (failure["reason"], failure["code"], failure["field"], failure["retryable"]) == (
+        "INVALID_STATE",
+        "INVALID_STATE",
+        "totals[0].package_id",
+        False,
+    )
+    assert "are final" in failure["message"]
+    assert "warnings" not in answer
+    # The retry of a call from before is answered as the call was.
+    again = call(seller, "rest", "delivery", of_final | key)
+    assert again | {"ext": accepted["ext"]} == accepted | {"replayed": True}
+    eventually(lambda: delivery(seller, other)["totals"].get("impressions") == 9, "the other package's total")
+    assert delivery(seller, final) == reported
 
 
 def test_a_buyers_key_reports_no_exposures(seller: Server) -> None:

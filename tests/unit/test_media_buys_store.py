@@ -104,6 +104,17 @@ def test_the_currencies_of_packages_follow_what_is_bought(store: MediaBuyStore) 
     assert store.package_currencies("acme") == bought | {("mb_3", "p9"): "USD", ("mb_1", "p3"): "EUR"}
 
 
+def test_the_packages_whose_numbers_are_final_are_known_at_once(store: MediaBuyStore) -> None:
+    store.create(media_buy("mb_1"))
+    store.create(media_buy("mb_1", account_id="globex"))
+    none = set(store.final_packages("acme"))
+    store.finalize("acme", "mb_1", "p2", datetime(2026, 3, 1, tzinfo=UTC))
+
+    assert none == set()
+    assert set(store.final_packages("acme")) == {("mb_1", "p2")}
+    assert set(store.final_packages("globex")) == set()
+
+
 def test_a_buy_comes_back_as_it_was_kept(store: MediaBuyStore) -> None:
     ordered = media_buy(name="Autumn", context={"trace": [1]})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -31,13 +31,14 @@ _BYTES_EACH = 5_000
 
 
 @dataclass(slots=True)
-class _Currencies:
-    """The packages of an account and the currencies of their media buys, through a change of these.
+class _Packages:
+    """The packages of an account, the currencies of their media buys and which are final, through a change of these.
 
     Two threads may add to it at once: both read the same.
     """
 
-    by_package: dict[tuple[str, str], str] = field(default_factory=dict)
+    currencies: dict[tuple[str, str], str] = field(default_factory=dict)
+    final: set[tuple[str, str]] = field(default_factory=set)
     change: int = 0
     read: bool = False
 
@@ -47,7 +48,7 @@ class MediaBuyStore:
 
     def __init__(self, control: ControlStore) -> None:
         self._control = control
-        self._currencies: dict[str, _Currencies] = {}
+        self._packages: dict[str, _Packages] = {}
 
     def create(
         self, new: MediaBuy, in_transaction: InTransaction = lambda _, __: None, most: int | None = None
@@ -121,16 +122,27 @@ class MediaBuyStore:
 
         While the control store doesn't answer they are those of the last look, since calls are only warned by them.
         """
-        known = self._currencies.setdefault(account_id, _Currencies())
+        known = self._packages.setdefault(account_id, _Packages())
         try:
-            self._read_currencies(account_id, known)
+            self._read_packages(account_id, known)
         except StoreUnavailable:
             if not known.read:
                 raise
-        return known.by_package
+        return known.currencies
 
-    def _read_currencies(self, account_id: str, known: _Currencies) -> None:
-        """Add what has changed: packages stay in their media buy, and their currency is its own."""
+    def final_packages(self, account_id: str) -> Set[tuple[str, str]]:
+        """The media_buy_id and package_id of every package of an account whose numbers are final.
+
+        Raises:
+            StoreUnavailable: The control store doesn't answer: another server may have made numbers final since the
+                last look.
+        """
+        known = self._packages.setdefault(account_id, _Packages())
+        self._read_packages(account_id, known)
+        return known.final
+
+    def _read_packages(self, account_id: str, known: _Packages) -> None:
+        """Add what has changed: packages stay in their media buy, its currency stays, and final numbers stay final."""
         changed = (
             select(media_buy.c.media_buy_id, media_buy.c.currency, media_buy.c.document, media_buy.c.change)
             .where(media_buy.c.account_id == account_id, media_buy.c.change > known.change)
@@ -139,7 +151,9 @@ class MediaBuyStore:
         with self._control.connect() as connection:
             for buy in connection.execute(changed):
                 for package in buy.document["packages"]:
-                    known.by_package[buy.media_buy_id, package["package_id"]] = buy.currency
+                    known.currencies[buy.media_buy_id, package["package_id"]] = buy.currency
+                    if package.get("finalized_at"):
+                        known.final.add((buy.media_buy_id, package["package_id"]))
                 known.change = buy.change
         known.read = True
 

@@ -6,6 +6,7 @@ exposures.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -32,6 +33,12 @@ __all__ = ["REPORT_DELIVERY", "HourTotal", "ReportTotalsRequest", "ReportTotalsR
 
 _Name = Annotated[str, Meta(min_length=1, max_length=256)]
 _Count = Annotated[int, Meta(ge=0, lt=2**53)]
+_FINAL = (
+    "The numbers of this package are final, and a total would change them. Leave its totals out, and finalize a "
+    "package after its last total."
+)
+"""It is refused on receipt, since a total takes the place of an older one, which the store doesn't keep."""
+
 _LAST_HOUR = datetime.fromisoformat("2106-01-01T00:00:00+00:00")
 
 
@@ -97,8 +104,9 @@ async def report_totals(call: TaskCall) -> Payload:
     raws = [bytes(raw) for raw in items_of(request.totals, "totals")]
     account_id = resolve_account(call.principal, request.account).account_id
     services.limits.hit_events(call.principal.key_id, len(raws))
+    final = await services.threads.ingestion.run(services.media_buys.final_packages, account_id)
     registered = await services.threads.ingestion.run(services.media_buys.package_currencies, account_id)
-    result = await services.threads.compute.run(_validate_all, raws, registered)
+    result = await services.threads.compute.run(_validate_all, raws, registered, final)
 
     async def store(log: LogCall) -> ReportTotalsResponse:
         failures = [
@@ -136,13 +144,15 @@ class _Result:
     fingerprint: bytes = b""
 
 
-def _validate_all(raws: list[bytes], registered: PackageCurrencies) -> _Result:
+def _validate_all(raws: list[bytes], registered: PackageCurrencies, final: Set[tuple[str, str]]) -> _Result:
     result = _Result(fingerprint=sha256(b"\n".join(map(canonical_json, raws))).digest())
     money: list[tuple[int, str, str, object, str]] = []
     for index, raw in enumerate(raws):
         codes: list[str] = []
         try:
             total = _validate(raw, codes)
+            if (total.media_buy_id, total.package_id) in final:
+                raise Rejection("INVALID_STATE", _FINAL, "package_id")
         except Rejection as rejection:
             result.failed.append((index, rejection))
             continue
