@@ -34,6 +34,7 @@ from tests.integration.attribution_history import (
 
 from postback.attribution.account_runs import Limits
 from postback.attribution.retention import Retention
+from postback.attribution.runner import Attribution
 from postback.attribution.statements import DerivedStore
 from postback.errors import StartupError
 from postback.event_sources.store import SourceRegistry
@@ -215,6 +216,34 @@ def test_a_sweep_that_was_interrupted_is_completed(stores: Stores) -> None:
     sweep(history, Metrics(), now)
 
     assert stores.rows(undropped, history.account_id) == [(0,)]
+
+
+def test_the_index_of_a_server_that_follows_forgets_what_was_dropped(stores: Stores) -> None:
+    history = History(stores, Limits())
+    history.buy("m0", "USD", [(_KEYED,)])
+    dropped_before = int(datetime(2039, 1, 2, tzinfo=UTC).timestamp()) * 1_000_000
+    moments = dropped_before - 1, dropped_before
+    history.receive(*(Exposure(f"x{at}", "click", at, 0, ("m0", "p0"), (bytes(16),)) for at in moments))
+    history.attribution.catch_up()
+    follower = Attribution(stores.events, stores.control, stores.media_buys, stores.folder / "derived of a follower")
+    follower.follow()
+    assert times_of_keys(follower, history.account_id) == set(moments)
+
+    sweep(history, Metrics(), datetime(2039, 7, 2, tzinfo=UTC))
+    follower.follow()
+
+    assert times_of_keys(follower, history.account_id) == {dropped_before}
+    late = Exposure("late", "click", moments[0], 0, ("m0", "p0"), (bytes(16),))
+    history.receive(late, replace(late, id="in time", at=moments[1] + 1))
+    history.attribution.catch_up()
+    follower.follow()
+    assert times_of_keys(follower, history.account_id) == {dropped_before, dropped_before + 1}
+
+
+def times_of_keys(attribution: Attribution, account_id: str) -> set[int]:
+    """When the exposures happened whose match keys an index of exposures has, in µs since the epoch."""
+    view = attribution.exposures(account_id)
+    return {int(at) for segment in (view.segments if view else ()) for at in segment.at}
 
 
 def test_too_few_days_are_refused_with_the_least_that_works(stores: Stores) -> None:

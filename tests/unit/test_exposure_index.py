@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -192,3 +194,22 @@ def test_a_folder_that_cannot_be_written_leaves_the_index_as_it_is(tmp_path: Pat
     (tmp_path / "manifest.new").rmdir()
     index.extend(table([("y", "p0", 1, 6, [key(1, 1)])]), 8)
     assert [each.exposure_id for each in nearest(index.view, [key(1, 1)], START, 10)] == ["y"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_old_keys_are_dropped_whether_or_not_a_file_says_how_old_its_keys_are(tmp_path: Path, noted: bool) -> None:
+    index = ExposureIndex(tmp_path, "a")
+    for number, at in enumerate((1, 5, 9)):
+        index.extend(table([(f"x{number}", "p0", 1, at, [key(1, number)])]), number)
+    if not noted:
+        document = (tmp_path / "manifest").read_bytes().partition(b"\n")[2]
+        older = re.sub(rb',"oldest":\d+', b"", document)
+        assert older != document
+        (tmp_path / "manifest").write_bytes(b"%08x\n%s" % (crc32(older), older))
+        index = ExposureIndex(tmp_path, "a")
+
+    while index.forget(5):
+        pass
+
+    for reader in (index, ExposureIndex(tmp_path, "a")):
+        assert sorted(int(at) for segment in reader.view.segments for at in segment.at) == [5, 9]

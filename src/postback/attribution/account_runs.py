@@ -161,19 +161,22 @@ class AccountRuns:
         return replace(state, run_id=pending.run_id)
 
     def follow(self, wait_for_inserts: Callable[[], None]) -> None:
-        """Take the index of each account as far as the server that attributes has come.
+        """Take the index of each account as far as the server that attributes has come, and drop what retention does.
 
         Args:
             wait_for_inserts: Called when it is known how far that is, and before what is there is read.
 
         Raises:
-            StoreUnavailable: A store doesn't answer.
+            StoreUnavailable: A store doesn't answer, or the data folder can't be written.
         """
         states = self._states.load()
         wait_for_inserts()
         for account_id, (state, _, _) in states.items():
             if self._exposures.opened(account_id).through < state.exposures_through and not self.stopping:
                 self._catch_up_index(account_id, state, state.change)
+        dropped_before = self._derived.value("dropped_before")
+        while not self.stopping and self._exposures.forget(dropped_before):
+            pass
 
     def _catch_up_index(self, account_id: str, state: AccountState, change: int) -> None:
         self._stage_rules(self._rules_of(account_id, change))

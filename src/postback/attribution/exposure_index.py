@@ -189,10 +189,10 @@ class ExposureIndex:
             StoreUnavailable: The folder can't be written; the index is as the files have it.
         """
         with _failures_reported():
-            for place, segment in enumerate(self.view.segments):
-                kept = segment.at >= before
-                if not kept.all():
-                    self._replace_segment(place, segment.where(kept))
+            for place, entry in enumerate(self.view.manifest.segments):
+                if entry.oldest < before:
+                    segment = self.view.segments[place]
+                    self._replace_segment(place, segment.where(segment.at >= before))
                     return True
         return False
 

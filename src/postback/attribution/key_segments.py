@@ -54,11 +54,20 @@ _ROW_BYTES = 32
 
 
 class SegmentEntry(msgspec.Struct, frozen=True):
-    """What the index knows of one file of keys: its name, its number of rows and the CRC-32 of its bytes."""
+    """What the index knows of one file of keys.
+
+    Attributes:
+        name: Its name.
+        rows: How many keys it has.
+        checksum: The CRC-32 of its bytes.
+        oldest: When the earliest of its exposures happened, in µs since the epoch; the least number if that was not
+            noted, so that the file is looked through when old keys are dropped.
+    """
 
     name: str
     rows: int
     checksum: int
+    oldest: int = -(2**63)
 
 
 def expand(first: NDArray[Any], counts: NDArray[Any]) -> Integers:
@@ -69,7 +78,7 @@ def expand(first: NDArray[Any], counts: NDArray[Any]) -> Integers:
 
 
 def _write(folder: Path, name: str, parts: Sequence[KeySegment]) -> SegmentEntry:
-    """Write the rows of several segments, or of one that isn't sorted yet, as one.
+    """Write the rows of several segments, or of one that isn't sorted yet, as one; there is at least one row.
 
     One column is in memory at a time, beside the order of the rows.
 
@@ -86,7 +95,7 @@ def _write(folder: Path, name: str, parts: Sequence[KeySegment]) -> SegmentEntry
             column = np.ascontiguousarray(joined[order], kind).view(np.uint8).data
             checksum = crc32(column, checksum)
             file.write(column)
-    return SegmentEntry(name, len(order), checksum)
+    return SegmentEntry(name, len(order), checksum, min(int(part.at.min()) for part in parts if len(part.at)))
 
 
 def read_segment(folder: Path, entry: SegmentEntry) -> KeySegment:
