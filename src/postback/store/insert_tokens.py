@@ -8,6 +8,7 @@ before it starts.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -28,10 +29,22 @@ class _Blocks(NamedTuple):
     first: int
     last: int
 
-    def within(self, parts: Iterable[_Blocks]) -> bool:
-        return any(
-            part.partition == self.partition and part.first <= self.first and self.last <= part.last for part in parts
-        )
+
+class _Parts:
+    """The parts of a table, and which inserts they have: there may be hundreds of parts, and thousands of tokens."""
+
+    def __init__(self, parts: Iterable[_Blocks]) -> None:
+        self._firsts: dict[str, list[int]] = {}
+        self._lasts: dict[str, list[int]] = {}
+        for partition, first, last in sorted(parts):
+            lasts = self._lasts.setdefault(partition, [])
+            self._firsts.setdefault(partition, []).append(first)
+            lasts.append(max([last, *lasts[-1:]]))
+
+    def have(self, blocks: _Blocks) -> bool:
+        """Whether one part has these inserts: of those that begin no later, the one that ends last."""
+        before = bisect_right(self._firsts.get(blocks.partition, ()), blocks.first)
+        return before > 0 and self._lasts[blocks.partition][before - 1] >= blocks.last
 
 
 def forget_tokens_without_parts(events: Path) -> None:
@@ -41,18 +54,18 @@ def forget_tokens_without_parts(events: Path) -> None:
         events: The engine's folder; it may be missing or empty.
     """
     for file in sorted(events.glob(f"store/*/*/{_FOLDER}/*.txt")):
-        parts = [blocks for path in file.parent.parent.iterdir() if (blocks := _blocks(path.name))]
+        parts = _Parts(blocks for path in file.parent.parent.iterdir() if (blocks := _blocks(path.name)))
         text = file.read_text(errors="replace")
         kept = "".join(line for line in text.splitlines(keepends=True) if _holds(line, parts))
         if kept != text:
             write_durably(file, kept)
 
 
-def _holds(line: str, parts: Iterable[_Blocks]) -> bool:
+def _holds(line: str, parts: _Parts) -> bool:
     """Whether what a line says is so: that an insert was added, or that a token was forgotten."""
     fields = line.split("\t")
     blocks = _blocks(fields[1]) if len(fields) == 3 and line.endswith("\n") else None
-    return blocks is not None and (fields[0] != _ADDED or blocks.within(parts))
+    return blocks is not None and (fields[0] != _ADDED or parts.have(blocks))
 
 
 def _blocks(name: str) -> _Blocks | None:
