@@ -160,6 +160,24 @@ def test_hours_have_the_sums_of_what_was_received_though_an_insert_is_repeated(r
     assert identifier_coverage(received, "hours", "app", hour).events == 0
 
 
+def test_an_insert_that_is_repeated_after_many_of_other_servers_adds_nothing(store: EventStore) -> None:
+    """A server that is killed between its insert and the end of its segment may come back after minutes."""
+    summed = """
+        SELECT
+            (SELECT count() FROM receipt WHERE account_id = 'back'),
+            (SELECT sum(events) FROM receipt_hour WHERE account_id = 'back'),
+            (SELECT sum(accepted) FROM source_activity WHERE account_id = 'back')
+    """
+    own = [purchases("back", "order_1")]
+    store.insert_block("event", own, "its own")
+    for number in range(101):
+        store.insert_block("event", [purchases("others", "order_1")], f"another server's {number}")
+
+    store.insert_block("event", own, "its own")
+
+    assert select(store, summed) == [(1, 1, 1)]
+
+
 def test_what_was_received_is_counted_in_minutes(received: EventStore) -> None:
     now = from_micros(NOW).replace(second=0, microsecond=0)
     assert count_received(received, "other", since=now, until=now + timedelta(minutes=2)) == 1
