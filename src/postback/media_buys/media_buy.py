@@ -10,6 +10,7 @@ import msgspec
 
 from postback.errors import MediaBuyNotFound
 from postback.media_buys.goals import EventGoal
+from postback.products.product import Price
 from postback.protocol.enums import MediaBuyStatus, Pacing
 
 __all__ = ["MediaBuy", "Package", "PackageGoals", "missing_media_buys"]
@@ -22,6 +23,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         package_id: Unique in the buy.
         product_id: The product.
         pricing_option_id: Its pricing option.
+        price: What that asked for when the package was bought; None if it wasn't on offer, or wasn't kept yet.
         budget: The maximum spend, in the buy's currency.
         start_at: When it starts, if later than the buy.
         end_at: When it ends, if earlier than the buy.
@@ -35,6 +37,7 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     package_id: str
     product_id: str
     pricing_option_id: str
+    price: Price | None = None
     budget: float
     bid_price: float | None = None
     impressions: float | None = None

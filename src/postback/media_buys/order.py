@@ -125,12 +125,15 @@ class Order:
         return tuple(self._package(line, line.external_id or next(free)) for line in self.lines)
 
     def _package(self, package: PackageRequest, package_id: str) -> Package:
+        option = self._option(package)
         return Package(
             package_id=package_id,
             product_id=package.product_id,
             pricing_option_id=package.pricing_option_id,
+            price=option.price if option else None,
             budget=package.budget,
-            bid_price=self._bid(package),
+            # Without an auction it has no meaning, though official clients send one.
+            bid_price=package.bid_price if option and option.structure == "auction" else None,
             impressions=package.impressions,
             pacing=package.pacing,
             start_at=moment(package.start_time, "start_time") if package.start_time else None,
@@ -140,18 +143,12 @@ class Order:
             context=package.context,
         )
 
-    def _bid(self, package: PackageRequest) -> float | None:
-        """The bid; None without an auction, for which official clients send one that has no meaning."""
-        option = self._option(package)
-        return package.bid_price if option and option.structure == "auction" else None
-
     @property
     def _external_ids(self) -> list[str | None]:
         return [line.external_id for line in self.lines]
 
     def _option(self, package: PackageRequest) -> PricingOption | None:
-        product = self.catalogue.get(package.product_id)
-        return product.pricing_option(package.pricing_option_id) if product else None
+        return self.catalogue.pricing_option(package.product_id, package.pricing_option_id)
 
     def _package_errors(self, package: PackageRequest, at: str) -> Iterator[RequestError]:
         product, option = self.catalogue.get(package.product_id), self._option(package)

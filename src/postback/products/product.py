@@ -22,6 +22,7 @@ __all__ = [
     "Catalogue",
     "MeasurementReadiness",
     "Money",
+    "Price",
     "PricingOption",
     "Product",
     "ShownProduct",
@@ -45,6 +46,22 @@ FEATURES = ("conversion_tracking",)
 
 REPORTED_METRICS = ("impressions", "spend", "clicks", "conversions", "conversion_value", "roas", "cost_per_acquisition")
 """The metrics that are reported for every product (enums/available-metric.json)."""
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a pricing option asks for, in its currency: packages keep it, since the seller may change the option.
+
+    Attributes:
+        pricing_model: What is paid for.
+        fixed_price: Price of one unit; None when an auction finds it.
+        floor_price: Lowest bid of an auction.
+        commission_rate: Share of the conversions' value, above 0 to 1.
+    """
+
+    pricing_model: PricingModel
+    fixed_price: float | None = None
+    floor_price: float | None = None
+    commission_rate: float | None = None
 
 
 class PricingOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -79,6 +96,16 @@ class PricingOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     max_bid: Annotated[bool, Meta(description="Whether a bid is the most that is paid.")] | None = None
     price_breakdown: Annotated[dict[str, Any], Meta(description="How the price was derived.")] | None = None
     eligible_adjustments: Annotated[tuple[str, ...], Meta(description="Adjustments that apply.")] | None = None
+
+    @property
+    def price(self) -> Price:
+        """What it asks for."""
+        return Price(
+            pricing_model=self.pricing_model,
+            fixed_price=self.fixed_price,
+            floor_price=self.floor_price,
+            commission_rate=self.commission_rate,
+        )
 
     @property
     def structure(self) -> Literal["fixed", "auction", "contingent"]:
@@ -266,6 +293,11 @@ class Catalogue:
     def get(self, product_id: str) -> Product | None:
         """The product with this id, or None."""
         return self._by_id.get(product_id)
+
+    def pricing_option(self, product_id: str, pricing_option_id: str) -> PricingOption | None:
+        """A product's pricing option with this id, or None."""
+        product = self.get(product_id)
+        return product.pricing_option(pricing_option_id) if product else None
 
     def list(self) -> list[Product]:
         """All products."""

@@ -241,10 +241,12 @@ def seeded_buy(catalogue: Catalogue, account_id: str, media_buy_id: str, fixture
             package_id=line.package_id or f"{media_buy_id}_{number}",
             product_id=line.product_id,
             pricing_option_id=line.pricing_option_id,
+            price=option.price if option else None,
             budget=share if line.budget is None else line.budget,
             context=line.context,
         )
         for number, line in enumerate(lines, 1)
+        for option in [catalogue.pricing_option(line.product_id, line.pricing_option_id)]
     )
     return MediaBuy(
         account_id=account_id,

@@ -18,6 +18,7 @@ from postback.accounts.references import matching_accounts
 from postback.auth.principal import Account
 from postback.delivery.figures import Figures, total
 from postback.delivery.left_out import after_final, invalid_click_counts, left_out_amounts, other_costs
+from postback.delivery.pricing import pricing
 from postback.delivery.report import (
     AggregatedTotals,
     BriefMetrics,
@@ -37,7 +38,6 @@ from postback.errors import AccountNotFound
 from postback.media_buys.attribution_windows import Window
 from postback.media_buys.media_buy import MediaBuy, Package, missing_media_buys
 from postback.products.product import Catalogue
-from postback.protocol.enums import has_pricing_model
 from postback.protocol.envelope import error_object
 from postback.protocol.releases import Release
 from postback.protocol.timestamps import rfc3339
@@ -236,7 +236,7 @@ def _package(
     return PackageDelivery(
         package_id=package.package_id,
         **figures.metrics(),
-        **_pricing(catalogue, package, release),
+        **pricing(package, catalogue, release),
         currency=buy.currency,
         paused=package.paused,
         **_finality(package.finalized_at),
@@ -244,16 +244,6 @@ def _package(
         by_creative=[CreativeDelivery(creative_id=name, **part.metrics()) for name, part in creatives] or UNSET,
         daily_breakdown=_days(figures) if days else UNSET,
     )
-
-
-def _pricing(catalogue: Catalogue, package: Package, release: Release | None) -> dict[str, Any]:
-    product = catalogue.get(package.product_id)
-    option = product.pricing_option(package.pricing_option_id) if product else None
-    if option is None or not has_pricing_model(release, option.pricing_model):
-        # No longer on offer, or unknown to the caller's release: what is left of its price is the bid.
-        return {"pricing_model": "flat_rate", "rate": package.bid_price or 0}
-    rate = package.bid_price or option.fixed_price or option.floor_price or option.commission_rate or 0
-    return {"pricing_model": option.pricing_model, "rate": rate}
 
 
 def _finality(finalized_at: datetime | None) -> dict[str, Any]:
