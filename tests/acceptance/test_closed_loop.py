@@ -150,7 +150,8 @@ def test_what_was_bought_shows_up_in_delivery(seller: Server, door: Door, releas
     assert first["by_creative"][0]["conversions"] == 1
     assert sum(day["conversions"] for day in first["daily_breakdown"]) == 1
     assert (second["conversions"], second["clicks"], second["spend"]) == (0, 1, 0)
-    assert (first["pricing_model"], first["rate"], first["currency"]) == ("cpm", 4, "USD")
+    assert (first["pricing_model"], first["rate"], first["currency"]) == ("cpm", 504, "USD"), "not the bid"
+    assert (second["pricing_model"], second["rate"]) == ("cpm", 4), "the bid: no impression was delivered"
     assert answer["errors"][0]["field"] == "media_buy_ids[1]"
     assert "complete_through" in answer["ext"]["postback"]
 

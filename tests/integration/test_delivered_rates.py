@@ -1,4 +1,4 @@
-"""A report's rates are what was agreed, whatever the seller asks today."""
+"""A report's rates are what was agreed and delivered, whatever the seller asks today."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.acceptance.conversions import call
 from tests.acceptance.official import pinned, refuse_unless_valid
+from tests.conftest import eventually
 from tests.integration.orders import buy, package
 
 if TYPE_CHECKING:
@@ -44,10 +45,21 @@ def test_what_was_agreed_outlives_a_new_price_and_the_product(start_own_server: 
         return start_own_server(sandbox="true", products=products, data=tmp_path / "data")
 
     server = offer("banner", 10)
-    bought = buy(server, package(**FIXED), package(**AUCTION, bid_price=4))
+    bought = buy(server, package(**FIXED), package(**AUCTION, bid_price=4), package(**AUCTION, bid_price=4))
     media_buy_id = str(bought["media_buy_id"])
-    agreed = [("cpm", 10), ("cpm", 4)]
-    assert rates(server, media_buy_id) == agreed
+    total = {
+        "media_buy_id": media_buy_id,
+        "package_id": bought["packages"][1]["package_id"],
+        "hour": "2026-01-15T14:00:00Z",
+        "impressions": 1000,
+        "clicks": 3,
+        "spend": 2,
+        "currency": "EUR",
+    }
+    reported = call(server, "rest", "delivery", {"totals": [total]})
+    assert reported["totals_processed"] == 1, reported
+    agreed = [("cpm", 10), ("cpm", 2), ("cpm", 4)]
+    eventually(lambda: rates(server, media_buy_id) == agreed)
     server.stop()
 
     server = offer("banner", 12)

@@ -1,14 +1,22 @@
-"""The rate of a package is the price that was agreed."""
+"""The rate of a package is the agreed price, or what an auction's delivery came to."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from postback.delivery.figures import Figures
 from postback.delivery.pricing import pricing
 from postback.media_buys.media_buy import Package
 from postback.products.product import Catalogue, Price, PricingOption, Product
+
+NOTHING = Figures()
+DELIVERED = Figures(impressions=1000, clicks=8, spend=Decimal(2))
+CPM, CPC, CPV = (Price(pricing_model=model, floor_price=1.5) for model in ("cpm", "cpc", "cpv"))
 
 
 def package(price: Price | None, **members: Any) -> Package:
@@ -30,18 +38,28 @@ def offering(**option: Any) -> Catalogue:
 
 
 @pytest.mark.parametrize(
-    ("price", "bid", "rate"),
+    ("price", "bid", "figures", "rate"),
     [
-        (Price(pricing_model="cpm", floor_price=1.5), 4.0, 4),
-        (Price(pricing_model="cpm", floor_price=1.5), None, 1.5),
-        (Price(pricing_model="cpm"), None, 0),
-        (Price(pricing_model="cpm", fixed_price=10.0), None, 10),
-        (Price(pricing_model="cpm", fixed_price=0.0), 4.0, 0),
-        (Price(pricing_model="revenue_share", commission_rate=0.04), None, 0.04),
+        (CPM, 4.0, DELIVERED, 2),
+        (CPM, 4.0, NOTHING, 4),
+        (CPM, None, DELIVERED, 2),
+        (CPM, None, NOTHING, 1.5),
+        (CPM, 4.0, Figures(impressions=1000), 0),
+        (CPM, 4.0, Figures(impressions=3, spend=Decimal("0.01")), 3.333333),
+        (CPC, 4.0, DELIVERED, 0.25),
+        (CPC, 4.0, Figures(impressions=1000, spend=Decimal(2)), 4),
+        (CPV, 4.0, DELIVERED, 4),
+        (CPV, None, DELIVERED, 1.5),
+        (Price(pricing_model="cpm"), None, NOTHING, 0),
+        (Price(pricing_model="cpm", fixed_price=10.0), None, DELIVERED, 10),
+        (Price(pricing_model="cpm", fixed_price=0.0), 4.0, DELIVERED, 0),
+        (Price(pricing_model="revenue_share", commission_rate=0.04), None, DELIVERED, 0.04),
     ],
 )
-def test_a_rate_is_the_agreed_one(price: Price, bid: float | None, rate: float) -> None:
-    shown = pricing(package(price, bid_price=bid), offering(pricing_model="cpa", fixed_price=99.0), None)
+def test_a_rate_is_the_agreed_one_or_that_of_the_delivery(
+    price: Price, bid: float | None, figures: Figures, rate: float
+) -> None:
+    shown = pricing(package(price, bid_price=bid), figures, offering(pricing_model="cpa", fixed_price=99.0), None)
 
     assert shown == {"pricing_model": price.pricing_model, "rate": rate}
 
@@ -50,18 +68,27 @@ def test_a_rate_is_the_agreed_one(price: Price, bid: float | None, rate: float) 
     ("catalogue", "shown"),
     [
         (offering(pricing_model="cpc", fixed_price=12.0), {"pricing_model": "cpc", "rate": 12}),
-        (offering(pricing_model="cpm", floor_price=1.0), {"pricing_model": "cpm", "rate": 4}),
+        (offering(pricing_model="cpm", floor_price=1.0), {"pricing_model": "cpm", "rate": 2}),
         (Catalogue([]), {"pricing_model": "flat_rate", "rate": 4}),
     ],
 )
 def test_what_was_bought_before_prices_were_kept_has_that_of_the_catalogue(
     catalogue: Catalogue, shown: dict[str, Any]
 ) -> None:
-    assert pricing(package(None, bid_price=4.0), catalogue, None) == shown
+    assert pricing(package(None, bid_price=4.0), DELIVERED, catalogue, None) == shown
 
 
 @pytest.mark.parametrize("release", ["3.0", "3.1"])
 def test_a_release_without_revenue_shares_is_told_of_none(release: str) -> None:
     share = package(Price(pricing_model="revenue_share", commission_rate=0.04))
 
-    assert pricing(share, Catalogue([]), release) == {"pricing_model": "flat_rate", "rate": 0}
+    assert pricing(share, DELIVERED, Catalogue([]), release) == {"pricing_model": "flat_rate", "rate": 0}
+
+
+@given(impressions=st.integers(1, 10**15), spend=st.decimals(0, 10**15, places=6))
+def test_impressions_at_their_rate_cost_what_was_spent(impressions: int, spend: Decimal) -> None:
+    figures = Figures(impressions=impressions, spend=spend)
+
+    rate = pricing(package(CPM, bid_price=4.0), figures, Catalogue([]), None)["rate"]
+
+    assert float(rate) * impressions / 1000 == pytest.approx(float(spend), rel=1e-9, abs=1e-6 * impressions / 1000)

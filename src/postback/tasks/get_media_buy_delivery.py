@@ -236,7 +236,7 @@ def _package(
     return PackageDelivery(
         package_id=package.package_id,
         **figures.metrics(),
-        **pricing(package, catalogue, release),
+        **pricing(package, figures, catalogue, release),
         currency=buy.currency,
         paused=package.paused,
         **_finality(package.finalized_at),
