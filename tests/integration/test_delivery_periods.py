@@ -95,15 +95,46 @@ def test_slices_by_time_are_refused_in_the_words_of_the_release(
     assert error["details"]["reason"] == "UNSUPPORTED_GRANULARITY"
 
 
-def test_buys_in_another_currency_are_counted_and_not_added(seller: Server, bought: str) -> None:
-    euros = buy(seller, package(pricing_option_id="auction_cpm_eur"))["media_buy_id"]
+@pytest.fixture(scope="module")
+def euros(seller: Server) -> str:
+    """A media buy in another currency."""
+    return str(buy(seller, package(pricing_option_id="auction_cpm_eur"))["media_buy_id"])
 
-    answer = call(seller, "rest", "get_media_buy_delivery", {"media_buy_ids": [bought, euros]})
+
+@pytest.mark.parametrize("pin", [{}, {"adcp_major_version": 3}, pinned("3.0"), pinned("3.1")])
+def test_buys_in_another_currency_are_counted_and_not_added(
+    seller: Server, bought: str, euros: str, pin: dict[str, Any]
+) -> None:
+    answer = call(seller, "rest", "get_media_buy_delivery", pin | {"media_buy_ids": [bought, euros]})
 
     shown = [delivery["by_package"][0]["currency"] for delivery in answer["media_buy_deliveries"]]
     assert sorted(shown) == ["EUR", "USD"]
     assert answer["currency"] == shown[0], "the newest one's, and of two in one second the first that is shown"
     assert answer["aggregated_totals"]["media_buy_count"] == 2
+    assert not any("currency" in delivery for delivery in answer["media_buy_deliveries"])
+
+
+def test_from_3_2_on_each_buy_names_its_currency_and_several_have_no_total(
+    seller: Server, bought: str, euros: str
+) -> None:
+    asked = pinned("3.2") | {"media_buy_ids": [bought, euros]}
+    answer = call(seller, "rest", "get_media_buy_delivery", asked)
+
+    refuse_unless_valid("get_media_buy_delivery", answer, "3.2")
+    assert not {"currency", "aggregated_totals"} & answer.keys()
+    assert {buy["media_buy_id"]: buy["currency"] for buy in answer["media_buy_deliveries"]} == {
+        bought: "USD",
+        euros: "EUR",
+    }
+    for delivery in answer["media_buy_deliveries"]:
+        assert [package["currency"] for package in delivery["by_package"]] == [delivery["currency"]]
+
+
+def test_in_3_2_buys_in_one_currency_still_have_a_total(seller: Server, bought: str) -> None:
+    answer = report(seller, bought, "3.2")
+
+    assert (answer["currency"], answer["aggregated_totals"]["media_buy_count"]) == ("USD", 1)
+    assert [delivery["currency"] for delivery in answer["media_buy_deliveries"]] == ["USD"]
 
 
 @pytest.fixture(scope="module")

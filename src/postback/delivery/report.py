@@ -128,6 +128,9 @@ class MediaBuyDelivery(msgspec.Struct, kw_only=True):
     """One media buy."""
 
     media_buy_id: Annotated[str, Meta(description="The media buy.")]
+    currency: Annotated[
+        str | UnsetType, Meta(description="ISO 4217 code of its amounts; packages alone have it before AdCP 3.2.")
+    ] = UNSET
     status: Annotated[MediaBuyStatus, Meta(description="How it stands.")]
     is_final: _Final
     finalized_at: _FinalizedAt | UnsetType = UNSET
@@ -209,9 +212,18 @@ class DeliveryReport(msgspec.Struct, kw_only=True):
     """The report, without the envelope."""
 
     reporting_period: Annotated[ReportingPeriod, Meta(description="What it covers.")]
-    currency: Annotated[str, Meta(description="ISO 4217 code; XXX when there is nothing to report.")]
+    currency: Annotated[
+        str | UnsetType,
+        Meta(
+            description="ISO 4217 code of the newest media buy; XXX when there is nothing to report. In AdCP 3.2 it is "
+            "that of every amount, and absent when media buys differ."
+        ),
+    ] = UNSET
     attribution_window: Annotated[Window, _WINDOW]
-    aggregated_totals: Annotated[AggregatedTotals, Meta(description="The sum over media buys in this currency.")]
+    aggregated_totals: Annotated[
+        AggregatedTotals | UnsetType,
+        Meta(description="The sum over media buys in this currency; absent without a currency."),
+    ] = UNSET
     media_buy_deliveries: Annotated[list[MediaBuyDelivery], Meta(description="Newest media buy first.")]
     errors: Annotated[list[ErrorObject] | UnsetType, Meta(description="The media_buy_ids that are not yours.")] = UNSET
     sandbox: Annotated[bool | UnsetType, Meta(description="True: the accounts are sandboxes.")] = UNSET

@@ -17,6 +17,7 @@ __all__ = [
     "has_one_status",
     "has_propagation_surfaces",
     "has_renaming",
+    "has_row_currencies",
     "has_scenario",
     "needs_key",
 ]
@@ -69,6 +70,14 @@ def has_buying_modes(release: Release | None) -> bool:
 def has_account_currency_modes(release: Release | None) -> bool:
     """Whether capabilities state what determines an account's currency."""
     return _since("3.2", release)
+
+
+def has_row_currencies(release: Release | None) -> bool:
+    """Whether each media buy in a delivery report names its currency; earlier releases require one for the response.
+
+    Clients of 3.0, which pin only the major, require that, too.
+    """
+    return release != MAJOR_ONLY and _since("3.2", release)
 
 
 def has_scenario(release: Release | None, name: str) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from postback.accounts.references import matching_accounts
 from postback.auth.principal import Account
@@ -39,6 +39,7 @@ from postback.media_buys.attribution_windows import Window
 from postback.media_buys.media_buy import MediaBuy, Package, missing_media_buys
 from postback.products.product import Catalogue
 from postback.protocol.envelope import error_object
+from postback.protocol.release_features import has_row_currencies
 from postback.protocol.releases import Release
 from postback.protocol.timestamps import rfc3339
 from postback.sandbox.overlay import overlay_simulations
@@ -107,12 +108,12 @@ def delivery_report(
     figures = _figures(services, buys, period)
     now = services.clock.utc()
     start, end = period.bounds(min((buy.start_at for buy in buys), default=now), now)
-    currency = buys[0].currency if buys else _NO_CURRENCY
+    currency = _currency(buys, release)
     return DeliveryReport(
         reporting_period=ReportingPeriod(rfc3339(start), rfc3339(end)),
         currency=currency,
         attribution_window=_common_window(buys),
-        aggregated_totals=_aggregated(buys, figures, currency),
+        aggregated_totals=_aggregated(buys, figures, currency) if currency else UNSET,
         media_buy_deliveries=[_delivery(services.catalogue, buy, figures, release, days=days) for buy in buys],
         ext=ReportExt(_details(services, buys, figures, period)),
     )
@@ -203,6 +204,13 @@ def _of_buy(buy: MediaBuy, figures: PackageFigures) -> list[Figures]:
     return [figures[buy.account_id, buy.media_buy_id, package.package_id] for package in buy.packages]
 
 
+def _currency(buys: Sequence[MediaBuy], release: Release | None) -> str | UnsetType:
+    """That of the newest buy; from the release on in which it is that of every amount, UNSET if buys differ."""
+    if has_row_currencies(release) and len({buy.currency for buy in buys}) > 1:
+        return UNSET
+    return buys[0].currency if buys else _NO_CURRENCY
+
+
 def _aggregated(buys: Sequence[MediaBuy], figures: PackageFigures, currency: str) -> AggregatedTotals:
     """The sum over the buys in the report's currency: amounts in others are never converted. All are counted."""
     whole = total(part for buy in buys if buy.currency == currency for part in _of_buy(buy, figures))
@@ -217,6 +225,7 @@ def _delivery(
     final = [package.finalized_at for package in buy.packages if package.finalized_at]
     return MediaBuyDelivery(
         media_buy_id=buy.media_buy_id,
+        currency=buy.currency if has_row_currencies(release) else UNSET,
         status=buy.status,
         **_finality(max(final) if len(final) == len(buy.packages) else None),
         totals=Metrics(**whole.metrics()),
