@@ -97,7 +97,8 @@ def _open_services(
     metrics = Metrics()
     watchdog = _watchdog(shards.embedded, resources)
     outage = settings.control_outage_seconds if control.shared else 0
-    accounts, keys, sources = AccountStore(control, outage), KeyStore(control, outage), SourceRegistry(control, outage)
+    accounts, keys = AccountStore(control, outage), KeyStore(control, outage)
+    sources = SourceRegistry(control, outage, clock.now)
     media_buys = MediaBuyStore(control)
     retain = _retention(settings, sources, metrics, running_time)
     attribution = open_attribution(stores, media_buys, metrics, retain, resources)

@@ -40,7 +40,7 @@ class Seller:
         self.control = ControlStore(f"sqlite:///{folder}/control.db")
         self.control.migrate()
         AccountStore(self.control).create("acme", sandbox=False)
-        self.sources = SourceRegistry(self.control)
+        self.sources = SourceRegistry(self.control, now=self.clock().now)
         self.declare("website")
         self.signals = SignalStore(self.control)
         self.metrics = Metrics()
@@ -259,6 +259,38 @@ def test_a_source_of_an_account_that_was_closed_is_looked_at_no_more(silent: Sel
     silent.look()
 
     assert silent.signals.open() == []
+
+
+def test_a_source_that_is_created_again_is_not_blamed_for_the_time_in_which_it_was_deleted(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look()
+    seller.declare("website", archived=True)
+    seller.wait(2 * 24 * 60)
+    seller.look()
+
+    seller.declare("website")
+    seller.look()
+    seller.declare("website")
+    seller.look()
+    assert seller.signals.open() == []
+    seller.wait(20)
+    seller.look()
+    assert len(seller.signals.open()) == 1
+
+
+def test_a_source_that_is_created_again_after_months_has_a_day_to_send(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=20), NOW - timedelta(weeks=19))
+    seller.declare("website", archived=True)
+    seller.look()
+    seller.wait(25 * 60)
+
+    seller.declare("website")
+    seller.wait(60)
+    seller.look()
+    assert seller.signals.open() == []
+    seller.wait(24 * 60)
+    seller.look()
+    assert len(seller.signals.open()) == 1
 
 
 def test_a_source_that_was_silent_before_the_server_learnt_to_notice_is_noticed(seller: Seller) -> None:

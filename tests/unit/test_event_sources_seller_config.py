@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from postback.accounts.store import AccountStore
@@ -86,7 +87,10 @@ def test_the_tag_of_a_source_has_the_settings_of_the_file(seller: Seller) -> Non
 def test_a_source_that_is_not_listed_any_more_is_archived_and_may_come_back(seller: Seller) -> None:
     [before] = seller.start(TILLS)
     assert seller.start("") == []
-    assert seller.start(TILLS) == [before]
+    [back] = seller.start(TILLS)
+    assert back.restored_at
+    assert msgspec.structs.replace(back, restored_at=None) == before
+    assert seller.start(TILLS) == [back]
     assert seller.start(None) == []
 
 

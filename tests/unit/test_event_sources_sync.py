@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,12 +14,14 @@ import anyio
 import msgspec
 import pytest
 from jsonschema import Draft7Validator
+from tests.rhythms import always, rhythm_of
 
 from postback.accounts.store import AccountStore
 from postback.attribution.rules import AccountRules
 from postback.auth.principal import Account, Principal
 from postback.clock import Clock
 from postback.errors import EventSourceNotFound, InvalidRequest, StoreUnavailable
+from postback.event_sources.rhythms import SourceKey
 from postback.event_sources.seller_config import apply_seller_config
 from postback.event_sources.setup_snippets import TagScript
 from postback.event_sources.signals import SignalStore
@@ -30,6 +32,7 @@ from postback.metrics import Metrics
 from postback.protocol.releases import RELEASES
 from postback.store.control_store import ControlStore
 from postback.store.event_store import SourceActivity
+from postback.store.tables import source_watch
 from postback.tasks.arguments import Arguments
 from postback.tasks.call import TaskCall
 from postback.tasks.sync_event_sources import sync_event_sources
@@ -178,6 +181,24 @@ def test_a_deleted_source_that_comes_back_keeps_our_id(buyer: Buyer) -> None:
     buyer.sync(TILLS, delete_missing=True)
     revived = buyer.sync(WEBSITE)[0]
     assert (revived["action"], revived["seller_id"]) == ("created", created["seller_id"])
+
+
+def test_the_time_in_which_a_source_was_deleted_is_no_silence_of_the_one_that_comes_back(buyer: Buyer) -> None:
+    now = buyer.clock.utc()
+    rhythm = rhythm_of(always(), now, silent=timedelta(days=2))
+    buyer.source_watch.read = lambda *_: {SourceKey("acme", "website"): rhythm}
+    buyer.signals.watched(now)
+    with buyer.control.begin() as connection:
+        connection.execute(source_watch.update().values(since=int((now - timedelta(days=9)).timestamp())))
+    states = []
+    for entry in (WEBSITE, TILLS, WEBSITE, WEBSITE):
+        [source] = [
+            s for s in buyer.sync(entry, delete_missing=True) if s["event_source_id"] == entry["event_source_id"]
+        ]
+        if entry == WEBSITE:
+            states.append(source["health"]["ext"]["postback"]["volume"]["state"])
+
+    assert states == ["offline", "flowing", "flowing"]
 
 
 def test_a_bad_entry_fails_and_the_rest_proceeds(buyer: Buyer) -> None:

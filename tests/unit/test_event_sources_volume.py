@@ -113,7 +113,7 @@ def test_a_server_that_was_down_does_not_call_its_sources_offline() -> None:
     found = volume_of(rhythm, NOW, NOW - 3 * MINUTE)
 
     assert (found.state, found.interrupted) == ("flowing", True)
-    assert found.sentence.startswith("No event in the 3 minutes since the server started again;")
+    assert found.sentence.startswith("No event in the 3 minutes since events could arrive again;")
     assert volume_of(rhythm, NOW, NOW - 40 * MINUTE).state == "offline"
 
 

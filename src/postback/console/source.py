@@ -135,7 +135,7 @@ async def _one(visit: Visit) -> OneSource:
     days = _days(visit)
     resolve = visit.services.sources.resolve
     source = await visit.services.threads.reports.run(resolve, visit.principal, visit.path["event_source_id"], None)
-    health = health_of(await visit.traffic(source.account_id), source.event_source_id, visit.now)
+    health = health_of(await visit.traffic(source.account_id), source, visit.now)
     return await visit.services.read_stored([source.account_id], _read, visit, source, health, days)
 
 

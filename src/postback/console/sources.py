@@ -10,6 +10,7 @@ import msgspec
 
 from postback.console.csv_table import Cell, CsvTable
 from postback.console.page import Page, Visit
+from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import HealthIssue, SourceHealth, SourceVolume
 from postback.tasks.source_health import Traffic
 
@@ -101,17 +102,17 @@ async def _listed(visit: Visit, account_id: str) -> list[ListedSource]:
             event_source_id=source.event_source_id,
             name=source.name,
             managed_by=source.managed_by,
-            health=health_of(traffic, source.event_source_id, visit.now),
+            health=health_of(traffic, source, visit.now),
             url=visit.url(f"{SOURCES}/{quote(source.event_source_id, safe='')}", account=account_id),
         )
         for source in sources
     ]
 
 
-def health_of(traffic: Traffic, event_source_id: str, now: datetime) -> Health:
+def health_of(traffic: Traffic, source: EventSource, now: datetime) -> Health:
     """The health of one source, with what it is assessed from."""
-    health = traffic.health(event_source_id, now)
-    activity, matching = traffic.activity.get(event_source_id), traffic.matching.get(event_source_id)
+    health = traffic.health(source, now)
+    activity, matching = traffic.activity.get(source.event_source_id), traffic.matching.get(source.event_source_id)
     return Health(
         status=health.status,
         meaning=_STATUS[health.status],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
@@ -29,6 +30,7 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
         tag: The settings of its browser tag; None: the defaults.
         archived: Whether it is deleted; its events stay.
         archived_at: When it was deleted, in seconds since the epoch, or None.
+        restored_at: When it was last created again, in seconds since the epoch, or None.
     """
 
     account_id: str
@@ -45,6 +47,11 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
     tag: TagSettings | None = None
     archived: bool = False
     archived_at: int | None = None
+    restored_at: int | None = None
+
+    def watched_since(self, server_watches_since: datetime) -> datetime:
+        """Since when its events could arrive: a server has been there since then, and the source was not deleted."""
+        return max(server_watches_since, datetime.fromtimestamp(self.restored_at or 0, UTC))
 
     @property
     def domains(self) -> tuple[str, ...]:

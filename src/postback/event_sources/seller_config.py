@@ -114,8 +114,9 @@ def _configured(declared: _SellerSource, current: EventSource | None) -> EventSo
     fields = msgspec.structs.asdict(declared)
     if declared.max_event_age_days is None and current:
         fields["max_event_age_days"] = current.max_event_age_days  # 'postback sources set' may have set it
-    seller_id = current.seller_id if current else new_seller_id()
-    return EventSource(seller_id=seller_id, managed_by="seller", **fields)
+    if current is None:
+        return EventSource(seller_id=new_seller_id(), managed_by="seller", **fields)
+    return EventSource(seller_id=current.seller_id, managed_by="seller", restored_at=current.restored_at, **fields)
 
 
 def _read(path: Path) -> tuple[list[_SellerSource], DeclaredDestinations]:

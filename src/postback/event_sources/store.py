@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -39,21 +39,25 @@ class AccountSources:
         self.by_id = {source.event_source_id: source for source in _read(connection, everything)}
 
     def save(self, sources: Iterable[EventSource]) -> None:
-        """Write these sources, new or changed; of archived ones it is noted when they first were."""
-        now = int(time.time())
-        rows = [
-            {column: msgspec.to_builtins(getattr(source, column)) for column in _COLUMNS}
-            | {"archived_at": (source.archived_at or now) if source.archived else None}
-            for source in sources
-        ]
-        if not rows:
+        """Write these sources, new or changed, with when they were deleted and created again."""
+        dated = [self._dated(source) for source in sources]
+        if not dated:
             return
+        rows = [{column: msgspec.to_builtins(getattr(source, column)) for column in _COLUMNS} for source in dated]
         insert = self._registry.control.insert(event_source)
         upsert = insert.on_conflict_do_update(
             index_elements=["account_id", "event_source_id"],
             set_={column: insert.excluded[column] for column in _COLUMNS if column not in _IDENTITY},
         )
         self.connection.execute(upsert, rows)
+        self.by_id |= {source.event_source_id: source for source in dated}
+
+    def _dated(self, source: EventSource) -> EventSource:
+        now, before = int(self._registry.now()), self.by_id.get(source.event_source_id)
+        if source.archived:
+            return msgspec.structs.replace(source, archived_at=source.archived_at or now)
+        restored_at = before and (now if before.archived else before.restored_at)
+        return msgspec.structs.replace(source, archived_at=None, restored_at=restored_at)
 
 
 class SourceRegistry:
@@ -62,10 +66,14 @@ class SourceRegistry:
     Args:
         control: Where they are stored.
         outage_seconds: For how long calls find the sources that were there while the control store doesn't answer.
+        now: The time in seconds since the epoch.
     """
 
-    def __init__(self, control: ControlStore, outage_seconds: float = 0.0) -> None:
+    def __init__(
+        self, control: ControlStore, outage_seconds: float = 0.0, now: Callable[[], float] = time.time
+    ) -> None:
         self.control = control
+        self.now = now
         self._lookups: RecentLookups[tuple[str, str], tuple[EventSource, ...]] = RecentLookups(outage_seconds)
         self._public: RecentLookups[str, EventSource | None] = RecentLookups(outage_seconds)
 

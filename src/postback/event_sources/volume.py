@@ -69,8 +69,8 @@ class Volume:
     Attributes:
         state: "flowing"; "quiet" when the silence is unusual, but may be chance; "offline"; "unknown" while too little
             is known to tell.
-        silence: How long no event has arrived while a server was there to receive one.
-        interrupted: Whether no server was there for a part of the time since the last event.
+        silence: How long no event has arrived while one could.
+        interrupted: Whether no event could arrive for a part of the time since the last one.
         usual: Events that usually arrive in this hour.
         weeks: Whole weeks that are known, at most six.
         basis: What the silence was compared with: the same hour of the week, of the day, or all hours.
@@ -100,7 +100,7 @@ class Volume:
         """All of it for people."""
         silent = f"No event for {_duration(self.silence)}"
         if self.interrupted and self.state != "offline":
-            silent = f"No event in the {_duration(self.silence)} since the server started again"
+            silent = f"No event in the {_duration(self.silence)} since events could arrive again"
         elif self.silence < timedelta(minutes=1):
             silent = "An event came within the last minute"
         if self.state == "unknown":
@@ -119,8 +119,8 @@ def volume_of(rhythm: SourceRhythm, now: datetime, watched_since: datetime, *, o
     Args:
         rhythm: What is stored about it, usual hours included.
         now: The time through which all that was received is stored, UTC.
-        watched_since: Since when a server has been there to receive events: one that is down hears nothing, which says
-            nothing about the source.
+        watched_since: Since when the source is watched: a server has been there to receive its events, and it was not
+            deleted. Silence before says nothing about it.
         offline: Whether the source was offline when it was last looked at. It stays so until it is really back.
     """
     heard = rhythm.last_minute + timedelta(minutes=1)

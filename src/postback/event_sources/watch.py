@@ -209,9 +209,10 @@ def changes(
     for source in sources:
         key = SourceKey(source.account_id, source.event_source_id)
         open_ones = left.pop(key, {})
+        its_watch = source.watched_since(watched_since)
         if rhythm := rhythms.get(key):
-            result += _changes(key, rhythm, open_ones, now, watched_since)
-        elif key in long_silent and "offline" not in open_ones:
+            result += _changes(key, rhythm, open_ones, now, its_watch)
+        elif key in long_silent and "offline" not in open_ones and now - its_watch >= _ONE_DAY:
             reason = f"No event since {long_silent[key]:%Y-%m-%d %H:%M} UTC, for more than six weeks."
             result.append(SignalChange(_signal(key, "offline", reason, now), "opened"))
     gone = (signal for signals in left.values() for signal in signals.values())

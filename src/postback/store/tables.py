@@ -141,6 +141,7 @@ event_source = Table(
     Column("tag", JSON(none_as_null=True)),
     Column("archived", Boolean, nullable=False),
     Column("archived_at", BigInteger),
+    Column("restored_at", BigInteger),
 )
 
 # What is wrong with a source: kind is offline, failure_rate or match_rate. Rows are deleted when it is well again.

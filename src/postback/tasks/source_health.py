@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import SourceHealth, assess
 from postback.event_sources.rhythms import SourceKey, SourceRhythm
 from postback.event_sources.signals import SourceSignal
@@ -41,8 +42,9 @@ class Traffic:
     rhythms: Mapping[SourceKey, SourceRhythm]
     signals: Mapping[str, Sequence[SourceSignal]]
 
-    def health(self, event_source_id: str, now: datetime) -> SourceHealth:
+    def health(self, source: EventSource, now: datetime) -> SourceHealth:
         """The health of one source, as of ``now``."""
+        event_source_id, watched_since = source.event_source_id, source.watched_since(self.watched_since)
         rhythm = self.rhythms.get(SourceKey(self.account_id, event_source_id))
         signals = self.signals.get(event_source_id, ())
         offline = any(signal.kind == "offline" for signal in signals)
@@ -51,7 +53,7 @@ class Traffic:
             self.matching.get(event_source_id),
             now,
             self.unnamed_refunds.get(event_source_id, 0),
-            volume_of(rhythm, self.now, self.watched_since, offline=offline) if rhythm else None,
+            volume_of(rhythm, self.now, watched_since, offline=offline) if rhythm else None,
             signals,
         )
 

@@ -148,7 +148,7 @@ def _sync(
     with call.services.sources.edit(account.account_id) as sources:
         most = call.services.settings.event_sources
         outcomes = _apply(sources, account.account_id, entries or (), delete_missing, most)
-        response = _response(call, account, outcomes, traffic)
+        response = _response(call, account, outcomes, sources.by_id, traffic)
         # The entries' outcomes come first and in their order.
         synced = zip(outcomes, request.event_sources or (), strict=False)
         raws = {outcome.event_source_id: raw for outcome, raw in synced if outcome.action != "failed"}
@@ -158,14 +158,18 @@ def _sync(
 
 
 def _response(
-    call: TaskCall, account: Account, outcomes: Iterable[SourceOutcome], traffic: Traffic
+    call: TaskCall,
+    account: Account,
+    outcomes: Iterable[SourceOutcome],
+    stored: Mapping[str, EventSource],
+    traffic: Traffic,
 ) -> SyncEventSourcesResponse:
     now = call.services.clock.utc()
     results = []
     for outcome in outcomes:
         result = _described(outcome, call.release)
         if outcome.source and outcome.action != "deleted":
-            health = traffic.health(outcome.event_source_id, now)
+            health = traffic.health(stored[outcome.event_source_id], now)
             source_setup = setup(outcome.source, call.services.settings.public_url, call.services.tag_script)
             result = msgspec.structs.replace(result, setup=source_setup, health=health)
         results.append(result)
