@@ -97,7 +97,7 @@ def _open_services(
     metrics = Metrics()
     watchdog = _watchdog(shards.embedded, resources)
     outage = settings.control_outage_seconds if control.shared else 0
-    accounts, keys = AccountStore(control, outage), KeyStore(control, outage)
+    accounts, keys = AccountStore(control, outage, clock.now), KeyStore(control, outage)
     sources = SourceRegistry(control, outage, clock.now)
     media_buys = MediaBuyStore(control)
     retain = _retention(settings, sources, metrics, running_time)

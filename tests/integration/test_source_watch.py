@@ -293,6 +293,24 @@ def test_a_source_that_is_created_again_after_months_has_a_day_to_send(seller: S
     assert len(seller.signals.open()) == 1
 
 
+def test_a_source_of_an_account_that_is_open_again_is_not_blamed_for_the_time_in_which_it_was_closed(
+    seller: Seller,
+) -> None:
+    accounts = AccountStore(seller.control, now=seller.clock().now)
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.look()
+    accounts.update("acme", status="closed")
+    seller.wait(2 * 24 * 60)
+
+    accounts.update("acme", status="active")
+    seller.look()
+    accounts.update("acme", status="active")
+    assert seller.signals.open() == []
+    seller.wait(20)
+    seller.look()
+    assert len(seller.signals.open()) == 1
+
+
 def test_a_source_that_was_silent_before_the_server_learnt_to_notice_is_noticed(seller: Seller) -> None:
     seller.send(NOW - timedelta(weeks=20), NOW - timedelta(weeks=19))
     seller.look()

@@ -19,7 +19,7 @@ from postback.protocol.enums import AccountStatus
 from postback.store.control_store import ControlStore
 from postback.store.placements import place
 from postback.store.recent_lookups import RecentLookups
-from postback.store.tables import account, api_key, api_key_account
+from postback.store.tables import account, api_key, api_key_account, event_source
 
 __all__ = ["AccountStore", "KeyAccounts"]
 
@@ -35,6 +35,7 @@ class KeyAccounts:
         connection: The transaction.
         key_id: The key.
         most_pending: How many accounts of the key may await the seller's approval.
+        now: The time in seconds since the epoch.
 
     Attributes:
         connection: The transaction.
@@ -42,10 +43,11 @@ class KeyAccounts:
         provisioned: The ids of those that calls with this key have set up.
     """
 
-    def __init__(self, connection: Connection, key_id: str, most_pending: int) -> None:
+    def __init__(self, connection: Connection, key_id: str, most_pending: int, now: float) -> None:
         self.connection = connection
         self._key_id = key_id
         self._most_pending = most_pending
+        self._now = now
         granted = (
             select(account)
             .join(api_key_account, api_key_account.c.account_id == account.c.account_id)
@@ -100,16 +102,25 @@ class KeyAccounts:
 
     def update(self, account_id: str, **values: Any) -> Account:
         """Set columns of an account, for example ``payment_terms="net_30"``; returns the updated account."""
-        _update(self.connection, account_id, values)
+        _update(self.connection, account_id, values, self._now)
         self.by_id[account_id] = updated = replace(self.by_id[account_id], **_with_closed_from(values))
         return updated
 
 
 class AccountStore:
-    """All accounts of this server. Synchronous and thread-safe."""
+    """All accounts of this server. Synchronous and thread-safe.
 
-    def __init__(self, control: ControlStore, outage_seconds: float = 0.0) -> None:
+    Args:
+        control: Where they are stored.
+        outage_seconds: For how long ``recent`` finds them as they were while the control store doesn't answer.
+        now: The time in seconds since the epoch.
+    """
+
+    def __init__(
+        self, control: ControlStore, outage_seconds: float = 0.0, now: Callable[[], float] = time.time
+    ) -> None:
         self._control = control
+        self._now = now
         self._recent: RecentLookups[str, Account | None] = RecentLookups(outage_seconds)
 
     def create(
@@ -199,7 +210,7 @@ class AccountStore:
         """
         with self._control.begin() as connection:
             connection.execute(select(api_key.c.key_id).where(api_key.c.key_id == key_id).with_for_update())
-            yield KeyAccounts(connection, key_id, most_pending)
+            yield KeyAccounts(connection, key_id, most_pending, self._now())
             if dry:
                 connection.rollback()
 
@@ -210,7 +221,7 @@ class AccountStore:
             StartupError: There is no such account.
         """
         with self._control.begin() as connection:
-            updated = _update(connection, account_id, values)
+            updated = _update(connection, account_id, values, self._now())
         if not updated:
             raise _no_account(account_id)
 
@@ -230,7 +241,7 @@ class AccountStore:
                 raise _no_account(account_id)
             before = account_from(row)
             check(before)
-            _update(connection, account_id, {"status": status})
+            _update(connection, account_id, {"status": status}, self._now())
         return before
 
     def _refuse_duplicate(self, connection: Connection, new: Account) -> None:
@@ -256,9 +267,19 @@ def _insert(connection: Connection, created: Account, **more: object) -> None:
     place(connection, created.account_id)
 
 
-def _update(connection: Connection, account_id: str, values: Mapping[str, object]) -> int:
+def _update(connection: Connection, account_id: str, values: Mapping[str, object], now: float) -> int:
+    if values.get("status", "closed") != "closed":
+        _restore_sources(connection, account_id, now)
     statement = account.update().where(account.c.account_id == account_id).values(**_with_closed_from(values))
     return connection.execute(statement).rowcount
+
+
+def _restore_sources(connection: Connection, account_id: str, now: float) -> None:
+    """Note, if the account is closed, that its sources are active again from now on."""
+    locked = select(account.c.status).where(account.c.account_id == account_id).with_for_update(key_share=True)
+    if connection.scalar(locked) == "closed":
+        of_account = event_source.update().where(event_source.c.account_id == account_id)
+        connection.execute(of_account.values(restored_at=int(now)))
 
 
 def _with_closed_from(values: Mapping[str, Any]) -> dict[str, Any]:

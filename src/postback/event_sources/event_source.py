@@ -30,7 +30,7 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
         tag: The settings of its browser tag; None: the defaults.
         archived: Whether it is deleted; its events stay.
         archived_at: When it was deleted, in seconds since the epoch, or None.
-        restored_at: When it was last created again, in seconds since the epoch, or None.
+        restored_at: When it was last created again, or its account opened again, in seconds since the epoch, or None.
     """
 
     account_id: str
@@ -50,7 +50,7 @@ class EventSource(msgspec.Struct, frozen=True, kw_only=True):
     restored_at: int | None = None
 
     def watched_since(self, server_watches_since: datetime) -> datetime:
-        """Since when its events could arrive: a server has been there since then, and the source was not deleted."""
+        """Since when its events could arrive: a server has been there since then, and it was not deleted."""
         return max(server_watches_since, datetime.fromtimestamp(self.restored_at or 0, UTC))
 
     @property

@@ -119,8 +119,8 @@ def volume_of(rhythm: SourceRhythm, now: datetime, watched_since: datetime, *, o
     Args:
         rhythm: What is stored about it, usual hours included.
         now: The time through which all that was received is stored, UTC.
-        watched_since: Since when the source is watched: a server has been there to receive its events, and it was not
-            deleted. Silence before says nothing about it.
+        watched_since: Since when the source is watched: a server has been there to receive its events, and neither it
+            was deleted nor its account closed. Silence before says nothing about it.
         offline: Whether the source was offline when it was last looked at. It stays so until it is really back.
     """
     heard = rhythm.last_minute + timedelta(minutes=1)

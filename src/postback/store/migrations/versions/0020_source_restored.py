@@ -1,4 +1,4 @@
-"""When a source that was deleted was created again, so that the time between isn't taken for an outage."""
+"""Since when a source is active again, so that the time in which it was deleted isn't taken for an outage."""
 
 from __future__ import annotations
 
