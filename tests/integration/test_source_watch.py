@@ -36,6 +36,7 @@ class Seller:
     def __init__(self, folder: Path, events: EventStore) -> None:
         self.now = NOW
         self.hears = True
+        self.named = True
         self.events = events
         self.control = ControlStore(f"sqlite:///{folder}/control.db")
         self.control.migrate()
@@ -60,6 +61,7 @@ class Seller:
             self.metrics,
             self.tell,
             lambda: self.hears,
+            lambda _: self.named,
         )
 
     def clock(self) -> Clock:
@@ -112,6 +114,10 @@ class Seller:
 
     def metric(self, line: str) -> bool:
         return line in self.metrics.render().decode()
+
+
+def a_minute(begin: datetime) -> tuple[datetime, datetime]:
+    return begin, begin + MINUTE
 
 
 @pytest.fixture(scope="module")
@@ -353,6 +359,63 @@ def test_events_that_begin_to_match_nothing_are_noticed(seller: Seller) -> None:
 
     assert signal.kind == "match_rate"
     assert signal.reason.endswith("were attributed to an exposure at once; 100% are usual.")
+
+
+def test_a_source_that_sends_too_little_to_be_judged_by_the_hour_is_well_again_by_its_last_day(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.send(NOW, NOW + timedelta(hours=2), accepted=0, rejected=5)
+    seller.look(8)
+    [signal] = seller.signals.open()
+    assert signal.kind == "failure_rate"
+
+    for minute in range(0, 26 * 60, 8):
+        seller.send(*a_minute(NOW + timedelta(hours=3, minutes=minute)), accepted=1)
+    seller.wait(8 * 60)
+    seller.look()
+    assert seller.signals.open() == [signal]
+    seller.wait(20 * 60)
+    seller.look()
+    assert seller.signals.open() == []
+
+
+def test_a_source_that_sends_too_little_and_nothing_right_is_not_well_again(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW)
+    seller.send(NOW, NOW + timedelta(hours=2), accepted=0, rejected=5)
+    seller.look(8)
+    for minute in range(0, 26 * 60, 8):
+        seller.send(*a_minute(NOW + timedelta(hours=3, minutes=minute)), accepted=0, rejected=1)
+    seller.wait(28 * 60)
+    seller.look(2)
+
+    assert [signal.kind for signal in seller.signals.open()] == ["failure_rate"]
+
+
+def test_a_source_of_which_nothing_is_attributed_any_more_is_well_when_no_goal_names_it(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW + timedelta(hours=1))
+    seller.attribute(NOW - timedelta(days=3), NOW, "buy")
+    seller.attribute(NOW, NOW + timedelta(hours=1), "")
+    seller.wait(54)
+    seller.look()
+    assert [signal.kind for signal in seller.signals.open()] == ["match_rate"]
+
+    seller.named = False
+    seller.look(2)
+    assert seller.signals.open() == []
+
+
+def test_a_source_of_which_a_goal_names_nothing_that_comes_is_well_after_a_day(seller: Seller) -> None:
+    seller.send(NOW - timedelta(weeks=7), NOW + timedelta(hours=30))
+    seller.attribute(NOW - timedelta(days=3), NOW, "buy")
+    seller.attribute(NOW, NOW + timedelta(hours=1), "")
+    seller.wait(54)
+    seller.look()
+    assert [signal.kind for signal in seller.signals.open()] == ["match_rate"]
+
+    [rhythm] = seller.watch.read("acme", {}).values()
+    assert rhythm.day[2:] == (22 * 60 * 2 + 60, 23 * 60 * 2 + 60)
+    seller.wait(26 * 60)
+    seller.look()
+    assert seller.signals.open() == []
 
 
 def test_what_an_account_is_judged_by_is_read_again_when_an_hour_is_over_or_an_event_came_in_a_later_minute(

@@ -9,7 +9,7 @@ from tests.conftest import examples
 from tests.rhythms import NOW
 
 from postback.event_sources.rhythms import Counts, SourceRhythm
-from postback.event_sources.shares import ShareKind, share_of
+from postback.event_sources.shares import ShareKind, share_of, share_of_day
 
 
 def rejecting(now: tuple[int, int], usual: tuple[int, int], before: tuple[int, int] = (0, 0)) -> SourceRhythm:
@@ -95,6 +95,27 @@ def test_what_has_changed_stays_so_until_half_the_way_back() -> None:
     almost = share_of("failure_rate", rejecting((15, 300), usual))
     assert almost
     assert not almost.changed
+
+
+@pytest.mark.parametrize(("hits", "changed"), [(2, True), (40, False)])
+def test_a_day_tells_whether_what_had_changed_is_back(hits: int, changed: bool) -> None:
+    usual = Counts(20, 2000, 1200, 2000)
+    day = SourceRhythm(
+        NOW, NOW, NOW, accepted_day=hits, rejected_day=60 - hits, attributed_day=hits, outcomes_day=60, all_counts=usual
+    )
+    matched, failed = share_of_day("match_rate", day), share_of_day("failure_rate", day)
+
+    assert matched
+    assert (matched.events, matched.changed) == (60, changed)
+    assert failed
+    assert failed.sentence == f"{(60 - hits) / 60:.0%} of the last 60 events were rejected; 1% are usual."
+
+
+def test_a_day_with_few_events_says_nothing() -> None:
+    day = SourceRhythm(NOW, NOW, NOW, accepted_day=19, outcomes_day=19, all_counts=Counts(20, 2000, 1200, 2000))
+
+    assert share_of_day("match_rate", day) is None
+    assert share_of_day("failure_rate", day) is None
 
 
 @examples(60)

@@ -52,8 +52,8 @@ def test_an_alert_is_a_sentence_for_people_and_fields_for_programs() -> None:
     ("kind", "what", "words"),
     [
         ("offline", "closed", "is back"),
-        ("failure_rate", "closed", "has as many rejected events as usual again"),
-        ("match_rate", "closed", "has as many attributed events as usual again"),
+        ("failure_rate", "closed", "no longer has more rejected events than usual"),
+        ("match_rate", "closed", "no longer has fewer attributed events than usual"),
         ("match_rate", "deleted", "was deleted"),
     ],
 )

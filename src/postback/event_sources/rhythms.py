@@ -88,6 +88,8 @@ class SourceRhythm:
         accepted_day: Accepted events of the last 24 hours, whole hours.
         rejected_day: Rejected ones.
         quality_day: Sum of the accepted ones' match quality.
+        attributed_day: Events of the last 24 hours that were attributed at once, of those that a goal names.
+        outcomes_day: How many a goal names.
         this_hour: What this hour has had so far.
         hour_before: What the hour before had.
         usual_counts: What the same hour of the week had in earlier weeks.
@@ -102,10 +104,18 @@ class SourceRhythm:
     accepted_day: int = 0
     rejected_day: int = 0
     quality_day: float = 0.0
+    attributed_day: int = 0
+    outcomes_day: int = 0
     this_hour: Counts = NO_EVENTS
     hour_before: Counts = NO_EVENTS
     usual_counts: Counts = NO_EVENTS
     all_counts: Counts = NO_EVENTS
+
+    @property
+    def day(self) -> Counts:
+        """What the last 24 hours had, whole hours."""
+        events = self.accepted_day + self.rejected_day
+        return Counts(self.rejected_day, events, self.attributed_day, self.outcomes_day)
 
 
 class _Kept(NamedTuple):
@@ -232,6 +242,8 @@ def _rhythm(row: Sequence[Any], this_hour: datetime) -> SourceRhythm:
         accepted_day=day[0],
         rejected_day=day[1],
         quality_day=day[2],
+        attributed_day=day[3],
+        outcomes_day=day[4],
         this_hour=Counts(*now),
         hour_before=Counts(*before),
         usual_counts=Counts(*usual),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from postback.event_sources.rhythms import Counts, SourceRhythm
 
-__all__ = ["SHARES", "Share", "ShareKind", "share_of"]
+__all__ = ["SHARES", "Share", "ShareKind", "share_of", "share_of_day"]
 
 ShareKind = Literal["failure_rate", "match_rate"]
 SHARES: tuple[ShareKind, ...] = ("failure_rate", "match_rate")
@@ -31,9 +31,9 @@ class Share:
 
     Attributes:
         kind: Of rejected events, or of attributed ones among those that a goal names.
-        now: The share lately: of this hour, and of the one before while this one has few events.
+        now: The share lately.
         events: Of how many.
-        usual: The share in this hour of the week; in all hours while few weeks are known.
+        usual: The share that is usual.
         changed: Whether it is worse than chance can explain.
     """
 
@@ -51,28 +51,49 @@ class Share:
 
 
 def share_of(kind: ShareKind, rhythm: SourceRhythm, *, changed: bool = False) -> Share | None:
-    """A share beside what is usual; None while too few events are known.
+    """A share lately, beside what is usual; None while too few events are known.
+
+    It is that of this hour, and of the one before while this one has few events. What is usual is that of this hour of
+    the week, or of all hours while few weeks are known.
 
     Args:
         kind: Which share.
         rhythm: What is stored about the source.
         changed: Whether it had changed when it was last looked at. Then it stays so until half the way back is gone.
     """
-    hits, events = _of(kind, rhythm.this_hour)
-    if events < _LEAST_NOW:
-        hits, events = _of(kind, rhythm.this_hour + rhythm.hour_before)
-    usual_hits, usual_events = _of(kind, rhythm.usual_counts)
-    if usual_events < _LEAST_USUAL:
-        usual_hits, usual_events = _of(kind, rhythm.all_counts)
-    if usual_events < _LEAST_USUAL or events < (_LEAST_TO_RECOVER if changed else _LEAST_NOW):
+    lately, usual = _of(kind, rhythm.this_hour), _of(kind, rhythm.usual_counts)
+    if lately.events < _LEAST_NOW:
+        lately = _of(kind, rhythm.this_hour + rhythm.hour_before)
+    if usual.events < _LEAST_USUAL:
+        usual = _of(kind, rhythm.all_counts)
+    return _compared(kind, lately, usual, changed=changed)
+
+
+def share_of_day(kind: ShareKind, rhythm: SourceRhythm) -> Share | None:
+    """A share of the last day, beside that of all hours; None while too few events are known.
+
+    It tells whether a share that had changed is back, where two hours have too few events for that.
+    """
+    return _compared(kind, _of(kind, rhythm.day), _of(kind, rhythm.all_counts), changed=True)
+
+
+class _Hits(NamedTuple):
+    hits: int
+    events: int
+
+
+def _compared(kind: ShareKind, lately: _Hits, usually: _Hits, *, changed: bool) -> Share | None:
+    if usually.events < _LEAST_USUAL or lately.events < (_LEAST_TO_RECOVER if changed else _LEAST_NOW):
         return None
-    now, usual = hits / events, (usual_hits + 0.5) / (usual_events + 1)
+    now, usual = lately.hits / lately.events, (usually.hits + 0.5) / (usually.events + 1)
     worse = now - usual if kind == "failure_rate" else usual - now
-    deviation = math.sqrt(usual * (1 - usual) * (1 / events + 1 / usual_events))
+    deviation = math.sqrt(usual * (1 - usual) * (1 / lately.events + 1 / usually.events))
     matters = _POINTS if kind == "failure_rate" else usual / 2
     needed = max(matters, _DEVIATIONS * deviation)
-    return Share(kind, now, events, usual, worse > (needed / 2 if changed else needed))
+    return Share(kind, now, lately.events, usual, worse > (needed / 2 if changed else needed))
 
 
-def _of(kind: ShareKind, counts: Counts) -> tuple[int, int]:
-    return counts[:2] if kind == "failure_rate" else counts[2:]
+def _of(kind: ShareKind, counts: Counts) -> _Hits:
+    if kind == "failure_rate":
+        return _Hits(counts.rejected, counts.events)
+    return _Hits(counts.attributed, counts.outcomes)

@@ -14,7 +14,7 @@ from postback.errors import StoreUnavailable
 from postback.event_sources.event_source import EventSource
 from postback.event_sources.health import Status, status_of
 from postback.event_sources.rhythms import SourceKey, SourceRhythm, SourceRhythms
-from postback.event_sources.shares import SHARES, share_of
+from postback.event_sources.shares import SHARES, ShareKind, share_of, share_of_day
 from postback.event_sources.signals import (
     LONGEST_BREAK,
     Announce,
@@ -55,6 +55,7 @@ class SourceWatch:
         metrics: Counts the sources that aren't well.
         announce: Told of what changed, in the transaction of the change.
         hears: Whether the server accepts events at the moment.
+        named: Whether a goal names this source; only asked about one with fewer attributed events than usual.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class SourceWatch:
         metrics: Metrics,
         announce: Announce,
         hears: Callable[[], bool] = lambda: True,
+        named: Callable[[SourceKey], bool] = lambda _: True,
     ) -> None:
         self._shards = shards
         self._sources = sources
@@ -74,6 +76,7 @@ class SourceWatch:
         self._metrics = metrics
         self._announce = announce
         self._hears = hears
+        self._named = named
         self._rhythms: dict[int, SourceRhythms] = {}
         self._statuses: dict[int, Mapping[SourceKey, Status]] = {}
 
@@ -112,8 +115,8 @@ class SourceWatch:
             long_silent = rhythms.long_silent(now)
         known = self._open_in(events)
         found = rhythms.read(now, quiet=_QUIET, shown=[signal.source for signal in known])
-        done = self._signals.change(changes(sources, found, known, now, watched_since, long_silent), self._announce)
-        for change in done:
+        changed = changes(sources, found, known, now, watched_since, long_silent, self._named)
+        for change in self._signals.change(changed, self._announce):
             level = logging.WARNING if change.what == "opened" else logging.INFO
             _log.log(level, "%s", sentence(change))
         self._statuses[events.number] = _statuses(found, self._open_in(events))
@@ -164,8 +167,8 @@ _OPENED: dict[SignalKind, str] = {
 }
 _CLOSED: dict[SignalKind, str] = {
     "offline": "is back",
-    "failure_rate": "has as many rejected events as usual again",
-    "match_rate": "has as many attributed events as usual again",
+    "failure_rate": "no longer has more rejected events than usual",
+    "match_rate": "no longer has fewer attributed events than usual",
 }
 
 
@@ -191,6 +194,7 @@ def changes(
     now: datetime,
     watched_since: datetime,
     long_silent: Mapping[SourceKey, datetime] = _NONE,
+    named: Callable[[SourceKey], bool] = lambda _: True,
 ) -> list[SignalChange]:
     """The signals to open and to close.
 
@@ -201,6 +205,7 @@ def changes(
         now: The time through which all that was received is stored, UTC.
         watched_since: Since when a server has been there without a break.
         long_silent: The last minute with an event of those whose events are too long ago to be learnt from.
+        named: Whether a goal names a source.
     """
     left: dict[SourceKey, dict[SignalKind, SourceSignal]] = defaultdict(dict)
     for signal in known:
@@ -211,7 +216,7 @@ def changes(
         open_ones = left.pop(key, {})
         its_watch = source.watched_since(watched_since)
         if rhythm := rhythms.get(key):
-            result += _changes(key, rhythm, open_ones, now, its_watch)
+            result += _changes(key, rhythm, open_ones, now, its_watch, named)
         elif key in long_silent and "offline" not in open_ones and now - its_watch >= _ONE_DAY:
             reason = f"No event since {long_silent[key]:%Y-%m-%d %H:%M} UTC, for more than six weeks."
             result.append(SignalChange(_signal(key, "offline", reason, now), "opened"))
@@ -225,8 +230,10 @@ def _changes(
     open_ones: Mapping[SignalKind, SourceSignal],
     now: datetime,
     watched_since: datetime,
+    named: Callable[[SourceKey], bool],
 ) -> Iterator[SignalChange]:
-    for kind, reason in _found(rhythm, now, watched_since, open_ones):
+    for kind, found in _found(rhythm, now, watched_since, open_ones):
+        reason = None if found and kind == "match_rate" and not named(key) else found
         if reason and kind not in open_ones:
             yield SignalChange(_signal(key, kind, reason, now, _status_before(rhythm)), "opened")
         elif not reason and kind in open_ones:
@@ -241,9 +248,17 @@ def _found(
     since = f"No event since {rhythm.last_minute:%Y-%m-%d %H:%M} UTC; {volume.usually}."
     yield "offline", since if volume.state == "offline" else None
     for kind in SHARES:
-        share = share_of(kind, rhythm, changed=kind in open_ones)
-        if share:
-            yield kind, share.sentence if share.changed else None
+        yield kind, _worse(kind, rhythm, now, open_ones.get(kind))
+
+
+def _worse(kind: ShareKind, rhythm: SourceRhythm, now: datetime, signal: SourceSignal | None) -> str | None:
+    """What is wrong with a share, if anything; where nothing can be said, it is as it was, but not for ever."""
+    share = share_of(kind, rhythm, changed=signal is not None)
+    if share is None and signal:
+        if now - signal.observed_at < _ONE_DAY:
+            return signal.reason  # the last day has events of before, which were well
+        share = share_of_day(kind, rhythm)
+    return share.sentence if share and share.changed else None
 
 
 def _status_before(rhythm: SourceRhythm) -> Status | None:

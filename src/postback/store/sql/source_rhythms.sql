@@ -37,7 +37,7 @@ SELECT
     if(shown_, groupArray(least_), []),
     groupArrayArray(blocks_now_),
     groupArrayArray(blocks_before_),
-    tuple(sum(accepted_day_), sum(rejected_day_), sum(quality_day_)),
+    tuple(sum(accepted_day_), sum(rejected_day_), sum(quality_day_), sum(attributed_day_), sum(outcomes_day_)),
     tuple(sum(rejected_now_), sum(events_now_), sum(attributed_now_), sum(outcomes_now_)),
     tuple(sum(rejected_before_), sum(events_before_), sum(attributed_before_), sum(outcomes_before_)),
     tuple(
@@ -63,6 +63,8 @@ FROM
         sumIf(accepted, hour > {this_hour:DateTime('UTC')} - INTERVAL 24 HOUR) AS accepted_day_,
         sumIf(rejected, hour > {this_hour:DateTime('UTC')} - INTERVAL 24 HOUR) AS rejected_day_,
         sumIf(quality, hour > {this_hour:DateTime('UTC')} - INTERVAL 24 HOUR) AS quality_day_,
+        sumIf(attributed, hour > {this_hour:DateTime('UTC')} - INTERVAL 24 HOUR) AS attributed_day_,
+        sumIf(outcomes, hour > {this_hour:DateTime('UTC')} - INTERVAL 24 HOUR) AS outcomes_day_,
         sumIf(rejected, hour = {this_hour:DateTime('UTC')}) AS rejected_now_,
         sumIf(accepted + rejected, hour = {this_hour:DateTime('UTC')}) AS events_now_,
         sumIf(attributed, hour = {this_hour:DateTime('UTC')}) AS attributed_now_,
