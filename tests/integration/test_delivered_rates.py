@@ -77,7 +77,9 @@ def test_what_was_agreed_outlives_a_new_price_and_the_product(start_own_server: 
     assert rates(offer("other", 1), media_buy_id) == agreed
 
 
-def test_a_seeded_buy_keeps_the_price_that_it_was_seeded_with(seller: Server) -> None:
+def test_a_seeded_buy_keeps_the_price_that_it_was_seeded_with(start_own_server: StartServer) -> None:
+    seller = start_own_server(sandbox="true")
+
     def control(scenario: str, **params: Any) -> None:
         asked = pinned("3.2") | {"scenario": scenario, "params": params}
         answer = call(seller, "rest", "comply_test_controller", asked)
